@@ -1,0 +1,117 @@
+// The KV cache of one sequence: for each (layer, KV head) its own rows, in tiles.
+//
+// Keys are stored before RoPE together with the position at which they will be rotated, so that rows can move to other
+// positions exactly. Tiles are shared between a cache and its forks and copied when a shared one is about to change.
+// Bytes are counted where they are allocated.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/kv_codec.h"
+#include "engine/model_config.h"
+#include "kernels/kernels.h"
+
+namespace kv {
+
+// One tile of keys and one of values of the same kTile rows. Reference counted; memory comes from a pool that counts it.
+class TilePage;
+class PageRef {
+ public:
+  PageRef() = default;
+  static PageRef allocate(size_t key_bytes, size_t value_bytes);  // zeroed
+  PageRef(const PageRef& other);
+  PageRef(PageRef&& other) noexcept : page_(other.page_) { other.page_ = nullptr; }
+  PageRef& operator=(PageRef other) noexcept {
+    std::swap(page_, other.page_);
+    return *this;
+  }
+  ~PageRef();
+
+  const std::byte* keys() const;
+  const std::byte* values() const;
+  // For writing: copies the page first where others hold it too.
+  std::byte* writable_keys();
+  std::byte* writable_values();
+  bool same_as(const PageRef& other) const { return page_ == other.page_; }
+  size_t bytes() const;
+
+ private:
+  void make_unique();
+  TilePage* page_ = nullptr;
+};
+
+// Bytes of all pages alive in this process, and the most there ever were since the last reset.
+size_t page_bytes_alive();
+size_t page_bytes_peak();
+void reset_page_bytes_peak();
+
+// Rows of one (layer, KV head).
+struct HeadCache {
+  int n_rows = 0;
+  std::vector<PageRef> pages;  // ceil(n_rows / kTile)
+  // RoPE position of row r: listed[r] for the first listed->size() rows (null: none are listed), after them
+  // consecutive: r + run_offset.
+  std::shared_ptr<const std::vector<int32_t>> listed;
+  int32_t run_offset = 0;
+
+  int32_t position(int r) const {
+    return listed && r < static_cast<int>(listed->size()) ? (*listed)[r] : r + run_offset;
+  }
+};
+
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, CodecPtr codec);
+
+  // A second cache with the same rows; pages are shared until one of the two writes to them.
+  KvCache fork() const { return *this; }
+
+  const KvCodec& codec() const { return *codec_; }
+  const CodecPtr& codec_ptr() const { return codec_; }
+
+  // Tokens that this sequence has seen (prompt and later ones), whatever was evicted since.
+  int n_tokens() const { return n_tokens_; }
+  // RoPE position of token t (t >= the tokens seen at compression) in one head, queries and new keys alike.
+  int32_t next_position(int layer, int kv_head, int t) const { return t + head(layer, kv_head).shift; }
+
+  struct Head : HeadCache {
+    int32_t shift = 0;  // RoPE position of a new token minus its index; 0 unless rows were re-positioned
+  };
+  const Head& head(int layer, int kv_head) const { return heads_[layer * n_kv_heads_ + kv_head]; }
+  Head& head(int layer, int kv_head) { return heads_[layer * n_kv_heads_ + kv_head]; }
+
+  // Makes room for n more rows in every head of one layer, so that appends from several threads need no allocation.
+  void reserve(int layer, int n);
+  // Appends n rows to one head: keys before RoPE and values, row i at keys + i * stride. The first is token n_tokens().
+  // The rows' positions follow from shift.
+  void append(int layer, int kv_head, const float* keys, const float* values, int64_t stride, int n);
+  // After all layers got their rows.
+  void advance(int n_tokens) { n_tokens_ += n_tokens; }
+
+  // Bytes of rows in use, position lists included (a list that heads share counts once).
+  size_t bytes_in_use() const;
+  // Bytes really held: whole pages (shared ones count fully) and position lists.
+  size_t bytes_allocated() const;
+
+  int n_layers() const { return n_layers_; }
+  int n_kv_heads() const { return n_kv_heads_; }
+  int head_dim() const { return head_dim_; }
+
+ private:
+  KvCache(const KvCache&) = default;
+
+ public:
+  KvCache(KvCache&&) = default;
+  KvCache& operator=(KvCache&&) = default;
+
+ private:
+  int n_layers_, n_kv_heads_, head_dim_, n_tokens_ = 0;
+  CodecPtr codec_;
+  std::vector<Head> heads_;  // (n_layers, n_kv_heads)
+};
+
+}  // namespace kv

@@ -1,0 +1,16 @@
+// What one cell does after the prompt: policies from left to right, each on what the former left; then a codec.
+#pragma once
+
+#include <vector>
+
+#include "engine/kv_codec.h"
+#include "engine/kv_policy.h"
+
+namespace kv {
+
+struct CompressionPlan {
+  std::vector<PolicyPtr> policies;  // empty: every row stays
+  CodecPtr codec;                   // null: rows stay as the prompt stored them (kv_dtype)
+};
+
+}  // namespace kv

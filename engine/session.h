@@ -1,0 +1,80 @@
+// Running a model: prefill, compress, fork, decode many sequences together, score.
+//
+//   Session session(model);
+//   PrefilledPrompt prompt = session.prefill(ids, {.codec = codec, .needs = needs_of_all_policies});
+//   CompressedCache a = compress(prompt, {policy}, int4);            // engine/compression.h; prompt stays as it is
+//   session.step(caches, tokens, logits);                            // one token for each of many sequences
+//
+// Every result is the same bits for any number of threads, chunk, batch composition and instruction set.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/kv_cache.h"
+#include "engine/kv_policy.h"
+#include "engine/model.h"
+
+namespace kv {
+
+// Which rows of a segment need logits.
+enum class LogitRows { kNone, kLast, kAll };
+
+// Consecutive tokens of one sequence in a forward pass.
+struct Segment {
+  KvCache* cache = nullptr;
+  std::span<const int32_t> tokens;
+  LogitRows logits = LogitRows::kNone;
+};
+
+// Rotated queries of the last `window` prompt tokens of every layer, recorded while prefilling.
+struct QueryWindow {
+  int n_window = 0;
+  std::vector<float> queries;  // (n_layers, n_heads, n_window, head_dim)
+};
+
+struct PrefilledPrompt {
+  KvCache cache;              // every prompt row, exact
+  QueryWindow window;
+  std::vector<float> last_logits;  // (vocab) of the last prompt token
+};
+
+struct PrefillOptions {
+  CodecPtr codec;             // how prompt rows are stored (kv_dtype)
+  KvNeeds needs;              // the union over all policies that will be applied
+  // Called with (index of the first row, n rows, logits (n, vocab)) in order for every prompt token where set.
+  std::function<void(int, int, const float*)> on_logits;
+};
+
+class Session {
+ public:
+  // prefill_chunk: tokens in one pass, 0: the session chooses.
+  explicit Session(std::shared_ptr<const Model> model, int prefill_chunk = 0);
+  ~Session();
+
+  const Model& model() const { return *model_; }
+  int64_t tokens_computed() const { return tokens_computed_; }  // all rows that ran through the layers so far
+
+  PrefilledPrompt prefill(std::span<const int32_t> ids, const PrefillOptions& options);
+
+  // Feeds tokens to several sequences in one pass; logits (sum of wanted rows, vocab) in segment order.
+  void forward(std::span<const Segment> segments, float* logits);
+
+  // One token for each cache; logits (n, vocab).
+  void step(std::span<KvCache* const> caches, std::span<const int32_t> tokens, float* logits);
+
+  // Feeds a long continuation in chunks; on_logits as in PrefillOptions.
+  void feed(KvCache& cache, std::span<const int32_t> ids, const std::function<void(int, int, const float*)>& on_logits);
+
+ private:
+  struct Scratch;
+  std::shared_ptr<const Model> model_;
+  int prefill_chunk_;
+  int64_t tokens_computed_ = 0;
+  std::unique_ptr<Scratch> scratch_;
+};
+
+}  // namespace kv
