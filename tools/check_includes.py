@@ -39,7 +39,7 @@ LIBRARIES = (
     (r"(tbb|oneapi/tbb)/", r"kernels/parallel\.h", "TBB only in kernels/parallel.h"),
     (r"yaml-cpp/", r"runner/(config|yaml[^/]*)\.cc", "yaml-cpp only in runner/config.cc and runner/yaml*.cc"),
     (r"CLI/", r"runner/main\.cc", "CLI11 only in runner/main.cc"),
-    (r"nlohmann/", r".*\.cc", "nlohmann/json.hpp never in a header"),
+    (r"nlohmann/json\.hpp", r".*\.cc", "nlohmann/json.hpp never in a header"),
     (r"cblas", r"engine/linear\.cc", "cblas.h only in engine/linear.cc"),
 )
 
