@@ -26,7 +26,7 @@ TEST(Sha256, KnownDigests) {
 }
 
 TEST(Passkey, DefaultGridFitsItsLengths) {
-  const auto task = make_task(Value::of("passkey"), ".");
+  const auto task = make_task(text_value("passkey"), ".");
   const auto samples = task->samples(word_tools(), -1);
   ASSERT_EQ(samples.size(), 3u * 5 * 3);
   EXPECT_EQ(samples[0].meta.at("key"), "1043321");
@@ -46,8 +46,8 @@ TEST(Passkey, DefaultGridFitsItsLengths) {
 TEST(Passkey, PromptReadsAsDocumented) {
   ScratchFolder folder;
   folder.write("b.txt", "one two three four ");
-  const Value value = task_value("passkey", {{"data", Value::of("b.txt")},
-                                             {"unit", Value::of("words")},
+  const Value value = task_value("passkey", {{"data", text_value("b.txt")},
+                                             {"unit", text_value("words")},
                                              {"lengths", number_list({6})},
                                              {"depths", Value::of(3.0)},
                                              {"repeats", Value::of(1.0)}});
@@ -65,7 +65,7 @@ TEST(Passkey, PromptReadsAsDocumented) {
 }
 
 TEST(Passkey, LimitKeepsTheKeysOfTheSamples) {
-  const auto task = make_task(Value::of("passkey"), ".");
+  const auto task = make_task(text_value("passkey"), ".");
   const auto few = task->samples(word_tools(), 4);
   ASSERT_EQ(few.size(), 4u);
   EXPECT_EQ(few[3].meta.at("key"), "8637940");
@@ -84,13 +84,13 @@ TEST(Passkey, Errors) {
   EXPECT_TRUE(has(message({{"lengths", number_list({300, 300})}}, word_tools()), "300 twice"));
   EXPECT_TRUE(has(message({{"depths", Value::of(0.0)}}, word_tools()), "depths"));
   EXPECT_TRUE(
-      has(error_of([] { make_task(Value::of("passkeys"), "."); }), "did you mean 'passkey'"));
+      has(error_of([] { make_task(text_value("passkeys"), "."); }), "did you mean 'passkey'"));
 }
 
 TEST(Passkey, ReferenceMetrics) {
   std::ifstream in(kReference / "golden_passkey_metrics.json");
   if (!in) GTEST_SKIP() << kNoReference;
-  const auto task = make_task(Value::of("passkey"), ".");
+  const auto task = make_task(text_value("passkey"), ".");
   const json cases = json::parse(in);
   for (const json& one : cases) {
     Sample sample;
@@ -109,8 +109,8 @@ void expect_reference_inputs(const std::string& file, std::vector<double> length
                              int repeats, int digits) {
   std::ifstream in(kReference / file);
   if (!in) GTEST_SKIP() << kNoReference;
-  const Value value = task_value("passkey", {{"data", Value::of("paulgraham_background.txt")},
-                                             {"unit", Value::of("words")},
+  const Value value = task_value("passkey", {{"data", text_value("paulgraham_background.txt")},
+                                             {"unit", text_value("words")},
                                              {"lengths", number_list(std::move(lengths))},
                                              {"depths", Value::of(double(depths))},
                                              {"repeats", Value::of(double(repeats))},

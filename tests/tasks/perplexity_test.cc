@@ -20,7 +20,7 @@ std::vector<Sample> samples_of(const Value& value, const ScratchFolder& folder, 
 TEST(Perplexity, RawCutsTheWholeTextAndDropsTheTail) {
   ScratchFolder folder;
   folder.write("t.txt", "abcdefghij\nklm");
-  const auto samples = samples_of(task_value("perplexity", {{"data", Value::of("t.txt")},
+  const auto samples = samples_of(task_value("perplexity", {{"data", text_value("t.txt")},
                                                             {"max_length", Value::of(5.0)},
                                                             {"prefix_ratio", Value::of(0.5)}}),
                                   folder);
@@ -34,8 +34,8 @@ TEST(Perplexity, RawCutsTheWholeTextAndDropsTheTail) {
 TEST(Perplexity, EosJoinsLinesThatAreNotBlank) {
   ScratchFolder folder;
   folder.write("t.txt", "ab\n  \n c\n\nd\r\n");
-  const auto samples = samples_of(task_value("perplexity", {{"data", Value::of("t.txt")},
-                                                            {"join", Value::of("eos")},
+  const auto samples = samples_of(task_value("perplexity", {{"data", text_value("t.txt")},
+                                                            {"join", text_value("eos")},
                                                             {"max_length", Value::of(7.0)}}),
                                   folder);
   ASSERT_EQ(samples.size(), 1u);
@@ -46,8 +46,8 @@ TEST(Perplexity, RowsStandAloneWithSpecialTokens) {
   ScratchFolder folder;
   folder.write("t.jsonl",
                "{\"text\": \" abc \"}\n{\"text\": \"\", \"x\": 1}\n\n{\"text\": \"defghijkl\"}\n");
-  const auto samples = samples_of(task_value("perplexity", {{"data", Value::of("t.jsonl")},
-                                                            {"join", Value::of("rows")},
+  const auto samples = samples_of(task_value("perplexity", {{"data", text_value("t.jsonl")},
+                                                            {"join", text_value("rows")},
                                                             {"max_length", Value::of(6.0)}}),
                                   folder);
   ASSERT_EQ(samples.size(), 2u);
@@ -59,8 +59,8 @@ TEST(Perplexity, RowsStandAloneWithSpecialTokens) {
 TEST(Perplexity, MinCharsLeavesShortRowsOut) {
   ScratchFolder folder;
   folder.write("t.txt", "short\na row that is longer\n");
-  const auto samples = samples_of(task_value("perplexity", {{"data", Value::of("t.txt")},
-                                                            {"join", Value::of("rows")},
+  const auto samples = samples_of(task_value("perplexity", {{"data", text_value("t.txt")},
+                                                            {"join", text_value("rows")},
                                                             {"min_chars", Value::of(6.0)}}),
                                   folder);
   ASSERT_EQ(samples.size(), 1u);
@@ -71,7 +71,7 @@ TEST(Perplexity, TokenListsNeedNoTokenizer) {
   ScratchFolder folder;
   folder.write("ids.json", "[[1,2,3,4,5],[6,7],[8,9,10,11]]");
   const auto task = make_task(
-      task_value("perplexity", {{"data", Value::of("ids.json")}, {"max_length", Value::of(4.0)}}),
+      task_value("perplexity", {{"data", text_value("ids.json")}, {"max_length", Value::of(4.0)}}),
       folder.folder());
   const auto samples = task->samples(TextTools{}, -1);
   ASSERT_EQ(samples.size(), 2u);  // each list cut alone: [6, 7] is a tail
@@ -84,7 +84,7 @@ TEST(Perplexity, ScoreAndAggregateWeighTokens) {
   ScratchFolder folder;
   folder.write("ids.json", "[[1,2,3]]");
   const auto task =
-      make_task(task_value("perplexity", {{"data", Value::of("ids.json")}}), folder.folder());
+      make_task(task_value("perplexity", {{"data", text_value("ids.json")}}), folder.folder());
   Sample one, two;
   one.continuation_ids = {1, 2, 3};
   two.continuation_ids = {4};
@@ -107,7 +107,7 @@ TEST(Perplexity, RowsAverageThePerplexities) {
   ScratchFolder folder;
   folder.write("ids.json", "[[1,2,3]]");
   const auto task = make_task(
-      task_value("perplexity", {{"data", Value::of("ids.json")}, {"join", Value::of("rows")}}),
+      task_value("perplexity", {{"data", text_value("ids.json")}, {"join", text_value("rows")}}),
       folder.folder());
   const std::vector<Scores> scores = {{{"ppl", 2}, {"nll", std::log(2)}, {"tokens", 1}},
                                       {{"ppl", 4}, {"nll", std::log(4)}, {"tokens", 3}}};
@@ -115,7 +115,7 @@ TEST(Perplexity, RowsAverageThePerplexities) {
 }
 
 TEST(Perplexity, ShippedProseFillsTheDefaultWindows) {
-  const auto task = make_task(Value::of("perplexity"), ".");
+  const auto task = make_task(text_value("perplexity"), ".");
   EXPECT_EQ(task->data_hash().size(), 16u);
   EXPECT_GE(task->samples(byte_tools(), -1).size(), 45u);  // bytes as tokens: at least 45 KiB
   EXPECT_EQ(task->samples(byte_tools(), 3).size(), 3u);
@@ -136,21 +136,21 @@ TEST(Perplexity, ErrorsNameThePlace) {
   const auto has = [](const std::string& text, const std::string& part) {
     return text.find(part) != text.npos;
   };
-  EXPECT_TRUE(has(message({{"data", Value::of("bad.jsonl")}}), "bad.jsonl:2:"));
+  EXPECT_TRUE(has(message({{"data", text_value("bad.jsonl")}}), "bad.jsonl:2:"));
   EXPECT_TRUE(
-      has(message({{"data", Value::of("flat.json")}}), "[0]: expected a list of token ids"));
-  EXPECT_TRUE(has(message({{"data", Value::of("float.json")}}), "[0][1]: expected a token id"));
-  EXPECT_TRUE(has(message({{"data", Value::of("short.txt")}}), "3 tokens are fewer"));
-  EXPECT_TRUE(has(message({{"data", Value::of("none.txt")}}), "test.yaml:8: tasks[0].data"));
-  EXPECT_TRUE(has(message({{"data", Value::of("short.txt")}}, TextTools{}), "no tokenizer"));
-  EXPECT_TRUE(has(message({{"join", Value::of("lines")}}), "lines"));
+      has(message({{"data", text_value("flat.json")}}), "[0]: expected a list of token ids"));
+  EXPECT_TRUE(has(message({{"data", text_value("float.json")}}), "[0][1]: expected a token id"));
+  EXPECT_TRUE(has(message({{"data", text_value("short.txt")}}), "3 tokens are fewer"));
+  EXPECT_TRUE(has(message({{"data", text_value("none.txt")}}), "test.yaml:8: tasks[0].data"));
+  EXPECT_TRUE(has(message({{"data", text_value("short.txt")}}, TextTools{}), "no tokenizer"));
+  EXPECT_TRUE(has(message({{"join", text_value("lines")}}), "lines"));
   EXPECT_TRUE(has(message({{"max_lenght", Value::of(8.0)}}), "did you mean 'max_length'"));
   EXPECT_TRUE(has(message({{"max_length", Value::of(4.0)}, {"prefix_ratio", Value::of(0.1)}}),
                   "prefix_ratio"));
   TextTools no_eos = byte_tools();
   no_eos.eos_id = -1;
-  EXPECT_TRUE(
-      has(message({{"data", Value::of("short.txt")}, {"join", Value::of("eos")}}, no_eos), "EOS"));
+  EXPECT_TRUE(has(message({{"data", text_value("short.txt")}, {"join", text_value("eos")}}, no_eos),
+                  "EOS"));
 }
 
 }  // namespace

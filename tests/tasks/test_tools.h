@@ -45,6 +45,11 @@ inline TextTools word_tools() {
   return tools;
 }
 
+// Value::of("x") would take the pointer for a bool.
+inline Value text_value(const std::string& text) {
+  return Value::of(text);
+}
+
 inline Value number_list(std::vector<double> numbers) {
   Value list;
   list.kind = Value::Kind::kList;
@@ -58,7 +63,7 @@ inline Value task_value(const std::string& name,
   Value map;
   map.kind = Value::Kind::kMap;
   map.place = "test.yaml:7: tasks[0]";
-  map.entries.emplace_back("name", Value::of(name));
+  map.entries.emplace_back("name", text_value(name));
   for (auto& entry : entries) map.entries.push_back(std::move(entry));
   for (auto& [key, value] : map.entries) value.place = "test.yaml:8: tasks[0]." + key;
   return map;
