@@ -20,9 +20,10 @@ std::pair<int, int> read_range(const Value& item, const Value& list) {
                     valid(item.items[1]) && item.items[0].number <= item.items[1].number;
   if (!pair) {
     const std::string& place = item.place.empty() ? list.place : item.place;
-    throw_usage("{}{}'protect' must be a list of [from, to] with 0 <= from <= to (token positions), found {}",
-                place, place.empty() ? "" : ": ",
-                item.is_list() ? format_value(item) : item.describe());
+    throw_usage(
+        "{}{}'protect' must be a list of [from, to] with 0 <= from <= to (token positions), found "
+        "{}",
+        place, place.empty() ? "" : ": ", item.is_list() ? format_value(item) : item.describe());
   }
   return {static_cast<int>(item.items[0].number), static_cast<int>(item.items[1].number)};
 }

@@ -1,13 +1,15 @@
-// knorm: keys of small norm attract attention (arXiv 2406.11430, "A Simple and Effective L2 Norm-Based Strategy").
+// knorm: keys of small norm attract attention (arXiv 2406.11430, "A Simple and Effective L2
+// Norm-Based Strategy").
 //
 //   S_j = -||K_j||_2
 //
-// Squares are added in double over rising channels, so that the score is the float nearest to the norm of the rotated
-// key, but for rotation's own rounding.
+// Squares are added in double over rising channels, so that the score is the float nearest to the
+// norm of the rotated key, but for rotation's own rounding.
 //
 // Differs from the paper: every layer is compressed (the paper leaves out the first two).
-// Differs from kvpress: nothing but the accumulator (float there). In layer 0 the norm depends on the token alone, so
-// that repeated tokens tie but for the rounding of their rotation; either choice is the same key and value.
+// Differs from kvpress: nothing but the accumulator (float there). In layer 0 the norm depends on
+// the token alone, so that repeated tokens tie but for the rounding of their rotation; either
+// choice is the same key and value.
 #include <cmath>
 
 #include "compress/method.h"
@@ -41,7 +43,9 @@ class KnormPolicy : public EvictionPolicy {
   using EvictionPolicy::EvictionPolicy;
 
  protected:
-  KvNeeds inputs(int) const override { return {.window_queries = 0, .keys = true, .values = false}; }
+  KvNeeds inputs(int) const override {
+    return {.window_queries = 0, .keys = true, .values = false};
+  }
 
   LayerScores score(const LayerView& view) const override {
     LayerScores out;

@@ -1,4 +1,5 @@
-// One method as the registry knows it. Each file of a method defines one function that returns such an entry.
+// One method as the registry knows it. Each file of a method defines one function that returns such
+// an entry.
 #pragma once
 
 #include <functional>
@@ -14,8 +15,9 @@ namespace kv {
 struct Method {
   MethodInfo info;
   std::string default_positions = "original";  // eviction policies
-  // How a kvpress class name is read: parameters whose default is another one there, {ours, default}, and kvpress's
-  // names for ours, {kvpress's, ours}. `compression_ratio` is known for all.
+  // How a kvpress class name is read: parameters whose default is another one there, {ours,
+  // default}, and kvpress's names for ours, {kvpress's, ours}. `compression_ratio` is known for
+  // all.
   std::vector<std::pair<std::string, std::string>> kvpress_defaults;
   std::vector<std::pair<std::string, std::string>> kvpress_keys;
 

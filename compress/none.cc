@@ -1,4 +1,5 @@
-// none: the full cache, the baseline of every comparison. No policy and no codec: the plan stays empty.
+// none: the full cache, the baseline of every comparison. No policy and no codec: the plan stays
+// empty.
 #include "compress/method.h"
 
 namespace kv {

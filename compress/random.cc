@@ -2,11 +2,13 @@
 //
 //   S = uniform numbers of [0, 1), shape (n_kv_heads, n_rows) in C order, the same in every layer
 //
-// The numbers are torch's on a CPU in float32, so that kvpress's RandomPress with the same seed keeps the same rows:
-// MT19937 started with init_genrand(seed mod 2^32), one 32-bit output x for each number, (x mod 2^24) / 2^24.
-// Heads that hold different numbers of rows (after another policy) draw one after the other.
+// The numbers are torch's on a CPU in float32, so that kvpress's RandomPress with the same seed
+// keeps the same rows: MT19937 started with init_genrand(seed mod 2^32), one 32-bit output x for
+// each number, (x mod 2^24) / 2^24. Heads that hold different numbers of rows (after another
+// policy) draw one after the other.
 //
-// Differs from kvpress: there is always a seed (default 0); kvpress without one draws from the global generator.
+// Differs from kvpress: there is always a seed (default 0); kvpress without one draws from the
+// global generator.
 #include <random>
 
 #include "compress/method.h"

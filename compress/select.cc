@@ -10,7 +10,9 @@
 namespace kv {
 namespace {
 
-bool larger(float a, float b) { return (std::isnan(a) && !std::isnan(b)) || a > b; }
+bool larger(float a, float b) {
+  return (std::isnan(a) && !std::isnan(b)) || a > b;
+}
 
 std::vector<int32_t> top_by_position(std::span<const float> scores, int k) {
   std::vector<int32_t> rows(scores.size());
@@ -24,8 +26,8 @@ std::vector<int32_t> top_by_position(std::span<const float> scores, int k) {
   return rows;
 }
 
-// The same calls of libstdc++'s algorithms on the same pairs as torch's CPU kernel makes: among equal scores the
-// winners are whatever those algorithms leave in front.
+// The same calls of libstdc++'s algorithms on the same pairs as torch's CPU kernel makes: among
+// equal scores the winners are whatever those algorithms leave in front.
 std::vector<int32_t> top_by_torch(std::span<const float> scores, int k) {
   using Entry = std::pair<float, int64_t>;
   const auto n = static_cast<int64_t>(scores.size());

@@ -1,18 +1,20 @@
-// snapkv: the prompt's last queries vote on what stays (arXiv 2404.14469, "SnapKV: LLM Knows What You are Looking for
-// Before Generation").
+// snapkv: the prompt's last queries vote on what stays (arXiv 2404.14469, "SnapKV: LLM Knows What
+// You are Looking for Before Generation").
 //
-//   A   = attention of the last w prompt queries to all rows (window_attention.h)      (n_heads, w, L)
-//   a_j = mean over the w queries of A[., j], for rows j before the window
-//   a   = pool(a, kernel), for each query head                  max: borders left out; avg: zeros at the borders count
-//   s   = mean over the query heads of the group
-//   S   = s, and max(s over all heads) + 1 for the window's own rows, which stay
+//   A   = attention of the last w prompt queries to all rows (window_attention.h)      (n_heads, w,
+//   L) a_j = mean over the w queries of A[., j], for rows j before the window a   = pool(a,
+//   kernel), for each query head                  max: borders left out; avg: zeros at the borders
+//   count s   = mean over the query heads of the group S   = s, and max(s over all heads) + 1 for
+//   the window's own rows, which stay
 //
-// Fewer kept than the window has rows: the newest ones. A window that is not shorter than the prompt shrinks to
-// length - 1, with a note. After a former policy the window's rows are those of its tokens that are left.
+// Fewer kept than the window has rows: the newest ones. A window that is not shorter than the
+// prompt shrinks to length - 1, with a note. After a former policy the window's rows are those of
+// its tokens that are left.
 //
 // Differs from the paper: rows kept count the window (the paper adds it to its budget).
-// Differs from kvpress: kvpress pools by average (here: pooling=avg; its borders are lowered by the zeros), refuses
-// prompts of at most w tokens, and picks among the window by torch's tie order when it keeps fewer (ties=torch).
+// Differs from kvpress: kvpress pools by average (here: pooling=avg; its borders are lowered by the
+// zeros), refuses prompts of at most w tokens, and picks among the window by torch's tie order when
+// it keeps fewer (ties=torch).
 #include <algorithm>
 #include <limits>
 
@@ -25,9 +27,9 @@ namespace kv {
 namespace {
 
 struct SnapKvParams {
-  int window = 64;        // queries
-  int kernel = 5;         // rows, odd
-  bool max_pool = true;   // else average
+  int window = 64;       // queries
+  int kernel = 5;        // rows, odd
+  bool max_pool = true;  // else average
 };
 
 // Column means of weights (w, stride) over its first n columns.
@@ -45,7 +47,8 @@ std::vector<float> pooled(const std::vector<float>& a, int kernel, bool max_pool
   const int n = static_cast<int>(a.size());
   std::vector<float> out(n);
   for (int j = 0; j < n; ++j) {
-    const int begin = std::max(0, j - kernel / 2), end = static_cast<int>(std::min<int64_t>(n, int64_t{j} + kernel / 2 + 1));
+    const int begin = std::max(0, j - kernel / 2),
+              end = static_cast<int>(std::min<int64_t>(n, int64_t{j} + kernel / 2 + 1));
     if (max_pool) {
       out[j] = *std::max_element(a.begin() + begin, a.begin() + end);
     } else {
@@ -65,13 +68,14 @@ class SnapKvPolicy : public EvictionPolicy {
   std::string note(int n_tokens) const override {
     const int w = usable_window(params_.window, n_tokens);
     if (rules().ratio == 0 || w == params_.window) return {};
-    return fmt::format("snapkv: window {} shrunk to {}, the prompt has {} tokens", params_.window, w,
-                       n_tokens);
+    return fmt::format("snapkv: window {} shrunk to {}, the prompt has {} tokens", params_.window,
+                       w, n_tokens);
   }
 
  protected:
   KvNeeds inputs(int n_tokens) const override {
-    return {.window_queries = usable_window(params_.window, n_tokens), .keys = true, .values = false};
+    return {
+        .window_queries = usable_window(params_.window, n_tokens), .keys = true, .values = false};
   }
 
   LayerScores score(const LayerView& view) const override {
@@ -132,10 +136,10 @@ Method snapkv_method() {
   method.info.kvpress_name = "SnapKV";
   method.info.doc = "the prompt's last queries vote on what stays";
   method.info.paper = "arXiv 2404.14469";
-  method.info.params = {integer_param("window", "64", "last prompt tokens that vote and stay", 1),
-                        integer_param("kernel", "5", "rows pooled together, odd", 1, 65535),
-                        choice_param("pooling", "max", "of the votes of each query head",
-                                     {"max", "avg"})};
+  method.info.params = {
+      integer_param("window", "64", "last prompt tokens that vote and stay", 1),
+      integer_param("kernel", "5", "rows pooled together, odd", 1, 65535),
+      choice_param("pooling", "max", "of the votes of each query head", {"max", "avg"})};
   method.kvpress_defaults = {{"pooling", "avg"}};
   method.kvpress_keys = {{"window_size", "window"}, {"kernel_size", "kernel"}};
   method.make_policy = make_snapkv;

@@ -9,7 +9,8 @@
 namespace kv {
 namespace {
 
-constexpr int kMaxDepth = 32;  // of nested maps and lists: keeps a hostile spec from exhausting the stack
+constexpr int kMaxDepth =
+    32;  // of nested maps and lists: keeps a hostile spec from exhausting the stack
 
 bool is_word_char(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '/' ||
@@ -60,8 +61,9 @@ class SpecParser {
         std::string key = word("a parameter's name");
         if (map.find(key) != nullptr) {
           at_ = start;
-          fail(key == "name" ? "'name' is what stands before the parenthesis: expected another key"
-                             : fmt::format("the key '{}' is given twice: expected another key", key));
+          fail(key == "name"
+                   ? "'name' is what stands before the parenthesis: expected another key"
+                   : fmt::format("the key '{}' is given twice: expected another key", key));
         }
         if (!accept('=')) fail("expected '='");
         map.entries.emplace_back(std::move(key), value());
@@ -104,21 +106,18 @@ class SpecParser {
   }
 
   Value number_or_term(size_t start) {
-    std::string token = word("a value");
-    // '+' is no word character; here it can only be the sign of an exponent: 1e+20.
+    const std::string token = word("a value");
     const bool exponent = token.size() > 1 && (token.back() == 'e' || token.back() == 'E') &&
                           parse_number(token.substr(0, token.size() - 1)).has_value();
+    // '+' is no word character; behind "1e" it can only be the sign of the exponent.
     if (exponent && at_ < text_.size() && text_[at_] == '+') {
       ++at_;
-      token += "+" + word("an exponent");
-    }
-    std::string plain = token;
-    plain.erase(std::remove(plain.begin(), plain.end(), '+'), plain.end());
-    if (const auto number = parse_number(plain)) return Value::of(*number);
-    if (exponent || plain != token) {
+      const auto number = parse_number(token + word("an exponent"));
+      if (number) return Value::of(*number);
       at_ = start;
       fail("expected a number");
     }
+    if (const auto number = parse_number(token)) return Value::of(*number);
     if (token == "true" || token == "false") return Value::of(token == "true");
     if (peek() == '(') return term_of(token, start);
     return Value::of(token);
@@ -167,7 +166,8 @@ class SpecParser {
   }
 
   std::string place_at(size_t offset) const {
-    return fmt::format("{}column {} of '{}'", place_.empty() ? "" : place_ + ": ", offset + 1, text_);
+    return fmt::format("{}column {} of '{}'", place_.empty() ? "" : place_ + ": ", offset + 1,
+                       text_);
   }
   [[noreturn]] void fail(const std::string& expected) {
     const std::string found =
@@ -217,7 +217,8 @@ void append_terms(const Value& value, int depth, std::vector<Value>& terms) {
     throw_usage("{}expected at most {} nested levels of 'then'", place_prefix(value), kMaxDepth);
   }
   if (value.is_string()) {
-    for (const Value& term : parse_spec(value.text, value.place)) append_terms(term, depth + 1, terms);
+    for (const Value& term : parse_spec(value.text, value.place))
+      append_terms(term, depth + 1, terms);
     return;
   }
   if (!value.is_map()) {

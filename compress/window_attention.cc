@@ -9,8 +9,8 @@
 namespace kv {
 namespace {
 
-// In place: scores (n) of one query -> softmax, by blocks of kAttnBlock that are brought together at the end.
-// scores[n .. stride) is set to 0.
+// In place: scores (n) of one query -> softmax, by blocks of kAttnBlock that are brought together
+// at the end. scores[n .. stride) is set to 0.
 void softmax_row(float* scores, int n, int stride, std::vector<float>& block_max,
                  std::vector<float>& block_sum) {
   const Kernels& k = kernels();
@@ -31,21 +31,22 @@ void softmax_row(float* scores, int n, int stride, std::vector<float>& block_max
   for (int b = 0; b < n_blocks; ++b) total += static_cast<double>(block_max[b]) * block_sum[b];
   for (int b = 0; b < n_blocks; ++b) {
     const int first = b * kAttnBlock;
-    k.scale(scores + first, static_cast<float>(block_max[b] / total), std::min(kAttnBlock, n - first),
-            scores + first);
+    k.scale(scores + first, static_cast<float>(block_max[b] / total),
+            std::min(kAttnBlock, n - first), scores + first);
   }
 }
 
 // Rows of the KV head at or before a position; positions rise.
 int rows_up_to(const LayerView::HeadRows& head, int position) {
-  return static_cast<int>(
-      std::upper_bound(head.positions.begin(), head.positions.end(), position) -
-      head.positions.begin());
+  return static_cast<int>(std::upper_bound(head.positions.begin(), head.positions.end(), position) -
+                          head.positions.begin());
 }
 
 }  // namespace
 
-int usable_window(int window, int n_tokens) { return std::max(0, std::min(window, n_tokens - 1)); }
+int usable_window(int window, int n_tokens) {
+  return std::max(0, std::min(window, n_tokens - 1));
+}
 
 int rows_before_window(const LayerView& view, int kv_head, int window) {
   return rows_up_to(view.heads[kv_head], view.n_tokens - window - 1);
@@ -58,7 +59,8 @@ void window_attention(const LayerView& view, int query_head, int window, WindowA
   out.stride = n_tiles * kTile;
   out.weights.resize(static_cast<size_t>(window) * out.stride);
 
-  const int64_t first_query = static_cast<int64_t>(query_head) * view.n_window + view.n_window - window;
+  const int64_t first_query =
+      static_cast<int64_t>(query_head) * view.n_window + view.n_window - window;
   const float* queries = view.window_queries + first_query * view.head_dim;
   for (int tile = 0; tile < n_tiles; ++tile) {
     kernels().gemm_f32(queries, view.head_dim, window, view.head_dim,

@@ -43,8 +43,8 @@ std::string format_entries(const Value& map, size_t first) {
 std::string format_map(const Value& map) {
   const bool is_term = !map.entries.empty() && map.entries[0].first == "name" &&
                        map.entries[0].second.is_string() && is_word(map.entries[0].second.text);
-  if (!is_term) return "(" + format_entries(map, 0) + ")";
-  return map.entries[0].second.text + "(" + format_entries(map, 1) + ")";
+  if (!is_term) return fmt::format("({})", format_entries(map, 0));
+  return fmt::format("{}({})", map.entries[0].second.text, format_entries(map, 1));
 }
 
 std::string lower(std::string_view text) {
@@ -61,8 +61,8 @@ int edit_distance(const std::string& a, const std::string& b) {
   for (int j = 0; j <= m; ++j) d[0][j] = j;
   for (int i = 1; i <= n; ++i) {
     for (int j = 1; j <= m; ++j) {
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1,
-                          d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      d[i][j] = std::min(
+          {d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
         d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
       }
@@ -97,15 +97,24 @@ std::string range_text(const ParamSpec& spec) {
 std::string expected_text(const ParamSpec& spec) {
   using Type = ParamSpec::Type;
   switch (spec.type) {
-    case Type::kInteger: return "a whole number" + range_text(spec);
-    case Type::kNumber: return "a number" + range_text(spec);
-    case Type::kBool: return "true or false";
-    case Type::kString: return "text";
-    case Type::kFile: return "a file name";
-    case Type::kChoice: return fmt::format("one of {}", fmt::join(spec.choices, ", "));
-    case Type::kIntegerList: return "a list of whole numbers" + range_text(spec);
-    case Type::kNumberList: return "a list of numbers" + range_text(spec);
-    case Type::kAny: break;
+    case Type::kInteger:
+      return "a whole number" + range_text(spec);
+    case Type::kNumber:
+      return "a number" + range_text(spec);
+    case Type::kBool:
+      return "true or false";
+    case Type::kString:
+      return "text";
+    case Type::kFile:
+      return "a file name";
+    case Type::kChoice:
+      return fmt::format("one of {}", fmt::join(spec.choices, ", "));
+    case Type::kIntegerList:
+      return "a list of whole numbers" + range_text(spec);
+    case Type::kNumberList:
+      return "a list of numbers" + range_text(spec);
+    case Type::kAny:
+      break;
   }
   return "a value";
 }
@@ -125,17 +134,25 @@ bool fits(const ParamSpec& spec, const Value& value) {
                        [&](const Value& item) { return number_fits(spec, item, whole); });
   };
   switch (spec.type) {
-    case Type::kInteger: return number_fits(spec, value, true);
-    case Type::kNumber: return number_fits(spec, value, false);
-    case Type::kBool: return value.kind == Value::Kind::kBool;
-    case Type::kString: return value.is_string();
-    case Type::kFile: return value.is_string() && !value.text.empty();
+    case Type::kInteger:
+      return number_fits(spec, value, true);
+    case Type::kNumber:
+      return number_fits(spec, value, false);
+    case Type::kBool:
+      return value.kind == Value::Kind::kBool;
+    case Type::kString:
+      return value.is_string();
+    case Type::kFile:
+      return value.is_string() && !value.text.empty();
     case Type::kChoice:
-      return value.is_string() && std::find(spec.choices.begin(), spec.choices.end(), value.text) !=
-                                      spec.choices.end();
-    case Type::kIntegerList: return all_fit(true);
-    case Type::kNumberList: return all_fit(false);
-    case Type::kAny: break;
+      return value.is_string() &&
+             std::find(spec.choices.begin(), spec.choices.end(), value.text) != spec.choices.end();
+    case Type::kIntegerList:
+      return all_fit(true);
+    case Type::kNumberList:
+      return all_fit(false);
+    case Type::kAny:
+      break;
   }
   return true;
 }
@@ -170,11 +187,13 @@ Value default_value(const ParamSpec& spec) {
       KV_CHECK(text == "true" || text == "false", "parameter {} default '{}'", spec.name, text);
       return Value::of(text == "true");
     case Type::kIntegerList:
-    case Type::kNumberList: return list_from_text(text);
+    case Type::kNumberList:
+      return list_from_text(text);
     case Type::kString:
     case Type::kFile:
     case Type::kChoice:
-    case Type::kAny: break;
+    case Type::kAny:
+      break;
   }
   return Value::of(text);
 }
@@ -234,12 +253,18 @@ const Value* Value::find(std::string_view key) const {
 
 std::string Value::describe() const {
   switch (kind) {
-    case Kind::kNull: return "nothing (null)";
-    case Kind::kBool: return boolean ? "true" : "false";
-    case Kind::kNumber: return fmt::format("the number {}", number);
-    case Kind::kString: return fmt::format("the string '{}'", text);
-    case Kind::kList: return "a list";
-    case Kind::kMap: return "a map";
+    case Kind::kNull:
+      return "nothing (null)";
+    case Kind::kBool:
+      return boolean ? "true" : "false";
+    case Kind::kNumber:
+      return fmt::format("the number {}", number);
+    case Kind::kString:
+      return fmt::format("the string '{}'", text);
+    case Kind::kList:
+      return "a list";
+    case Kind::kMap:
+      return "a map";
   }
   return "?";
 }
@@ -253,7 +278,8 @@ std::string format_number(double value) {
 std::optional<double> parse_number(std::string_view text) {
   // from_chars also takes inf and nan, which are words here.
   const std::string_view digits = text.substr(!text.empty() && text[0] == '-' ? 1 : 0);
-  if (digits.empty() || (std::isdigit(static_cast<unsigned char>(digits[0])) == 0 && digits[0] != '.')) {
+  if (digits.empty() ||
+      (std::isdigit(static_cast<unsigned char>(digits[0])) == 0 && digits[0] != '.')) {
     return std::nullopt;
   }
   double value = 0;
@@ -264,15 +290,21 @@ std::optional<double> parse_number(std::string_view text) {
 
 std::string format_value(const Value& value) {
   switch (value.kind) {
-    case Value::Kind::kNull: break;
-    case Value::Kind::kBool: return value.boolean ? "true" : "false";
-    case Value::Kind::kNumber: return format_number(value.number);
-    case Value::Kind::kString: return is_word(value.text) ? value.text : quoted(value.text);
-    case Value::Kind::kMap: return format_map(value);
+    case Value::Kind::kNull:
+      break;
+    case Value::Kind::kBool:
+      return value.boolean ? "true" : "false";
+    case Value::Kind::kNumber:
+      return format_number(value.number);
+    case Value::Kind::kString:
+      return is_word(value.text) ? value.text : quoted(value.text);
+    case Value::Kind::kMap:
+      return format_map(value);
     case Value::Kind::kList: {
       std::string out = "[";
       for (size_t i = 0; i < value.items.size(); ++i) {
-        out += (i > 0 ? "," : "") + format_value(value.items[i]);
+        if (i > 0) out += ',';
+        out += format_value(value.items[i]);
       }
       return out + "]";
     }
@@ -290,7 +322,8 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string>& 
     int distance = edit_distance(wanted, other);
     // An abbreviation or a longer form: `win`, `window_size`.
     const size_t shorter = std::min(wanted.size(), other.size());
-    if (shorter >= 3 && wanted.compare(0, shorter, other, 0, shorter) == 0) distance = std::min(distance, 1);
+    if (shorter >= 3 && wanted.compare(0, shorter, other, 0, shorter) == 0)
+      distance = std::min(distance, 1);
     if (distance < best_distance) {
       best_distance = distance;
       best = &candidate;
@@ -343,7 +376,9 @@ bool Params::given(std::string_view name) const {
   return std::find(given_.begin(), given_.end(), name) != given_.end();
 }
 
-bool Params::is_null(std::string_view name) const { return at(name).is_null(); }
+bool Params::is_null(std::string_view name) const {
+  return at(name).is_null();
+}
 
 int Params::integer(std::string_view name) const {
   const double number = at(name).number;
@@ -379,7 +414,9 @@ std::vector<double> Params::numbers(std::string_view name) const {
   return out;
 }
 
-const Value& Params::value(std::string_view name) const { return at(name); }
+const Value& Params::value(std::string_view name) const {
+  return at(name);
+}
 
 std::string Params::canonical(const std::vector<std::string>& leave_out) const {
   std::string out;
