@@ -58,7 +58,7 @@ struct ParamSpec {
   double min = -1e300, max = 1e300;       // numbers and list elements: min <= value <= max; whole numbers without a
                                           // max of their own must fit an int
   bool below_max = false;                 // value < max instead
-  std::vector<std::string> choices;       // kChoice
+  std::vector<std::string> choices = {};  // kChoice
   bool required = false;
 };
 
