@@ -1,5 +1,6 @@
 #include "compress/spec.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <random>
