@@ -17,6 +17,7 @@
 #include "engine/kv_cache.h"
 #include "engine/kv_policy.h"
 #include "engine/model.h"
+#include "engine/rope.h"
 
 namespace kv {
 
@@ -39,6 +40,7 @@ struct QueryWindow {
 struct PrefilledPrompt {
   KvCache cache;              // every prompt row, exact
   QueryWindow window;
+  std::shared_ptr<const RopeTable> rope;
   std::vector<float> last_logits;  // (vocab) of the last prompt token
 };
 
@@ -48,6 +50,8 @@ struct PrefillOptions {
   // Called with (index of the first row, n rows, logits (n, vocab)) in order for every prompt token where set.
   std::function<void(int, int, const float*)> on_logits;
 };
+
+struct WindowRecorder;
 
 class Session {
  public:
@@ -71,8 +75,20 @@ class Session {
 
  private:
   struct Scratch;
+
+  // One pass of all segments through the layers; the residual rows stay in the scratch. Returns their number.
+  int run_layers(std::span<const Segment> segments, const WindowRecorder* recorder);
+  // Logits (rows.size(), vocab) of these residual rows.
+  void logits_of(std::span<const int> rows, float* logits);
+  // All rows of the last pass, in groups, to a callback.
+  void stream_logits(int first_row, int n_rows, const std::function<void(int, int, const float*)>& on_logits);
+  // Makes the table reach every position that this pass can ask for.
+  void rope_for(std::span<const Segment> segments);
+  void check_ids(std::span<const int32_t> ids) const;
+
   std::shared_ptr<const Model> model_;
   int prefill_chunk_;
+  std::shared_ptr<const RopeTable> rope_;
   int64_t tokens_computed_ = 0;
   std::unique_ptr<Scratch> scratch_;
 };

@@ -1,0 +1,144 @@
+// The forward pass: one function for prefill, decode and batches of many sequences.
+#include <algorithm>
+#include <vector>
+
+#include "engine/attention.h"
+#include "engine/error.h"
+#include "engine/scratch.h"
+#include "engine/session.h"
+#include "kernels/parallel.h"
+
+namespace kv {
+namespace {
+
+// RMS norm of n rows of x (n, dim) into out (n, dim).
+void norm_rows(const float* x, const std::vector<float>& weight, float eps, int n, float* out) {
+  const int dim = static_cast<int>(weight.size());
+  parallel_for((n + 15) / 16, [&](int64_t block) {
+    for (int r = static_cast<int>(block) * 16; r < std::min<int64_t>(n, (block + 1) * 16); ++r) {
+      kernels().rms_norm(x + static_cast<int64_t>(r) * dim, weight.data(), dim, eps, out + static_cast<int64_t>(r) * dim);
+    }
+  });
+}
+
+// x (n, dim) += y (n, dim).
+void add_rows(float* x, const float* y, int n, int dim) {
+  parallel_for((n + 15) / 16, [&](int64_t block) {
+    const int64_t first = block * 16 * dim, last = std::min<int64_t>(n, (block + 1) * 16) * dim;
+    kernels().add(x + first, y + first, last - first);
+  });
+}
+
+// Norm over head_dim on every query and key head (Qwen3), in place in qkv (n, width).
+void norm_heads(const ModelConfig& config, const LayerWeights& weights, float* qkv, int n, int64_t width) {
+  parallel_for(n, [&](int64_t r) {
+    for (int h = 0; h < config.n_heads + config.n_kv_heads; ++h) {
+      float* head = qkv + r * width + static_cast<int64_t>(h) * config.head_dim;
+      const std::vector<float>& weight = h < config.n_heads ? weights.q_norm : weights.k_norm;
+      kernels().rms_norm(head, weight.data(), config.head_dim, config.rms_eps, head);
+    }
+  });
+}
+
+// Rows of one segment inside the pass.
+struct Placed {
+  const Segment* segment;
+  int first_row;    // of the pass
+  int first_token;  // of the sequence
+  int n() const { return static_cast<int>(segment->tokens.size()); }
+};
+
+// Keys before RoPE and values of one layer enter the caches, rounded to what each cache stores.
+void store_rows(const ModelConfig& config, int layer, const std::vector<Placed>& placed, const float* qkv,
+                int64_t width) {
+  for (const Placed& p : placed) p.segment->cache->reserve(layer, p.n());
+  const int64_t n_kv = config.n_kv_heads;
+  parallel_for(static_cast<int64_t>(placed.size()) * n_kv, [&](int64_t i) {
+    const Placed& p = placed[i / n_kv];
+    const int h = static_cast<int>(i % n_kv);
+    const float* keys = qkv + p.first_row * width + static_cast<int64_t>(config.n_heads + h) * config.head_dim;
+    p.segment->cache->append(layer, h, keys, keys + n_kv * config.head_dim, width, p.n());
+  });
+}
+
+// Queries of the window's tokens, rotated at their positions: (n_heads, n_window, head_dim) of this layer.
+void record_window(const ModelConfig& config, const RopeTable& rope, int layer, const Placed& p, const float* qkv,
+                   int64_t width, const WindowRecorder& recorder) {
+  for (int i = 0; i < p.n(); ++i) {
+    const int token = p.first_token + i, at = token - recorder.first_token;
+    if (at < 0 || at >= recorder.window->n_window) continue;
+    for (int h = 0; h < config.n_heads; ++h) {
+      float* out = recorder.window->queries.data() +
+                   ((static_cast<int64_t>(layer) * config.n_heads + h) * recorder.window->n_window + at) * config.head_dim;
+      std::copy_n(qkv + (p.first_row + i) * width + static_cast<int64_t>(h) * config.head_dim, config.head_dim, out);
+      kernels().rotate_row(out, rope.cos_row(token), rope.sin_row(token), rope.rotary_dim());
+    }
+  }
+}
+
+}  // namespace
+
+int Session::run_layers(std::span<const Segment> segments, const WindowRecorder* recorder) {
+  const ModelConfig& config = model_->config;
+  const int64_t q_width = static_cast<int64_t>(config.n_heads) * config.head_dim;
+  const int64_t width = q_width + 2 * static_cast<int64_t>(config.n_kv_heads) * config.head_dim;
+
+  std::vector<Placed> placed;
+  int n = 0;
+  for (const Segment& s : segments) {
+    placed.push_back({&s, n, s.cache->n_tokens()});
+    n += static_cast<int>(s.tokens.size());
+  }
+  Scratch& m = *scratch_;
+  m.size_for(config, n);
+  rope_for(segments);
+
+  for (const Placed& p : placed) {
+    for (int i = 0; i < p.n(); ++i) {
+      model_->embedding.row(p.segment->tokens[i], m.x.as<float>() + static_cast<int64_t>(p.first_row + i) * config.dim);
+    }
+  }
+  float *x = m.x.as<float>(), *h = m.h.as<float>(), *qkv = m.qkv.as<float>(), *wide = m.wide.as<float>();
+  std::vector<AttentionInput> inputs;
+  for (const Placed& p : placed) {
+    inputs.push_back({p.segment->cache, qkv + p.first_row * width, width, p.n(), p.first_token,
+                      wide + p.first_row * q_width, q_width});
+  }
+  for (int l = 0; l < config.n_layers; ++l) {
+    const LayerWeights& w = model_->layers[l];
+    norm_rows(x, w.attention_norm, config.rms_eps, n, h);
+    w.qkv.multiply(h, config.dim, n, qkv, width);
+    if (config.qk_norm) norm_heads(config, w, qkv, n, width);
+    store_rows(config, l, placed, qkv, width);
+    if (recorder != nullptr) record_window(config, *rope_, l, placed[0], qkv, width, *recorder);
+    attend(config, *rope_, l, inputs);
+    w.o.multiply(wide, q_width, n, h, config.dim);
+    add_rows(x, h, n, config.dim);
+
+    norm_rows(x, w.mlp_norm, config.rms_eps, n, h);
+    w.gate_up.multiply(h, config.dim, n, wide, 2 * static_cast<int64_t>(config.hidden_dim));
+    parallel_for(n, [&](int64_t r) {
+      float* gate = wide + r * 2 * config.hidden_dim;
+      kernels().silu_mul(gate, gate + config.hidden_dim, config.hidden_dim, gate);
+    });
+    w.down.multiply(wide, 2 * static_cast<int64_t>(config.hidden_dim), n, h, config.dim);
+    add_rows(x, h, n, config.dim);
+  }
+  for (const Placed& p : placed) p.segment->cache->advance(p.n());
+  tokens_computed_ += n;
+  return n;
+}
+
+void Session::logits_of(std::span<const int> rows, float* logits) {
+  const ModelConfig& config = model_->config;
+  const int64_t n = static_cast<int64_t>(rows.size());
+  if (n == 0) return;
+  float *x = scratch_->x.as<float>(), *h = scratch_->h.as<float>();
+  parallel_for(n, [&](int64_t i) {
+    kernels().rms_norm(x + static_cast<int64_t>(rows[i]) * config.dim, model_->final_norm.data(), config.dim,
+                       config.rms_eps, h + i * config.dim);
+  });
+  model_->lm_head.multiply(h, config.dim, static_cast<int>(n), logits, config.vocab);
+}
+
+}  // namespace kv
