@@ -1,0 +1,251 @@
+// The scalar definition of every kernel: plain loops, no tricks. All other tables must give the
+// same bits. std::fma stands where one rounding is meant; everywhere else each operation rounds
+// once (-ffp-contract=off).
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/exp_constants.h"
+#include "kernels/half.h"
+#include "kernels/isa_tables.h"
+
+namespace kv::scalar {
+namespace {
+
+struct F32 {
+  using Storage = float;
+  static float widen(float x) { return x; }
+};
+struct F16 {
+  using Storage = uint16_t;
+  static float widen(uint16_t x) { return f16_to_float(x); }
+};
+struct BF16 {
+  using Storage = uint16_t;
+  static float widen(uint16_t x) { return bf16_to_float(x); }
+};
+
+// lanes[l] += lanes[l + half] for half = 8, 4, 2, 1.
+template <typename T>
+T tree16(T* lanes) {
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  }
+  return lanes[0];
+}
+
+float exp_float(float x) {
+  const float shifted = std::fma(x, kLog2E, kExpMagic);
+  const float n = shifted - kExpMagic;
+  float r = std::fma(n, -kLn2High, x);
+  r = std::fma(n, -kLn2Low, r);
+  float p = std::fma(kExpC6, r, kExpC5);
+  p = std::fma(p, r, kExpC4);
+  p = std::fma(p, r, kExpC3);
+  p = std::fma(p, r, kExpC2);
+  p = std::fma(p, r, 1.0f);
+  p = std::fma(p, r, 1.0f);
+  // n goes straight into the exponent; the bits of kExpMagic itself leave at the top. n = 128 is
+  // right too, since then p < 1, and so is p < 1 at n = -126, where the result becomes subnormal.
+  const uint32_t bits = std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23);
+  if (x < kExpLowest) return 0.0f;
+  if (!(x <= kExpHighest)) return x + HUGE_VALF;  // inf, or NaN for NaN
+  return std::bit_cast<float>(bits);
+}
+
+// The larger one, never -0, so that the sign of a zero does not depend on the order of comparisons.
+float max_of(const float* x, int64_t n) {
+  float largest = x[0];
+  for (int64_t i = 1; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest + 0.0f;
+}
+
+template <typename B>
+void gemm(const float* a, int64_t lda, int m, int k, const typename B::Storage* b, int64_t ldb,
+          float* c, int64_t ldc, bool accumulate) {
+  for (int i = 0; i < m; ++i) {
+    float sums[kPanel];
+    for (int j = 0; j < kPanel; ++j) sums[j] = accumulate ? c[i * ldc + j] : 0.0f;
+    for (int step = 0; step < k; ++step) {
+      for (int j = 0; j < kPanel; ++j) {
+        sums[j] = std::fma(a[i * lda + step], B::widen(b[step * ldb + j]), sums[j]);
+      }
+    }
+    std::memcpy(c + i * ldc, sums, sizeof(sums));
+  }
+}
+
+void rms_norm(const float* x, const float* weight, int n, float eps, float* out) {
+  float lanes[kLanes] = {};
+  for (int i = 0; i < n; ++i) lanes[i % kLanes] = std::fma(x[i], x[i], lanes[i % kLanes]);
+  const float r = 1.0f / std::sqrt(tree16(lanes) / static_cast<float>(n) + eps);
+  for (int i = 0; i < n; ++i) out[i] = (x[i] * r) * weight[i];
+}
+
+void add(float* x, const float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] += y[i];
+}
+
+void silu_mul(const float* gate, const float* up, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = (gate[i] / (1.0f + exp_float(-gate[i]))) * up[i];
+}
+
+void exp_inplace(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = exp_float(x[i]);
+}
+
+void softmax_block(float* s, int n, float* max_out, float* sum_out) {
+  const float largest = max_of(s, n);
+  float lanes[kLanes] = {};
+  for (int i = 0; i < n; ++i) {
+    s[i] = exp_float(s[i] - largest);
+    lanes[i % kLanes] += s[i];
+  }
+  for (int i = n; i % kLanes != 0; ++i) s[i] = 0.0f;
+  *max_out = largest;
+  *sum_out = tree16(lanes);
+}
+
+void merge_blocks(float* oa, float* ma, float* la, const float* ob, float mb, float lb, int n) {
+  const float m = *ma > mb ? *ma : mb;
+  const float fa = exp_float(*ma - m);
+  const float fb = exp_float(mb - m);
+  for (int i = 0; i < n; ++i) oa[i] = std::fma(oa[i], fa, ob[i] * fb);
+  *la = std::fma(*la, fa, lb * fb);
+  *ma = m;
+}
+
+void scale(const float* x, float factor, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = x[i] * factor;
+}
+
+void rotate_pair(float& lo, float& hi, float cos, float sin) {
+  const float rotated_lo = std::fma(lo, cos, -(hi * sin));
+  hi = std::fma(hi, cos, lo * sin);
+  lo = rotated_lo;
+}
+
+void rotate_row(float* x, const float* cos, const float* sin, int rotary_dim) {
+  const int half = rotary_dim / 2;
+  for (int i = 0; i < half; ++i) rotate_pair(x[i], x[i + half], cos[i], sin[i]);
+}
+
+// tile (head_dim, kTile) in place; cos, sin (rotary_dim / 2, kTile).
+void rotate_keys(float* tile, const float* cos, const float* sin, int rotary_dim) {
+  if (cos == nullptr) return;
+  const int n = rotary_dim / 2 * kTile;
+  for (int i = 0; i < n; ++i) rotate_pair(tile[i], tile[i + n], cos[i], sin[i]);
+}
+
+template <typename B>
+void load_keys(const typename B::Storage* tile, int head_dim, const float* cos, const float* sin,
+               int rotary_dim, float* out) {
+  for (int i = 0; i < head_dim * kTile; ++i) out[i] = B::widen(tile[i]);
+  rotate_keys(out, cos, sin, rotary_dim);
+}
+
+// Code number i of a little-endian string of codes; bits 8, 4 or 2.
+float code_at(const uint8_t* codes, int bits, int i) {
+  const int per_byte = 8 / bits;
+  return static_cast<float>(codes[i / per_byte] >> (i % per_byte * bits) & ((1 << bits) - 1));
+}
+
+void load_keys_int(int bits, const uint8_t* codes, const uint16_t* scale, const uint16_t* minimum,
+                   int group, int head_dim, const float* cos, const float* sin, int rotary_dim,
+                   float* out) {
+  for (int d = 0; d < head_dim; ++d) {
+    for (int r = 0; r < kTile; ++r) {
+      const int g = d / group * kTile + r;
+      out[d * kTile + r] = std::fma(code_at(codes + d * (bits * kTile / 8), bits, r),
+                                    f16_to_float(scale[g]), f16_to_float(minimum[g]));
+    }
+  }
+  rotate_keys(out, cos, sin, rotary_dim);
+}
+
+template <typename B>
+void load_values(const typename B::Storage* tile, int n, int head_dim, float* out) {
+  const int stride = padded(head_dim);
+  for (int r = 0; r < n; ++r) {
+    for (int d = 0; d < head_dim; ++d) out[r * stride + d] = B::widen(tile[r * head_dim + d]);
+    for (int d = head_dim; d < stride; ++d) out[r * stride + d] = 0.0f;
+  }
+}
+
+void load_values_int(int bits, const uint8_t* codes, const uint16_t* scale, const uint16_t* minimum,
+                     int group, int n, int head_dim, float* out) {
+  const int stride = padded(head_dim);
+  const int row_bytes = (head_dim * bits + 7) / 8;
+  const int n_groups = (head_dim + group - 1) / group;
+  for (int r = 0; r < n; ++r) {
+    for (int d = 0; d < head_dim; ++d) {
+      const int g = r * n_groups + d / group;
+      out[r * stride + d] = std::fma(code_at(codes + r * row_bytes, bits, d),
+                                     f16_to_float(scale[g]), f16_to_float(minimum[g]));
+    }
+    for (int d = head_dim; d < stride; ++d) out[r * stride + d] = 0.0f;
+  }
+}
+
+void to_f16(const float* x, int64_t n, uint16_t* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = float_to_f16(x[i]);
+}
+
+void to_bf16(const float* x, int64_t n, uint16_t* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = float_to_bf16(x[i]);
+}
+
+void from_f16(const uint16_t* x, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = f16_to_float(x[i]);
+}
+
+void from_bf16(const uint16_t* x, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = bf16_to_float(x[i]);
+}
+
+double log_sum_exp(const float* x, int64_t n) {
+  const float largest = max_of(x, n);
+  double lanes[kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i % kLanes] += exp_float(x[i] - largest);
+  return static_cast<double>(largest) + std::log(tree16(lanes));
+}
+
+int64_t argmax(const float* x, int64_t n) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < n; ++i) {
+    if (x[i] > x[best]) best = i;
+  }
+  return best;
+}
+
+}  // namespace
+
+const Kernels kTable = {
+    .gemm_f32 = gemm<F32>,
+    .gemm_f16 = gemm<F16>,
+    .gemm_bf16 = gemm<BF16>,
+    .rms_norm = rms_norm,
+    .add = add,
+    .silu_mul = silu_mul,
+    .exp_inplace = exp_inplace,
+    .softmax_block = softmax_block,
+    .merge_blocks = merge_blocks,
+    .scale = scale,
+    .rotate_row = rotate_row,
+    .load_keys_f32 = load_keys<F32>,
+    .load_keys_f16 = load_keys<F16>,
+    .load_keys_bf16 = load_keys<BF16>,
+    .load_keys_int = load_keys_int,
+    .load_values_f32 = load_values<F32>,
+    .load_values_f16 = load_values<F16>,
+    .load_values_bf16 = load_values<BF16>,
+    .load_values_int = load_values_int,
+    .to_f16 = to_f16,
+    .to_bf16 = to_bf16,
+    .from_f16 = from_f16,
+    .from_bf16 = from_bf16,
+    .log_sum_exp = log_sum_exp,
+    .argmax = argmax,
+};
+
+}  // namespace kv::scalar

@@ -1,0 +1,87 @@
+// Sixteen virtual lanes: one zmm register, or two ymm. Included by one .cc file for each
+// instruction set, which defines KV_ISA (avx2 or avx512: the namespace) before. Everything has
+// internal linkage, so that no code of one instruction set can be linked into another's callers.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#if KV_VECTOR_BITS == 512
+#include "kernels/vec_avx512.inc"
+#else
+#include "kernels/vec_avx2.inc"
+#endif
+
+namespace kv::KV_ISA {
+namespace {
+
+// The sum and the maximum of the lanes; l + 8 first, then l + 4, l + 2, l + 1 (tree16).
+inline float sum16(Vec v) {
+  const __m256 by8 = _mm256_add_ps(lower(v), upper(v));
+  const __m128 by4 = _mm_add_ps(_mm256_castps256_ps128(by8), _mm256_extractf128_ps(by8, 1));
+  const __m128 by2 = _mm_add_ps(by4, _mm_movehl_ps(by4, by4));
+  return _mm_cvtss_f32(_mm_add_ss(by2, _mm_movehdup_ps(by2)));
+}
+
+inline float max16(Vec v) {
+  const __m256 by8 = _mm256_max_ps(lower(v), upper(v));
+  const __m128 by4 = _mm_max_ps(_mm256_castps256_ps128(by8), _mm256_extractf128_ps(by8, 1));
+  const __m128 by2 = _mm_max_ps(by4, _mm_movehl_ps(by4, by4));
+  return _mm_cvtss_f32(_mm_max_ss(by2, _mm_movehdup_ps(by2)));
+}
+
+inline double sum16(DoubleVec v) {
+  __m256d lo, hi;
+  add_by8(v, &lo, &hi);
+  const __m256d by4 = _mm256_add_pd(lo, hi);
+  const __m128d by2 = _mm_add_pd(_mm256_castpd256_pd128(by4), _mm256_extractf128_pd(by4, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(by2, _mm_unpackhi_pd(by2, by2)));
+}
+
+inline float first(Vec v) {
+  return _mm_cvtss_f32(_mm256_castps256_ps128(lower(v)));
+}
+
+// 16 halves in one ymm register.
+inline __m256i load_half(const uint16_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline void store_half(uint16_t* p, __m256i v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
+}
+
+// The first n < 16 of them; no more than n are touched.
+inline __m256i load_half_part(const uint16_t* p, int n) {
+  alignas(32) uint16_t copy[16] = {};
+  __builtin_memcpy(copy, p, static_cast<size_t>(n) * 2);
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(copy));
+}
+inline void store_half_part(uint16_t* p, int n, __m256i v) {
+  alignas(32) uint16_t copy[16];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(copy), v);
+  __builtin_memcpy(p, copy, static_cast<size_t>(n) * 2);
+}
+
+// Storage types of tiles and weights: load() widens 16 of them, load_part() the first n < 16, the
+// rest being 0.
+struct F32 {
+  using Storage = float;
+  static Vec load(const float* p) { return kv::KV_ISA::load(p); }
+  static Vec load_part(const float* p, int n) { return kv::KV_ISA::load_part(p, n); }
+};
+
+struct F16 {
+  using Storage = uint16_t;
+  static Vec load(const uint16_t* p) { return widen_f16(load_half(p)); }
+  static Vec load_part(const uint16_t* p, int n) { return widen_f16(load_half_part(p, n)); }
+};
+
+struct BF16 {
+  using Storage = uint16_t;
+  static Vec load(const uint16_t* p) { return widen_bf16(load_half(p)); }
+  static Vec load_part(const uint16_t* p, int n) { return widen_bf16(load_half_part(p, n)); }
+};
+
+}  // namespace
+}  // namespace kv::KV_ISA

@@ -1,0 +1,240 @@
+// The scalar definitions themselves, against double precision.
+#include <Eigen/Dense>
+#include <limits>
+
+#include "kernels/half.h"
+#include "tests/kernels/harness.h"
+
+namespace kv::test {
+namespace {
+
+const Kernels& ref() {
+  return *kernels_for(Isa::kScalar);
+}
+
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+TEST(Ref, GemmIsTheProduct) {
+  const int m = 5, k = 83;
+  const Matrix a = Matrix::Random(m, k), b = Matrix::Random(k, kPanel);
+  Matrix c = Matrix::Random(m, kPanel);
+  const Eigen::MatrixXd product = a.cast<double>() * b.cast<double>();
+  const Eigen::MatrixXd sum = c.cast<double>() + product;
+  ref().gemm_f32(a.data(), k, m, k, b.data(), kPanel, c.data(), kPanel, true);
+  EXPECT_LT((c.cast<double>() - sum).cwiseAbs().maxCoeff(), 1e-5);
+  ref().gemm_f32(a.data(), k, m, k, b.data(), kPanel, c.data(), kPanel, false);
+  EXPECT_LT((c.cast<double>() - product).cwiseAbs().maxCoeff(), 1e-5);
+}
+
+TEST(Ref, GemmWidensHalvesExactly) {
+  Rng rng(1);
+  const int m = 3, k = 41;
+  const auto a = random_floats(rng, m * k);
+  for (bool bf16 : {false, true}) {
+    const auto b = bf16 ? random_bf16(rng, k * kPanel) : random_f16(rng, k * kPanel);
+    std::vector<float> wide(b.size());
+    for (size_t i = 0; i < b.size(); ++i) {
+      wide[i] = bf16 ? bf16_to_float(b[i]) : f16_to_float(b[i]);
+    }
+    std::vector<float> expected(m * kPanel), got(m * kPanel);
+    ref().gemm_f32(a.data(), k, m, k, wide.data(), kPanel, expected.data(), kPanel, false);
+    const auto gemm = bf16 ? ref().gemm_bf16 : ref().gemm_f16;
+    gemm(a.data(), k, m, k, b.data(), kPanel, got.data(), kPanel, false);
+    EXPECT_EQ(got, expected);
+  }
+}
+
+// Distance from the true value in units of the last place of the float result.
+double ulp_error(float got, double exact) {
+  int exponent;
+  std::frexp(exact, &exponent);
+  return std::fabs(got - exact) / std::ldexp(1.0, exponent - 24);
+}
+
+TEST(Ref, ExpIsWithinOneUlp) {
+  // Every 37th of the 2.2e9 finite floats in range, both signs; a full run (step 1) gives the same
+  // maximum.
+  std::vector<float> x;
+  for (uint32_t bits = 0; bits < 0x42b18000u; bits += 37) x.push_back(std::bit_cast<float>(bits));
+  double worst = 0;
+  for (float sign : {1.0f, -1.0f}) {
+    for (float v : x) {
+      float y = sign * v;
+      const double exact = std::exp(static_cast<double>(y));
+      ref().exp_inplace(&y, 1);
+      if (exact < std::numeric_limits<float>::min() ||
+          exact > static_cast<double>(std::numeric_limits<float>::max())) {
+        continue;
+      }
+      worst = std::max(worst, ulp_error(y, exact));
+    }
+  }
+  EXPECT_LE(worst, 1.0);
+  RecordProperty("worst_ulp_percent", static_cast<int>(worst * 100));
+}
+
+TEST(Ref, ExpAtTheEdges) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const auto exp = [](float x) {
+    ref().exp_inplace(&x, 1);
+    return x;
+  };
+  EXPECT_EQ(exp(0.0f), 1.0f);
+  EXPECT_EQ(exp(-0.0f), 1.0f);
+  EXPECT_EQ(exp(inf), inf);
+  EXPECT_EQ(exp(89.0f), inf);
+  EXPECT_EQ(std::bit_cast<uint32_t>(exp(-inf)), 0u);
+  EXPECT_EQ(std::bit_cast<uint32_t>(exp(-88.0f)), 0u);
+  EXPECT_EQ(exp(-1e30f), 0.0f);
+  EXPECT_EQ(exp(1e30f), inf);
+  EXPECT_TRUE(std::isnan(exp(std::numeric_limits<float>::quiet_NaN())));
+  EXPECT_NEAR(exp(88.7228f) / std::exp(88.7228), 1.0, 1e-5);
+  EXPECT_NEAR(exp(-87.336f) / std::exp(-87.336), 1.0, 1e-5);
+}
+
+TEST(Ref, RmsNorm) {
+  Rng rng(2);
+  for (int n : {1, 16, 577}) {
+    const auto x = random_floats(rng, n), weight = random_floats(rng, n);
+    double sum = 0;
+    for (float v : x) sum += static_cast<double>(v) * v;
+    const double r = 1 / std::sqrt(sum / n + 1e-6);
+    std::vector<float> out(x.size());
+    ref().rms_norm(x.data(), weight.data(), n, 1e-6f, out.data());
+    for (int i = 0; i < n; ++i) {
+      const double expected = static_cast<double>(x[i]) * r * weight[i];
+      EXPECT_NEAR(out[i], expected, 1e-6 * std::fabs(expected)) << "n=" << n << " i=" << i;
+    }
+  }
+}
+
+TEST(Ref, SiluMul) {
+  Rng rng(3);
+  const auto gate = random_floats(rng, 500, -8, 5), up = random_floats(rng, 500);
+  std::vector<float> out(500);
+  ref().silu_mul(gate.data(), up.data(), 500, out.data());
+  for (int i = 0; i < 500; ++i) {
+    const double g = gate[i];
+    const double expected = g / (1 + std::exp(-g)) * up[i];
+    EXPECT_NEAR(out[i], expected, 1e-6 * std::fabs(expected)) << i;
+  }
+}
+
+// Softmax of 300 scores taken in blocks and merged, applied to one column of values.
+TEST(Ref, MergedSoftmaxBlocksAreTheSoftmax) {
+  Rng rng(4);
+  const int n = 300;
+  const auto scores = random_floats(rng, n, 0, 5), values = random_floats(rng, n);
+  double largest = scores[0], denominator = 0, expected = 0;
+  for (float s : scores) largest = std::max(largest, static_cast<double>(s));
+  for (int i = 0; i < n; ++i) {
+    const double e = std::exp(scores[i] - largest);
+    denominator += e;
+    expected += e * values[i];
+  }
+  float total = 0, max = -std::numeric_limits<float>::infinity(), sum = 0;
+  for (int first = 0; first < n; first += kAttnBlock) {
+    const int rows = std::min(kAttnBlock, n - first);
+    float block[kAttnBlock] = {};
+    std::copy_n(scores.data() + first, rows, block);
+    float block_max, block_sum, block_total = 0;
+    ref().softmax_block(block, rows, &block_max, &block_sum);
+    for (int i = 0; i < rows; ++i) block_total += block[i] * values[first + i];
+    ref().merge_blocks(&total, &max, &sum, &block_total, block_max, block_sum, 1);
+  }
+  EXPECT_NEAR(total / sum, expected / denominator, 1e-6);
+  EXPECT_EQ(max, static_cast<float>(largest));
+}
+
+TEST(Ref, RotateRowTurnsEachPairAndLeavesTheRest) {
+  const int rotary_dim = 6, head_dim = 9;
+  std::vector<float> x = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  std::vector<float> cos(3), sin(3);
+  for (int i = 0; i < 3; ++i) {
+    cos[i] = std::cos(0.3f * static_cast<float>(i + 1));
+    sin[i] = std::sin(0.3f * static_cast<float>(i + 1));
+  }
+  const std::vector<float> before = x;
+  ref().rotate_row(x.data(), cos.data(), sin.data(), rotary_dim);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_NEAR(x[i], before[i] * cos[i] - before[i + 3] * sin[i], 1e-6);
+    EXPECT_NEAR(x[i + 3], before[i + 3] * cos[i] + before[i] * sin[i], 1e-6);
+  }
+  for (int i = rotary_dim; i < head_dim; ++i) EXPECT_EQ(x[i], before[i]);
+}
+
+TEST(Ref, LoadKeysRotatesEveryRowAsRotateRowDoes) {
+  Rng rng(5);
+  const int head_dim = 10, rotary_dim = 8;
+  const auto tile = random_floats(rng, head_dim * kTile);
+  const auto cos = random_floats(rng, rotary_dim / 2 * kTile);
+  const auto sin = random_floats(rng, rotary_dim / 2 * kTile);
+  std::vector<float> out(tile.size());
+  ref().load_keys_f32(tile.data(), head_dim, cos.data(), sin.data(), rotary_dim, out.data());
+  for (int r = 0; r < kTile; ++r) {
+    float row[head_dim], c[rotary_dim / 2], s[rotary_dim / 2];
+    for (int d = 0; d < head_dim; ++d) row[d] = tile[d * kTile + r];
+    for (int i = 0; i < rotary_dim / 2; ++i) {
+      c[i] = cos[i * kTile + r];
+      s[i] = sin[i * kTile + r];
+    }
+    ref().rotate_row(row, c, s, rotary_dim);
+    for (int d = 0; d < head_dim; ++d) EXPECT_EQ(out[d * kTile + r], row[d]) << d << " " << r;
+  }
+}
+
+// Codes written by hand: channel or row i holds the code i mod 2^bits.
+TEST(Ref, LoadsCodesInLittleEndianOrder) {
+  const uint16_t half = 0x3800, one = 0x3c00;  // 0.5 and 1
+  for (int bits : {8, 4, 2}) {
+    std::vector<uint8_t> codes(static_cast<size_t>(kTile * bits / 8), 0);
+    for (int i = 0; i < kTile; ++i) {
+      codes[i * bits / 8] |= static_cast<uint8_t>(i % (1 << bits) << (i * bits % 8));
+    }
+    const std::vector<uint16_t> scale(kTile, half), minimum(kTile, one);
+    std::vector<float> keys(kTile), values(kTile);
+    ref().load_keys_int(bits, codes.data(), scale.data(), minimum.data(), 1, 1, nullptr, nullptr, 0,
+                        keys.data());
+    ref().load_values_int(bits, codes.data(), scale.data(), minimum.data(), kTile, 1, kTile,
+                          values.data());
+    for (int i = 0; i < kTile; ++i) {
+      const float expected = 0.5f * static_cast<float>(i % (1 << bits)) + 1.0f;
+      EXPECT_EQ(keys[i], expected) << "bits=" << bits << " row " << i;
+      EXPECT_EQ(values[i], expected) << "bits=" << bits << " channel " << i;
+    }
+  }
+}
+
+TEST(Ref, LoadValuesPadsWithZeros) {
+  const std::vector<float> tile = {1, 2, 3, 4, 5, 6};
+  std::vector<float> out(2 * kPanel, -1);
+  ref().load_values_f32(tile.data(), 2, 3, out.data());
+  for (int r = 0; r < 2; ++r) {
+    for (int d = 0; d < kPanel; ++d) {
+      EXPECT_EQ(out[r * kPanel + d], d < 3 ? tile[r * 3 + d] : 0.0f);
+    }
+  }
+}
+
+TEST(Ref, LogSumExp) {
+  Rng rng(6);
+  const auto x = random_floats(rng, 5000, 0, 6);
+  double largest = x[0], sum = 0;
+  for (float v : x) largest = std::max(largest, static_cast<double>(v));
+  for (float v : x) sum += std::exp(v - largest);
+  EXPECT_NEAR(ref().log_sum_exp(x.data(), 5000), largest + std::log(sum), 1e-6);
+  const float one = -3.25f;
+  EXPECT_EQ(ref().log_sum_exp(&one, 1), -3.25);
+}
+
+TEST(Ref, ArgmaxIsTheFirstOfEquals) {
+  std::vector<float> x(100, 1.0f);
+  x[40] = x[71] = 2.0f;
+  EXPECT_EQ(ref().argmax(x.data(), 100), 40);
+  x.assign(100, -0.0f);
+  x[50] = 0.0f;
+  EXPECT_EQ(ref().argmax(x.data(), 100), 0);
+}
+
+}  // namespace
+}  // namespace kv::test

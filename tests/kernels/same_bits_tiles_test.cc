@@ -1,0 +1,164 @@
+// The tile loaders of every instruction set against their scalar definitions, bit by bit.
+#include "tests/kernels/harness.h"
+
+namespace kv::test {
+namespace {
+
+struct KeyShape {
+  int head_dim, rotary_dim;  // rotary_dim 0: cos is null
+};
+const KeyShape kKeyShapes[] = {{1, 0},   {2, 2},   {7, 4},    {48, 0},    {64, 64},
+                               {80, 32}, {96, 96}, {128, 64}, {128, 128}, {256, 256}};
+const int kHeadDims[] = {1, 3, 8, 15, 16, 17, 31, 32, 33, 48, 64, 72, 80, 96, 100, 128, 256};
+
+// cos and sin tables of one shape, null where there is no rotation.
+struct Rotation {
+  Rotation(Rng& rng, int rotary_dim)
+      : cos_(random_floats(rng, rotary_dim / 2 * kTile), 1),
+        sin_(random_floats(rng, rotary_dim / 2 * kTile), 2),
+        rotary_dim_(rotary_dim) {}
+  const float* cos() { return rotary_dim_ == 0 ? nullptr : cos_.data(); }
+  const float* sin() { return rotary_dim_ == 0 ? nullptr : sin_.data(); }
+
+ private:
+  Guarded<float> cos_, sin_;
+  int rotary_dim_;
+};
+
+template <typename T, typename Make, typename Loader>
+void check_load_keys(const std::string& name, const Make& make, Loader loader) {
+  for (const KeyShape& s : kKeyShapes) {
+    Rng rng(static_cast<unsigned>(s.head_dim));
+    const std::vector<T> tile = make(rng, s.head_dim * kTile);
+    Rotation rotation(rng, s.rotary_dim);
+    expect_same_bits(name, describe("head_dim", s.head_dim, "rotary_dim", s.rotary_dim),
+                     [&](const Kernels& table) {
+                       Guarded<T> in(tile, 1);
+                       Guarded<float> out(s.head_dim * kTile, 3);
+                       (table.*loader)(in.data(), s.head_dim, rotation.cos(), rotation.sin(),
+                                       s.rotary_dim, out.data());
+                       Output output;
+                       output.add(out);
+                       return output;
+                     });
+  }
+}
+
+std::vector<float> make_floats(Rng& rng, int64_t n) {
+  return random_floats(rng, n);
+}
+
+void check_load_keys_f32() {
+  check_load_keys<float>("load_keys_f32", make_floats, &Kernels::load_keys_f32);
+}
+void check_load_keys_f16() {
+  check_load_keys<uint16_t>("load_keys_f16", random_f16, &Kernels::load_keys_f16);
+}
+void check_load_keys_bf16() {
+  check_load_keys<uint16_t>("load_keys_bf16", random_bf16, &Kernels::load_keys_bf16);
+}
+
+TEST(SameBitsTiles, LoadKeysInPlaceIsTheSame) {
+  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    const Kernels* table = kernels_for(isa);
+    if (table == nullptr) continue;
+    Rng rng(5);
+    Guarded<float> tile(random_floats(rng, 64 * kTile), 1), out(64 * kTile, 1);
+    Rotation rotation(rng, 48);
+    table->load_keys_f32(tile.data(), 64, rotation.cos(), rotation.sin(), 48, out.data());
+    table->load_keys_f32(tile.data(), 64, rotation.cos(), rotation.sin(), 48, tile.data());
+    EXPECT_EQ(tile.values(), out.values()) << isa_name(isa);
+  }
+}
+
+void check_load_keys_int() {
+  for (const KeyShape& s : kKeyShapes) {
+    for (int bits : {8, 4, 2}) {
+      for (int group : {1, 8, 32, 100, 128}) {
+        Rng rng(static_cast<unsigned>(s.head_dim * bits));
+        const int n_groups = (s.head_dim + group - 1) / group;
+        const auto codes = random_bytes(rng, s.head_dim * kTile * bits / 8);
+        const auto scale = random_f16(rng, n_groups * kTile);
+        const auto minimum = random_f16(rng, n_groups * kTile);
+        Rotation rotation(rng, s.rotary_dim);
+        const std::string parameters = describe("bits", bits, "group", group, "head_dim",
+                                                s.head_dim, "rotary_dim", s.rotary_dim);
+        expect_same_bits("load_keys_int", parameters, [&](const Kernels& table) {
+          Guarded<uint8_t> c(codes, 3);
+          Guarded<uint16_t> f(scale, 1), o(minimum, 1);
+          Guarded<float> out(s.head_dim * kTile, 1);
+          table.load_keys_int(bits, c.data(), f.data(), o.data(), group, s.head_dim, rotation.cos(),
+                              rotation.sin(), s.rotary_dim, out.data());
+          Output output;
+          output.add(out);
+          return output;
+        });
+      }
+    }
+  }
+}
+
+template <typename T, typename Make, typename Loader>
+void check_load_values(const std::string& name, const Make& make, Loader loader) {
+  for (int head_dim : kHeadDims) {
+    for (int n : {0, 1, 5, kTile}) {
+      Rng rng(static_cast<unsigned>(head_dim * 64 + n));
+      const std::vector<T> tile = make(rng, n * head_dim);
+      expect_same_bits(name, describe("n", n, "head_dim", head_dim), [&](const Kernels& table) {
+        Guarded<T> in(tile, 1);
+        Guarded<float> out(n * padded(head_dim), 1);
+        (table.*loader)(in.data(), n, head_dim, out.data());
+        Output output;
+        output.add(out);
+        return output;
+      });
+    }
+  }
+}
+
+void check_load_values_f32() {
+  check_load_values<float>("load_values_f32", make_floats, &Kernels::load_values_f32);
+}
+void check_load_values_f16() {
+  check_load_values<uint16_t>("load_values_f16", random_f16, &Kernels::load_values_f16);
+}
+void check_load_values_bf16() {
+  check_load_values<uint16_t>("load_values_bf16", random_bf16, &Kernels::load_values_bf16);
+}
+
+void check_load_values_int() {
+  for (int head_dim : kHeadDims) {
+    for (int bits : {8, 4, 2}) {
+      for (int group : {1, 8, 16, 24, 32, 64, 300}) {
+        const int n = head_dim % 2 == 0 ? kTile : 3;
+        Rng rng(static_cast<unsigned>(head_dim * bits));
+        const int n_groups = (head_dim + group - 1) / group;
+        const auto codes = random_bytes(rng, n * ((head_dim * bits + 7) / 8));
+        const auto scale = random_f16(rng, kTile * n_groups);
+        const auto minimum = random_f16(rng, kTile * n_groups);
+        const std::string parameters =
+            describe("bits", bits, "group", group, "n", n, "head_dim", head_dim);
+        expect_same_bits("load_values_int", parameters, [&](const Kernels& table) {
+          Guarded<uint8_t> c(codes, 1);
+          Guarded<uint16_t> f(scale, 1), o(minimum, 1);
+          Guarded<float> out(n * padded(head_dim), 1);
+          table.load_values_int(bits, c.data(), f.data(), o.data(), group, n, head_dim, out.data());
+          Output output;
+          output.add(out);
+          return output;
+        });
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<KernelCheck> tile_checks() {
+  return {{"load_keys_f32", check_load_keys_f32},       {"load_keys_f16", check_load_keys_f16},
+          {"load_keys_bf16", check_load_keys_bf16},     {"load_keys_int", check_load_keys_int},
+          {"load_values_f32", check_load_values_f32},   {"load_values_f16", check_load_values_f16},
+          {"load_values_bf16", check_load_values_bf16}, {"load_values_int", check_load_values_int}};
+}
+
+}  // namespace kv::test
