@@ -7,15 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "runner/config.h"
+
 namespace kv {
 
-struct RunFlags {
-  std::string config;
-  std::vector<std::string> models, compressors, tasks, sets;
-  std::string out, shard;
-  std::optional<int> limit, max_new_tokens, threads;
-  bool fresh = false, dry_run = false, quiet = false, allow_code_execution = false;
-};
 int verb_run(const RunFlags& flags);
 int verb_validate(const RunFlags& flags);
 
