@@ -1,8 +1,9 @@
 // What the forward pass needs to know about a model: plain fields, filled by engine/arch/ from config.json or by
-// engine/gguf.cc from GGUF metadata. Model differences are fields here, never the model's name in the maths.
+// engine/gguf_model.cc from GGUF metadata. Model differences are fields here, never the model's name in the maths.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -48,5 +49,13 @@ struct ModelConfig {
 
   int group() const { return n_heads / n_kv_heads; }  // query heads of one KV head
 };
+
+// config.json of a Hugging Face folder (engine/arch/ knows the architectures), and generation_config.json where there is
+// one. Both spellings of transformers 4 and 5. Throws Error(kData) for a missing key, a value of the wrong type and
+// everything that the forward pass would not compute.
+ModelConfig read_model_config(const std::filesystem::path& folder);
+
+// "default", "linear", "llama3", "yarn"
+const char* rope_type_name(RopeType type);
 
 }  // namespace kv

@@ -49,7 +49,7 @@ struct ParamSpec {
   std::string doc;                        // one line, with the unit
   double min = -1e300, max = 1e300;       // numbers: min <= value <= max
   bool below_max = false;                 // value < max instead
-  std::vector<std::string> choices;       // kChoice
+  std::vector<std::string> choices = {};  // kChoice
   bool required = false;
 };
 

@@ -1,0 +1,86 @@
+#include "engine/linear.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/error.h"
+#include "kernels/parallel.h"
+
+namespace kv {
+namespace {
+
+// OpenBLAS never starts threads of its own: the one pool is parallel_for's.
+void keep_openblas_to_one_thread() {
+  static const bool done = [] {
+    openblas_set_num_threads(1);
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
+constexpr int kBlasColumns = 256;  // outputs of one sgemm call: enough work for a task, few enough to share out
+
+}  // namespace
+
+Linear::Linear(int n_out, int n_in, DType dtype, bool use_openblas) : n_out_(n_out), n_in_(n_in) {
+  if (!use_openblas) {
+    packed_ = std::make_shared<PackedMatrix>(n_out, n_in, dtype);
+    return;
+  }
+  KV_CHECK(dtype == DType::kF32, "OpenBLAS multiplies f32 only, asked for {}", dtype_name(dtype));
+  keep_openblas_to_one_thread();
+  row_major_ = std::make_shared<std::vector<float>>(static_cast<size_t>(n_out) * n_in);
+}
+
+void Linear::set_rows(const void* rows, int first, int n) {
+  KV_CHECK(first >= 0 && n >= 0 && first + n <= n_out_, "rows {}+{} of {}", first, n, n_out_);
+  if (packed_) {
+    packed_->pack_rows(rows, first, n);
+  } else if (n > 0) {
+    std::memcpy(row_major_->data() + static_cast<size_t>(first) * n_in_, rows,
+                static_cast<size_t>(n) * n_in_ * sizeof(float));
+  }
+}
+
+void Linear::set_bias(const float* bias, int first, int n) {
+  KV_CHECK(first >= 0 && n >= 0 && first + n <= n_out_, "bias {}+{} of {}", first, n, n_out_);
+  if (bias_.empty()) bias_.assign(static_cast<size_t>(n_out_), 0.0f);
+  std::copy(bias, bias + n, bias_.begin() + first);
+}
+
+size_t Linear::bytes() const {
+  const size_t weights = packed_ ? packed_->bytes() : row_major_ ? row_major_->size() * sizeof(float) : 0;
+  return weights + bias_.size() * sizeof(float);
+}
+
+void Linear::multiply(const float* x, int64_t ldx, int m, float* y, int64_t ldy) const {
+  const float* bias = bias_.empty() ? nullptr : bias_.data();
+  if (packed_) {
+    matmul(x, ldx, m, *packed_, bias, y, ldy);
+    return;
+  }
+  if (m == 0) return;
+  parallel_for((n_out_ + kBlasColumns - 1) / kBlasColumns, [&](int64_t block) {
+    const int first = static_cast<int>(block) * kBlasColumns;
+    const int n = std::min(kBlasColumns, n_out_ - first);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, n_in_, 1.0f, x, static_cast<int>(ldx),
+                row_major_->data() + static_cast<size_t>(first) * n_in_, n_in_, 0.0f, y + first,
+                static_cast<int>(ldy));
+    if (bias == nullptr) return;
+    for (int i = 0; i < m; ++i) kernels().add(y + i * ldy + first, bias + first, n);
+  });
+}
+
+void Linear::row(int o, float* out) const {
+  KV_CHECK(o >= 0 && o < n_out_, "row {} of {}", o, n_out_);
+  if (packed_) {
+    packed_->row(o, out);
+  } else {
+    std::memcpy(out, row_major_->data() + static_cast<size_t>(o) * n_in_,
+                static_cast<size_t>(n_in_) * sizeof(float));
+  }
+}
+
+}  // namespace kv

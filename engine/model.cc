@@ -1,0 +1,218 @@
+#include "engine/model.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/chat_template.h"
+#include "engine/error.h"
+#include "engine/gguf_model.h"
+#include "engine/model_files.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "kernels/parallel.h"
+
+namespace kv {
+namespace {
+
+constexpr int kRowsPerTask = 2 * kPanel;  // whole panels, so that no two tasks write to one cache line
+
+// Which type the products read: nothing stands for "as stored".
+std::optional<DType> wanted_dtype(const std::string& weights) {
+  if (weights == "stored") return std::nullopt;
+  if (weights == "f32") return DType::kF32;
+  if (weights == "bf16") return DType::kBF16;
+  if (weights == "f16") return DType::kF16;
+  throw_usage("weights: expected stored, f32, bf16 or f16, found '{}'", weights);
+}
+
+// Reads the weights of one model; matrices are decoded and packed by all threads.
+class Loader {
+ public:
+  Loader(const ModelFiles& files, const LoadOptions& options)
+      : files_(files), wanted_(wanted_dtype(options.weights)), openblas_(options.openblas) {}
+
+  // One matrix out of the named modules, their outputs one after the other.
+  Linear linear(const std::vector<std::string>& modules, bool bias) const {
+    std::vector<const StoredTensor*> sources;
+    int n_out = 0;
+    for (const std::string& module : modules) {
+      sources.push_back(&files_.tensor(module + ".weight"));
+      n_out += static_cast<int>(sources.back()->rows());
+    }
+    const DType dtype = dtype_of(sources);
+    Linear result(n_out, static_cast<int>(sources[0]->row_length()),
+                  openblas_ ? DType::kF32 : dtype, openblas_);
+    int first = 0;
+    for (size_t i = 0; i < sources.size(); ++i) {
+      fill(*sources[i], dtype, first, &result);
+      if (bias) {
+        const std::vector<float> values = read_floats(files_.tensor(modules[i] + ".bias"));
+        result.set_bias(values.data(), first, static_cast<int>(values.size()));
+      }
+      first += static_cast<int>(sources[i]->rows());
+    }
+    return result;
+  }
+
+  std::vector<float> vector(const std::string& module) const {
+    return read_floats(files_.tensor(module + ".weight"));
+  }
+
+ private:
+  // Sources of several types meet in f32, which holds all of them exactly.
+  DType dtype_of(const std::vector<const StoredTensor*>& sources) const {
+    if (wanted_) return *wanted_;
+    const DType dtype = stored_dtype(sources[0]->type);
+    for (const StoredTensor* source : sources) {
+      if (stored_dtype(source->type) != dtype) return DType::kF32;
+    }
+    return dtype;
+  }
+
+  void fill(const StoredTensor& source, DType dtype, int first, Linear* target) const {
+    const int64_t rows = source.rows(), length = source.row_length();
+    parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
+      const int64_t begin = task * kRowsPerTask;
+      const int64_t n = std::min<int64_t>(kRowsPerTask, rows - begin);
+      std::vector<std::byte> values(static_cast<size_t>(n * length) * dtype_bytes(dtype));
+      read_rows(source, begin, n, dtype, values.data());
+      if (openblas_ && dtype != DType::kF32) values = widened(values, dtype);
+      target->set_rows(values.data(), first + static_cast<int>(begin), static_cast<int>(n));
+    });
+  }
+
+  static std::vector<std::byte> widened(const std::vector<std::byte>& narrow, DType dtype) {
+    std::vector<std::byte> wide(narrow.size() * 2);
+    const auto widen = dtype == DType::kF16 ? kernels().from_f16 : kernels().from_bf16;
+    widen(reinterpret_cast<const uint16_t*>(narrow.data()), static_cast<int64_t>(narrow.size() / 2),
+          reinterpret_cast<float*>(wide.data()));
+    return wide;
+  }
+
+  const ModelFiles& files_;
+  std::optional<DType> wanted_;
+  bool openblas_;
+};
+
+LayerWeights load_layer(const Loader& loader, const ModelConfig& config, const TensorNames& names,
+                        int layer) {
+  const auto at = [&](const char* pattern) { return tensor_name(pattern, layer); };
+  LayerWeights weights;
+  weights.attention_norm = loader.vector(at(names.attention_norm));
+  weights.qkv = loader.linear({at(names.q), at(names.k), at(names.v)}, config.qkv_bias);
+  if (config.qk_norm) {
+    weights.q_norm = loader.vector(at(names.q_norm));
+    weights.k_norm = loader.vector(at(names.k_norm));
+  }
+  weights.o = loader.linear({at(names.o)}, config.o_bias);
+  weights.mlp_norm = loader.vector(at(names.mlp_norm));
+  weights.gate_up = loader.linear({at(names.gate), at(names.up)}, config.mlp_bias);
+  weights.down = loader.linear({at(names.down)}, config.mlp_bias);
+  return weights;
+}
+
+// xxh3-128 hex over names, types, shapes and bytes as stored, in name order.
+std::string hash_weights(const std::vector<StoredTensor>& tensors) {
+  std::vector<XXH128_hash_t> hashes(tensors.size());
+  parallel_for(static_cast<int64_t>(tensors.size()), [&](int64_t i) {
+    const StoredTensor& tensor = tensors[static_cast<size_t>(i)];
+    hashes[static_cast<size_t>(i)] = XXH3_128bits(tensor.data, tensor.bytes);
+  });
+  std::string all;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    all += fmt::format("{} {} {} {:016x}{:016x}\n", tensors[i].name, storage_name(tensors[i].type),
+                       shape_text(tensors[i].shape), hashes[i].high64, hashes[i].low64);
+  }
+  const XXH128_hash_t hash = XXH3_128bits(all.data(), all.size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+// transformers ties the two only where they are equal; a file that has both and disagrees has no clear meaning.
+void check_repeated_embedding(const ModelFiles& files) {
+  for (const StoredTensor& head : files.repeated_embedding) {
+    const StoredTensor& embedding =
+        files.tensor(std::string(files.architecture->tensors->embedding) + ".weight");
+    if (head.type == embedding.type && head.shape == embedding.shape &&
+        std::memcmp(head.data, embedding.data, head.bytes) == 0) {
+      continue;
+    }
+    throw_data("{}: tensor '{}' differs from the embedding '{}', but config.json says "
+               "tie_word_embeddings: true; set it to false to use both",
+               head.file, head.stored_name, embedding.stored_name);
+  }
+}
+
+size_t memory_of(const Model& model) {
+  size_t bytes = model.embedding.bytes() + model.final_norm.size() * sizeof(float);
+  if (!model.config.tied_embeddings) bytes += model.lm_head.bytes();
+  for (const LayerWeights& layer : model.layers) {
+    bytes += layer.qkv.bytes() + layer.o.bytes() + layer.gate_up.bytes() + layer.down.bytes();
+    for (const auto* vector : {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
+      bytes += vector->size() * sizeof(float);
+    }
+  }
+  return bytes;
+}
+
+void load_text_parts(const ModelFiles& files, Model* model) {
+  if (files.gguf) {
+    const GgufTokenizer metadata = gguf_tokenizer(*files.gguf);
+    if (metadata.tokens.empty()) return;
+    model->tokenizer = Tokenizer::from_gguf(metadata, files.location.string());
+    model->chat_template = gguf_chat_template(*files.gguf, metadata);
+    return;
+  }
+  if (std::filesystem::exists(files.location / "tokenizer.json")) {
+    model->tokenizer = Tokenizer::from_folder(files.location);
+  }
+  model->chat_template = ChatTemplate::from_folder(files.location);
+}
+
+}  // namespace
+
+std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
+                                         const LoadOptions& options) {
+  const ModelFiles files = open_model_files(location);
+  const Loader loader(files, options);
+  check_repeated_embedding(files);
+  const TensorNames& names = *files.architecture->tensors;
+
+  auto model = std::make_shared<Model>();
+  model->config = files.config;
+  model->location = files.location;
+  model->stored_dtype = files.stored_dtype();
+  model->n_parameters = files.n_parameters();
+  load_text_parts(files, model.get());  // before the weights: its errors come without a wait
+
+  model->weights_hash = hash_weights(files.tensors);
+  model->embedding = loader.linear({names.embedding}, false);
+  for (int layer = 0; layer < model->config.n_layers; ++layer) {
+    model->layers.push_back(load_layer(loader, model->config, names, layer));
+  }
+  model->final_norm = loader.vector(names.final_norm);
+  model->lm_head = model->config.tied_embeddings ? model->embedding.share()
+                                                 : loader.linear({names.lm_head}, false);
+  model->weight_bytes = memory_of(*model);
+  return model;
+}
+
+const Tokenizer& Model::require_tokenizer() const {
+  if (tokenizer) return *tokenizer;
+  const bool folder = std::filesystem::is_directory(location);
+  throw_data("{}: the model has no tokenizer: expected {}; without one only token ids can be given",
+             location.string(), folder ? "tokenizer.json in the folder" : "tokenizer.ggml.tokens in the file");
+}
+
+ModelHeader read_model_header(const std::filesystem::path& location) {
+  const ModelFiles files = open_model_files(location);
+  ModelHeader header;
+  header.config = files.config;
+  header.stored_dtype = files.stored_dtype();
+  header.n_parameters = files.n_parameters();
+  header.weight_bytes = files.bytes();
+  header.location = files.location;
+  return header;
+}
+
+}  // namespace kv

@@ -1,0 +1,11 @@
+// The descriptions of all tasks, one function for each file; tasks/registry.cc lists them.
+#pragma once
+
+#include "tasks/task.h"
+
+namespace kv {
+
+TaskInfo perplexity_task();
+TaskInfo passkey_task();
+
+}  // namespace kv

@@ -1,0 +1,74 @@
+#include "tasks/haystack.h"
+
+#include <utility>
+
+#include "engine/error.h"
+#include "tasks/text_data.h"
+
+namespace kv {
+namespace {
+
+// Bytes of the white space character (Unicode White_Space, and the four ASCII separators that
+// Python counts as well) that begins at text[at]; 0 where there is none.
+size_t space_bytes(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) {
+    return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0;
+  };
+  const unsigned first = byte(0);
+  if ((first >= 0x09 && first <= 0x0d) || (first >= 0x1c && first <= 0x20)) return 1;
+  if (first == 0xc2) return byte(1) == 0x85 || byte(1) == 0xa0 ? 2 : 0;
+  const unsigned code = (first & 0x0fu) << 12 | (byte(1) & 0x3fu) << 6 | (byte(2) & 0x3fu);
+  if (first < 0xe1 || first > 0xe3 || byte(1) == 0 || byte(2) == 0) return 0;
+  const bool space = code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
+                     code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+  return space ? 3 : 0;
+}
+
+std::vector<size_t> word_starts(std::string_view text) {
+  std::vector<size_t> starts;
+  bool in_word = false;
+  for (size_t at = 0; at < text.size();) {
+    const size_t space = space_bytes(text, at);
+    if (space == 0 && !in_word) starts.push_back(at);
+    in_word = space == 0;
+    at += space == 0 ? 1 : space;
+  }
+  return starts;
+}
+
+}  // namespace
+
+Haystack::Haystack(std::string text) : unit_(std::move(text)), text_(unit_) {
+  starts_ = word_starts(text_);
+  if (starts_.empty()) throw_data("the background text has no words");
+}
+
+void Haystack::grow(size_t n_words) {
+  // One word more than asked for: the last word of text_ may go on in the next repetition.
+  while (starts_.size() <= n_words) {
+    text_ += unit_;
+    starts_ = word_starts(text_);
+  }
+}
+
+std::string Haystack::words(size_t begin, size_t end) {
+  KV_CHECK(begin <= end, "begin {} end {}", begin, end);
+  if (begin == end) return "";
+  grow(end);
+  size_t stop = starts_[end];  // back over the white space that belongs to the last word
+  const size_t last = starts_[end - 1];
+  size_t filled = last;
+  for (size_t at = last; at < stop;) {
+    const size_t space = space_bytes(text_, at);
+    at += space == 0 ? 1 : space;
+    if (space == 0) filled = at;
+  }
+  return text_.substr(starts_[begin], filled - starts_[begin]);
+}
+
+std::string Haystack::with_needle(size_t n_words, double depth, std::string_view needle) {
+  const size_t split = static_cast<size_t>(static_cast<double>(n_words) * depth);
+  return fmt::format("{} {} {} ", words(0, split), needle, words(split, n_words));
+}
+
+}  // namespace kv
