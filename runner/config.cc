@@ -7,7 +7,7 @@
 #include <set>
 
 #include "engine/error.h"
-#include "runner/model_files.h"
+#include "runner/resolve_model.h"
 #include "runner/run_options.h"
 #include "runner/value_io.h"
 

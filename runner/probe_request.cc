@@ -4,7 +4,7 @@
 
 #include "engine/error.h"
 #include "engine/model.h"
-#include "runner/model_files.h"
+#include "runner/resolve_model.h"
 #include "runner/probe.h"
 #include "runner/value_io.h"
 

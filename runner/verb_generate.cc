@@ -16,7 +16,7 @@
 #include "kernels/parallel.h"
 #include "runner/env.h"
 #include "runner/logits.h"
-#include "runner/model_files.h"
+#include "runner/resolve_model.h"
 #include "runner/stop_signal.h"
 #include "runner/value_io.h"
 #include "runner/verbs.h"

@@ -4,7 +4,7 @@
 #include "engine/error.h"
 #include "engine/model.h"
 #include "engine/tokenizer/tokenizer.h"
-#include "runner/model_files.h"
+#include "runner/resolve_model.h"
 #include "runner/verbs.h"
 
 namespace kv {

@@ -5,7 +5,7 @@
 
 #include "engine/error.h"
 #include "engine/tokenizer/tokenizer.h"
-#include "runner/model_files.h"
+#include "runner/resolve_model.h"
 #include "runner/value_io.h"
 #include "runner/verbs.h"
 

@@ -1,4 +1,4 @@
-#include "runner/model_files.h"
+#include "runner/resolve_model.h"
 
 #include "engine/hub.h"
 #include "engine/model.h"
