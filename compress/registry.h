@@ -13,29 +13,32 @@ namespace kv {
 // One line of `kvengine list compressors`.
 struct MethodInfo {
   std::string name;
-  std::string kind;                 // "policy" | "codec"
-  std::string kvpress_name;         // "SnapKV"; "" where kvpress has none
-  std::string doc;                  // one line
-  std::string paper;                // "arXiv 2404.14469"; "" for our own
-  std::vector<ParamSpec> params;    // after ratio and positions, in canonical order
+  std::string kind;               // "policy" | "codec"
+  std::string kvpress_name;       // "SnapKV"; "" where kvpress has none
+  std::string doc;                // one line
+  std::string paper;              // "arXiv 2404.14469"; "" for our own
+  std::vector<ParamSpec> params;  // after ratio and positions, in canonical order
 };
-const std::vector<MethodInfo>& all_methods();   // registry order
+const std::vector<MethodInfo>& all_methods();  // registry order
 
 // One compressor of one cell, in canonical form.
 struct CompressorSpec {
-  std::string canonical;            // "snapkv(ratio=0.5,positions=original,window=32,kernel=5,pooling=max)+int4(...)"
-  std::string short_name;           // "snapkv+int4"; "none"
-  double ratio = 0;                 // share of rows removed by all policies together: 1 - prod(1 - ratio_i)
+  std::string
+      canonical;  // "snapkv(ratio=0.5,positions=original,window=32,kernel=5,pooling=max)+int4(...)"
+  std::string short_name;  // "snapkv+int4"; "none"
+  double ratio = 0;        // share of rows removed by all policies together: 1 - prod(1 - ratio_i)
   CompressionPlan plan;
-  bool changes_prefill = false;     // true: the method acts on the prompt's own attention and needs its own prefill
+  bool changes_prefill =
+      false;  // true: the method acts on the prompt's own attention and needs its own prefill
 
   bool is_none() const { return canonical == "none"; }
 };
 
-// Everything that interface sections 3 and 6 accept: a spec string, an object, kv-canary's {method, budget}, kvpress
-// class names. Lists under ratio or budget make one spec each, in order. Throws Error(kUsage) with value.place.
-// base_folder: what file names in the spec are relative to.
-std::vector<CompressorSpec> read_compressors(const Value& value, const std::string& base_folder = ".");
+// Everything that interface sections 3 and 6 accept: a spec string, an object, kv-canary's {method,
+// budget}, kvpress class names. Lists under ratio or budget make one spec each, in order. Throws
+// Error(kUsage) with value.place. base_folder: what file names in the spec are relative to.
+std::vector<CompressorSpec> read_compressors(const Value& value,
+                                             const std::string& base_folder = ".");
 
 // A spec string alone; place is for messages ("--compressor").
 std::vector<CompressorSpec> parse_compressors(const std::string& text, const std::string& place,

@@ -155,18 +155,20 @@ size_t memory_of(const Model& model) {
   return bytes;
 }
 
-void load_text_parts(const ModelFiles& files, Model* model) {
-  if (files.gguf) {
-    const GgufTokenizer metadata = gguf_tokenizer(*files.gguf);
-    if (metadata.tokens.empty()) return;
-    model->tokenizer = Tokenizer::from_gguf(metadata, files.location.string());
-    model->chat_template = gguf_chat_template(*files.gguf, metadata);
-    return;
-  }
-  if (std::filesystem::exists(files.location / "tokenizer.json")) {
-    model->tokenizer = Tokenizer::from_folder(files.location);
-  }
-  model->chat_template = ChatTemplate::from_folder(files.location);
+ModelText gguf_text(const Gguf& gguf) {
+  const GgufTokenizer metadata = gguf_tokenizer(gguf);
+  ModelText text;
+  if (metadata.tokens.empty()) return text;
+  text.tokenizer = Tokenizer::from_gguf(metadata, gguf.place());
+  text.chat_template = gguf_chat_template(gguf, metadata);
+  return text;
+}
+
+ModelText folder_text(const std::filesystem::path& folder) {
+  ModelText text;
+  if (std::filesystem::exists(folder / "tokenizer.json")) text.tokenizer = Tokenizer::from_folder(folder);
+  text.chat_template = ChatTemplate::from_folder(folder);
+  return text;
 }
 
 }  // namespace
@@ -183,7 +185,10 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
   model->location = files.location;
   model->stored_dtype = files.stored_dtype();
   model->n_parameters = files.n_parameters();
-  load_text_parts(files, model.get());  // before the weights: its errors come without a wait
+  // Before the weights: its errors come without a wait.
+  const ModelText text = files.gguf ? gguf_text(*files.gguf) : folder_text(location);
+  model->tokenizer = text.tokenizer;
+  model->chat_template = text.chat_template;
 
   model->weights_hash = hash_weights(files.tensors);
   model->embedding = loader.linear({names.embedding}, false);
@@ -202,6 +207,10 @@ const Tokenizer& Model::require_tokenizer() const {
   const bool folder = std::filesystem::is_directory(location);
   throw_data("{}: the model has no tokenizer: expected {}; without one only token ids can be given",
              location.string(), folder ? "tokenizer.json in the folder" : "tokenizer.ggml.tokens in the file");
+}
+
+ModelText read_model_text(const std::filesystem::path& location) {
+  return std::filesystem::is_directory(location) ? folder_text(location) : gguf_text(Gguf(location));
 }
 
 ModelHeader read_model_header(const std::filesystem::path& location) {

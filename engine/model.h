@@ -56,6 +56,13 @@ class Model {
   const Tokenizer& require_tokenizer() const;
 };
 
+// Tokenizer and chat template alone, without reading weights; null where the model has none.
+struct ModelText {
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const ChatTemplate> chat_template;
+};
+ModelText read_model_text(const std::filesystem::path& location);
+
 // What `inspect` and the memory planner need: headers only, no weights read.
 struct ModelHeader {
   ModelConfig config;

@@ -5,6 +5,7 @@
 // Like engine/error.h this header may be included from every folder.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,8 +36,15 @@ struct Value {
   std::string describe() const;                        // for messages: "the string 'abc'", "the number 1.5", "a list"
 };
 
-// Shortest decimal text that reads back as the same double: 0.5, 1e-06, 32.
+// Shortest decimal text that reads back as the same double: 0.5, 1e-06, 32. value must be finite.
 std::string format_number(double value);
+
+// The whole text as a finite number; empty where it is none ("0.5x", "inf", "", ".").
+std::optional<double> parse_number(std::string_view text);
+
+// In the grammar of specs (interface 6.1): 0.5, true, word, 'other text', [1,2], (every=6,keep=48), snapkv(window=32).
+// A map whose first key is `name` prints as a term, name(…). Null has no such form: Error(kUsage).
+std::string format_value(const Value& value);
 
 // "; did you mean 'budget'?" where a known word is close, else "".
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& known);
@@ -47,7 +55,8 @@ struct ParamSpec {
   Type type = Type::kNumber;
   std::string default_text;               // as it would be written; "" with required = true: must be given; "null": none
   std::string doc;                        // one line, with the unit
-  double min = -1e300, max = 1e300;       // numbers: min <= value <= max
+  double min = -1e300, max = 1e300;       // numbers and list elements: min <= value <= max; whole numbers without a
+                                          // max of their own must fit an int
   bool below_max = false;                 // value < max instead
   std::vector<std::string> choices = {};  // kChoice
   bool required = false;
@@ -71,10 +80,13 @@ class Params {
   std::vector<double> numbers(std::string_view name) const;
   const Value& value(std::string_view name) const;
 
-  // "ratio=0.5,window=32": every parameter in table order, numbers in their shortest form, null ones left out.
-  std::string canonical() const;
+  // "ratio=0.5,window=32": every parameter in table order, numbers in their shortest form, null ones and those of
+  // `leave_out` left out.
+  std::string canonical(const std::vector<std::string>& leave_out = {}) const;
 
  private:
+  const Value& at(std::string_view name) const;
+
   std::vector<std::pair<ParamSpec, Value>> values_;
   std::vector<std::string> given_;
 };

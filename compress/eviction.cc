@@ -1,0 +1,122 @@
+#include "compress/eviction.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/error.h"
+#include "kernels/parallel.h"
+
+namespace kv {
+namespace {
+
+const char* const kPositionsHelp =
+    "where kept keys stand: original, contiguous (0..k-1), canary (original, decoding from k)";
+
+std::pair<int, int> read_range(const Value& item, const Value& list) {
+  const auto valid = [](const Value& v) {
+    return v.is_integer() && v.number >= 0 && v.number <= 2147483647.0;
+  };
+  const bool pair = item.is_list() && item.items.size() == 2 && valid(item.items[0]) &&
+                    valid(item.items[1]) && item.items[0].number <= item.items[1].number;
+  if (!pair) {
+    const std::string& place = item.place.empty() ? list.place : item.place;
+    throw_usage(
+        "{}{}'protect' must be a list of [from, to] with 0 <= from <= to (token positions), found "
+        "{}",
+        place, place.empty() ? "" : ": ", item.is_list() ? format_value(item) : item.describe());
+  }
+  return {static_cast<int>(item.items[0].number), static_cast<int>(item.items[1].number)};
+}
+
+std::vector<bool> rows_in_ranges(const LayerView::HeadRows& head,
+                                 const std::vector<std::pair<int, int>>& ranges) {
+  if (ranges.empty()) return {};
+  std::vector<bool> inside(head.n_rows, false);
+  for (int row = 0; row < head.n_rows; ++row) {
+    for (const auto& [from, to] : ranges) {
+      if (head.positions[row] >= from && head.positions[row] <= to) inside[row] = true;
+    }
+  }
+  return inside;
+}
+
+}  // namespace
+
+std::vector<ParamSpec> leading_params(const std::string& default_positions) {
+  ParamSpec ratio;
+  ratio.name = "ratio";
+  ratio.type = ParamSpec::Type::kNumber;
+  ratio.doc = "share of the rows REMOVED";
+  ratio.min = 0;
+  ratio.max = 1;
+  ratio.below_max = true;
+  ratio.required = true;
+  ParamSpec positions;
+  positions.name = "positions";
+  positions.type = ParamSpec::Type::kChoice;
+  positions.default_text = default_positions;
+  positions.doc = kPositionsHelp;
+  positions.choices = {"original", "contiguous", "canary"};
+  return {ratio, positions};
+}
+
+std::vector<ParamSpec> trailing_params() {
+  ParamSpec protect;
+  protect.name = "protect";
+  protect.type = ParamSpec::Type::kAny;
+  protect.default_text = "null";
+  protect.doc = "list of [from, to], token positions that are never removed, both ends included";
+  ParamSpec ties;
+  ties.name = "ties";
+  ties.type = ParamSpec::Type::kChoice;
+  ties.default_text = "position";
+  ties.doc = "among equal scores: position (the lower one wins) or torch (its CPU order)";
+  ties.choices = {"position", "torch"};
+  return {protect, ties};
+}
+
+EvictionRules read_rules(const Params& params) {
+  EvictionRules rules;
+  rules.ratio = params.number("ratio");
+  const std::string& positions = params.string("positions");
+  rules.positions = positions == "contiguous" ? Positions::kContiguous
+                    : positions == "canary"   ? Positions::kCanary
+                                              : Positions::kOriginal;
+  rules.ties = params.string("ties") == "torch" ? Ties::kTorch : Ties::kPosition;
+  const Value& protect = params.value("protect");
+  if (protect.is_null()) return rules;
+  if (!protect.is_list()) read_range(protect, protect);  // throws
+  for (const Value& item : protect.items) rules.protect.push_back(read_range(item, protect));
+  return rules;
+}
+
+KvNeeds EvictionPolicy::needs(int n_tokens) const {
+  return rules_.ratio > 0 ? inputs(n_tokens) : KvNeeds{};
+}
+
+LayerKeep EvictionPolicy::select(const LayerView& view) const {
+  LayerKeep keep;
+  keep.rows.resize(view.heads.size());
+  const bool all_stay = std::all_of(view.heads.begin(), view.heads.end(), [&](const auto& head) {
+    return rows_kept(head.n_rows, rules_.ratio) == head.n_rows;
+  });
+  if (all_stay) {
+    for (size_t h = 0; h < view.heads.size(); ++h) {
+      keep.rows[h].resize(view.heads[h].n_rows);
+      std::iota(keep.rows[h].begin(), keep.rows[h].end(), 0);
+    }
+    return keep;
+  }
+  LayerScores scored = score(view);
+  scored.protection.resize(view.heads.size());
+  parallel_for(static_cast<int64_t>(view.heads.size()), [&](int64_t h) {
+    const LayerView::HeadRows& head = view.heads[h];
+    scored.protection[h].always = rows_in_ranges(head, rules_.protect);
+    keep.rows[h] = select_rows(scored.scores[h], rows_kept(head.n_rows, rules_.ratio),
+                               scored.protection[h], rules_.ties);
+  });
+  keep.scores = std::move(scored.scores);
+  return keep;
+}
+
+}  // namespace kv

@@ -1,0 +1,54 @@
+// One method as the registry knows it. Each file of a method defines one function that returns such
+// an entry.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "compress/eviction.h"
+#include "compress/registry.h"
+
+namespace kv {
+
+struct Method {
+  MethodInfo info;
+  std::string default_positions = "original";  // eviction policies
+  // How a kvpress class name is read: parameters whose default is another one there, {ours,
+  // default}, and kvpress's names for ours, {kvpress's, ours}. `compression_ratio` is known for
+  // all.
+  std::vector<std::pair<std::string, std::string>> kvpress_defaults;
+  std::vector<std::pair<std::string, std::string>> kvpress_keys;
+
+  // One of the two is set; neither for `none`. Called with checked parameters.
+  std::function<PolicyPtr(const Params& params, EvictionRules rules)> make_policy;
+  std::function<CodecPtr(const Params& params, const std::string& spec)> make_codec;
+
+  bool is_codec() const { return make_codec != nullptr; }
+  bool is_eviction() const { return make_policy != nullptr; }
+};
+
+// Short forms for parameter tables.
+ParamSpec integer_param(const std::string& name, const std::string& default_text,
+                        const std::string& doc, double min, double max = 1e300);
+ParamSpec choice_param(const std::string& name, const std::string& default_text,
+                       const std::string& doc, std::vector<std::string> choices);
+ParamSpec bool_param(const std::string& name, const std::string& default_text,
+                     const std::string& doc);
+
+Method none_method();
+Method random_method();
+Method knorm_method();
+Method snapkv_method();
+Method streamingllm_method();
+Method f32_method();
+Method f16_method();
+Method bf16_method();
+Method int8_method();
+Method int4_method();
+Method int2_method();
+
+const std::vector<Method>& methods();  // registry order
+
+}  // namespace kv

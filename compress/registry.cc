@@ -1,0 +1,187 @@
+// The list of methods, and how a spec becomes a plan.
+#include "compress/registry.h"
+
+#include <algorithm>
+
+#include "compress/method.h"
+#include "compress/names.h"
+#include "compress/spec.h"
+#include "engine/error.h"
+
+namespace kv {
+
+const std::vector<Method>& methods() {
+  static const std::vector<Method> list = {
+      none_method(),          //
+      random_method(),        //
+      knorm_method(),         //
+      snapkv_method(),        //
+      streamingllm_method(),  //
+      f32_method(),           //
+      f16_method(),           //
+      bf16_method(),          //
+      int8_method(),          //
+      int4_method(),          //
+      int2_method(),          //
+  };
+  return list;
+}
+
+const std::vector<MethodInfo>& all_methods() {
+  static const std::vector<MethodInfo> list = [] {
+    std::vector<MethodInfo> infos;
+    for (const Method& method : methods()) infos.push_back(method.info);
+    return infos;
+  }();
+  return list;
+}
+
+ParamSpec integer_param(const std::string& name, const std::string& default_text,
+                        const std::string& doc, double min, double max) {
+  ParamSpec spec;
+  spec.name = name;
+  spec.type = ParamSpec::Type::kInteger;
+  spec.default_text = default_text;
+  spec.doc = doc;
+  spec.min = min;
+  spec.max = max;
+  return spec;
+}
+
+ParamSpec choice_param(const std::string& name, const std::string& default_text,
+                       const std::string& doc, std::vector<std::string> choices) {
+  ParamSpec spec;
+  spec.name = name;
+  spec.type = ParamSpec::Type::kChoice;
+  spec.default_text = default_text;
+  spec.doc = doc;
+  spec.choices = std::move(choices);
+  return spec;
+}
+
+ParamSpec bool_param(const std::string& name, const std::string& default_text,
+                     const std::string& doc) {
+  ParamSpec spec;
+  spec.name = name;
+  spec.type = ParamSpec::Type::kBool;
+  spec.default_text = default_text;
+  spec.doc = doc;
+  return spec;
+}
+
+namespace {
+
+std::string place_prefix(const Value& value) {
+  return value.place.empty() ? "" : value.place + ": ";
+}
+
+// Every parameter of a method in canonical order, with kvpress's defaults where its class name was
+// written.
+std::vector<ParamSpec> param_table(const ResolvedTerm& term) {
+  const Method& method = *term.method;
+  std::vector<ParamSpec> table;
+  if (method.is_eviction()) table = leading_params(method.default_positions);
+  table.insert(table.end(), method.info.params.begin(), method.info.params.end());
+  if (method.is_eviction()) {
+    for (ParamSpec& spec : trailing_params()) table.push_back(std::move(spec));
+  }
+  if (term.kvpress_defaults) {
+    for (const auto& [name, text] : method.kvpress_defaults) {
+      for (ParamSpec& spec : table) {
+        if (spec.name == name) spec.default_text = text;
+      }
+    }
+  }
+  return table;
+}
+
+// `protect` and `ties` are printed only where they say something.
+std::vector<std::string> left_out(const Method& method, const Params& params) {
+  std::vector<std::string> keys;
+  if (!method.is_eviction()) return keys;
+  const Value& protect = params.value("protect");
+  if (protect.is_list() && protect.items.empty()) keys.push_back("protect");
+  if (params.string("ties") == "position") keys.push_back("ties");
+  return keys;
+}
+
+void refuse_planned_keys(const ResolvedTerm& term) {
+  const Value* decode = term.params.find("decode");
+  if (decode != nullptr && term.method->is_eviction()) {
+    const Value& where = decode->place.empty() ? term.params : *decode;
+    throw_usage("{}{}: 'decode' (compression while decoding) is not in this build; leave it out",
+                place_prefix(where), term.method->info.name);
+  }
+}
+
+struct BuiltTerm {
+  std::string canonical;
+  double ratio = 0;
+  PolicyPtr policy;
+  CodecPtr codec;
+};
+
+BuiltTerm build_term(const ResolvedTerm& term) {
+  const Method& method = *term.method;
+  refuse_planned_keys(term);
+  const Params params = Params::read(term.params, param_table(term), method.info.name);
+  BuiltTerm built;
+  const std::string printed = params.canonical(left_out(method, params));
+  built.canonical = printed.empty() ? method.info.name : method.info.name + "(" + printed + ")";
+  if (method.is_eviction()) {
+    EvictionRules rules = read_rules(params);
+    rules.spec = built.canonical;
+    built.ratio = rules.ratio;
+    built.policy = method.make_policy(params, std::move(rules));
+  } else if (method.is_codec()) {
+    built.codec = method.make_codec(params, built.canonical);
+  }
+  return built;
+}
+
+void append(std::string& list, const std::string& word) {
+  list += (list.empty() ? "" : "+") + word;
+}
+
+CompressorSpec build_spec(const std::vector<Value>& terms) {
+  CompressorSpec spec;
+  for (const Value& term : terms) {
+    const ResolvedTerm resolved = resolve_term(term);
+    const std::string& name = resolved.method->info.name;
+    if (spec.plan.codec != nullptr) {
+      throw_usage("{}'{}' stands behind the codec '{}': a spec ends with its only codec",
+                  place_prefix(term), name, spec.plan.codec->spec());
+    }
+    BuiltTerm built = build_term(resolved);
+    if (built.policy == nullptr && built.codec == nullptr) continue;  // none leaves all as it is
+    append(spec.canonical, built.canonical);
+    append(spec.short_name, name);
+    // One policy's ratio stays as written, free of the rounding of 1 - (1 - ratio).
+    spec.ratio =
+        spec.plan.policies.empty() ? built.ratio : 1 - (1 - spec.ratio) * (1 - built.ratio);
+    if (built.policy != nullptr) spec.plan.policies.push_back(std::move(built.policy));
+    spec.plan.codec = std::move(built.codec);
+  }
+  if (spec.canonical.empty()) spec.canonical = spec.short_name = "none";
+  return spec;
+}
+
+}  // namespace
+
+std::vector<CompressorSpec> read_compressors(const Value& value, const std::string& base_folder) {
+  (void)base_folder;  // no method of this build reads a file
+  std::vector<CompressorSpec> specs;
+  for (const std::vector<Value>& terms : expand_ratio_lists(read_terms(value))) {
+    specs.push_back(build_spec(terms));
+  }
+  return specs;
+}
+
+std::vector<CompressorSpec> parse_compressors(const std::string& text, const std::string& place,
+                                              const std::string& base_folder) {
+  Value value = Value::of(text);
+  value.place = place;
+  return read_compressors(value, base_folder);
+}
+
+}  // namespace kv

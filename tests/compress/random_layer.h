@@ -1,0 +1,100 @@
+// A layer of random keys, values and window queries for tests, and the view that policies get of
+// it.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "engine/kv_policy.h"
+#include "kernels/kernels.h"
+
+namespace kv {
+
+class RandomLayer {
+ public:
+  struct Shape {
+    int n_tokens = 40, n_heads = 4, n_kv_heads = 2, head_dim = 16;
+    uint32_t seed = 1;
+  };
+
+  explicit RandomLayer(const Shape& shape) : shape_(shape), generator_(shape.seed) {
+    std::vector<int32_t> all;
+    for (int p = 0; p < shape.n_tokens; ++p) all.push_back(p);
+    positions_.assign(shape.n_kv_heads, all);
+    rows_.resize(shape.n_kv_heads);
+    for (auto& rows : rows_) rows = normals(static_cast<size_t>(shape.n_tokens) * shape.head_dim);
+    queries_ = normals(static_cast<size_t>(shape.n_heads) * shape.n_tokens * shape.head_dim);
+  }
+
+  // Leaves only these positions (rising) in one KV head, as a former policy would.
+  void keep(int kv_head, const std::vector<int32_t>& positions) { positions_[kv_head] = positions; }
+
+  // Key of an original position.
+  float* key(int kv_head, int position) {
+    return rows_[kv_head].data() + position * shape_.head_dim;
+  }
+  // Rotated query of a token.
+  float* query(int head, int token) {
+    return queries_.data() +
+           (static_cast<size_t>(head) * shape_.n_tokens + token) * shape_.head_dim;
+  }
+
+  // Valid until the next call.
+  LayerView view(const KvPolicy& policy) {
+    const KvNeeds needs = policy.needs(shape_.n_tokens);
+    LayerView v;
+    v.n_layers = 1;
+    v.n_heads = shape_.n_heads;
+    v.n_kv_heads = shape_.n_kv_heads;
+    v.head_dim = shape_.head_dim;
+    v.n_tokens = shape_.n_tokens;
+    tiles_.assign(shape_.n_kv_heads, {});
+    for (int h = 0; h < shape_.n_kv_heads; ++h) {
+      const auto& positions = positions_[h];
+      if (needs.keys) fill_tiles(h);
+      v.heads.push_back({.n_rows = static_cast<int>(positions.size()),
+                         .positions = positions,
+                         .keys = needs.keys ? tiles_[h].data() : nullptr,
+                         .values = nullptr});
+    }
+    v.n_window = std::min(needs.window_queries, shape_.n_tokens);
+    window_.clear();
+    for (int i = 0; i < shape_.n_heads; ++i) {
+      for (int t = shape_.n_tokens - v.n_window; t < shape_.n_tokens; ++t) {
+        window_.insert(window_.end(), query(i, t), query(i, t) + shape_.head_dim);
+      }
+    }
+    v.window_queries = v.n_window > 0 ? window_.data() : nullptr;
+    return v;
+  }
+
+ private:
+  std::vector<float> normals(size_t n) {
+    std::normal_distribution<float> normal;
+    std::vector<float> out(n);
+    for (float& x : out) x = normal(generator_);
+    return out;
+  }
+
+  void fill_tiles(int h) {
+    const auto& positions = positions_[h];
+    const size_t n_tiles = (positions.size() + kTile - 1) / kTile;
+    // What lies beyond the rows may be anything finite.
+    tiles_[h].assign(n_tiles * shape_.head_dim * kTile, 1e6f);
+    for (size_t r = 0; r < positions.size(); ++r) {
+      for (int d = 0; d < shape_.head_dim; ++d) {
+        tiles_[h][(r / kTile) * shape_.head_dim * kTile + d * kTile + r % kTile] =
+            key(h, positions[r])[d];
+      }
+    }
+  }
+
+  Shape shape_;
+  std::mt19937 generator_;
+  std::vector<std::vector<int32_t>> positions_;   // (n_kv_heads)
+  std::vector<std::vector<float>> rows_, tiles_;  // (n_kv_heads)
+  std::vector<float> queries_, window_;
+};
+
+}  // namespace kv

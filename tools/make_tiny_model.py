@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Writes the tiny random models of tests/data/ and what transformers and kvpress compute with them.
+
+    python tools/make_tiny_model.py [--out tests/data] [--only tiny-llama,tiny-qwen2]
+
+Needs torch, transformers, kvpress, tokenizers and safetensors; building and testing kvengine does not need this script,
+since its output is committed. Every number is computed in float32 on the CPU, after the weights were rounded to the
+dtype they are stored in. Running it again with the versions in golden.json gives the same files.
+
+Each folder tests/data/tiny-NAME holds
+  config.json generation_config.json model.safetensors    a model in Hugging Face layout, at most 150 KB
+  tokenizer.json tokenizer_config.json                    tiny-qwen2 only: byte-level BPE and a chat template
+  golden.json                                             the manifest, below
+  golden.safetensors                                      tensors that the manifest names
+
+golden.json
+  versions       of torch, transformers and kvpress, and the seed
+  prompt_ids     list of n_prompt token ids, all different
+  suffix_ids     list of n_suffix token ids, fed after the prompt (teacher forcing)
+  full_logits    name of the tensor (n_prompt + n_suffix, vocab): logits at every position, nothing removed
+  greedy         16 ids that follow the prompt, nothing removed; the first comes from the last prompt position
+  greedy_margin  the smallest difference between the two best logits on that way
+  cases          list of
+    spec           kvengine's spec string
+    kept           [layer][kv_head] -> positions that stay, ascending
+    suffix_logits  name of the tensor (n_suffix, vocab): logits at the suffix positions from the compressed cache
+    min_gap        smallest relative difference between the last kept and the first dropped score (null: no scores)
+"""
+import argparse
+import json
+import math
+import pathlib
+
+import kvpress
+import torch
+import transformers
+from safetensors.torch import save_file
+from transformers import DynamicCache
+
+SEED = 20
+VOCAB = 320
+N_PROMPT, N_SUFFIX, N_GREEDY = 32, 8, 16
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+# What a byte-level tokenizer with this few merges is trained on: plain sentences with digits and punctuation.
+TEXT = [
+    "The quick brown fox jumps over the lazy dog.",
+    "A cache keeps what the model has seen; the model reads it again at every step.",
+    "There are 12 months, 365 days and 24 hours in a day.",
+    "def add(a, b):\n    return a + b\n",
+    "The pass key is 71432. Remember it. 71432 is the pass key.",
+    "What is the pass key? The answer is in the text above.",
+]
+
+
+def models():
+    """name -> (config, dtype in the file)."""
+    common = dict(
+        vocab_size=VOCAB, num_hidden_layers=2, num_key_value_heads=2, max_position_embeddings=512, rms_norm_eps=1e-5,
+        bos_token_id=0, eos_token_id=2, pad_token_id=0,
+    )
+    small = dict(common, hidden_size=32, intermediate_size=48, num_attention_heads=4)
+    wide = dict(common, hidden_size=48, intermediate_size=64, num_attention_heads=6)
+    llama3 = dict(
+        rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+        original_max_position_embeddings=64,
+    )
+    theta = lambda value: dict(rope_type="default", rope_theta=value)
+    t = transformers
+    return {
+        "tiny-llama": (t.LlamaConfig(**small, head_dim=16, tie_word_embeddings=True, rope_parameters=theta(1e4)), torch.float32),
+        "tiny-qwen2": (t.Qwen2Config(**dict(wide, num_attention_heads=4), tie_word_embeddings=True, rope_parameters=theta(1e6)), torch.bfloat16),
+        "tiny-qwen3": (t.Qwen3Config(**wide, head_dim=16, tie_word_embeddings=True, rope_parameters=theta(1e6)), torch.bfloat16),
+        "tiny-llama3": (t.LlamaConfig(**dict(wide, intermediate_size=60), head_dim=16, tie_word_embeddings=False, rope_parameters=llama3), torch.bfloat16),
+    }
+
+
+def presses():
+    """kvengine's spec -> (press of kvpress, whether positions become contiguous)."""
+    half = 0.5
+    snapkv = dict(window_size=8, kernel_size=5)
+    return {
+        f"random(ratio={half},seed=7)": (kvpress.RandomPress(half, seed=7), False),
+        f"knorm(ratio={half})": (kvpress.KnormPress(half), False),
+        f"snapkv(ratio={half},window=8,kernel=5,pooling=avg)": (kvpress.SnapKVPress(half, **snapkv), False),
+        f"streamingllm(ratio={half},positions=original,sinks=4)": (kvpress.StreamingLLMPress(half, n_sink=4), False),
+        f"streamingllm(ratio={half},positions=contiguous,sinks=4)": (
+            kvpress.KeyRerotationPress(kvpress.StreamingLLMPress(half, n_sink=4)), True),
+    }
+
+
+def fill_weights(model, generator):
+    """Attention peaked but not one-hot, logits with clear margins."""
+    for name, weight in model.named_parameters():
+        noise = torch.randn(weight.shape, generator=generator)
+        if "norm" in name:
+            weight.copy_(1.0 + 0.1 * noise)
+        elif weight.dim() == 1:
+            weight.copy_(0.3 * noise)
+        elif "embed_tokens" in name or "lm_head" in name:
+            weight.copy_(0.4 * noise)
+        else:
+            weight.copy_((1.6 if "q_proj" in name or "k_proj" in name else 1.3) / math.sqrt(weight.shape[1]) * noise)
+
+
+def feed(model, ids, cache, first_position):
+    positions = torch.arange(first_position, first_position + len(ids))[None]
+    return model(input_ids=torch.tensor([ids]), past_key_values=cache, position_ids=positions, use_cache=True).logits[0]
+
+
+def kept_positions(compressed, full):
+    """[layer][head] -> positions, found by comparing values, which no press here changes."""
+    result = []
+    for small, large in zip(compressed.layers, full.layers):
+        heads = []
+        for rows, all_rows in zip(small.values[0], large.values[0]):
+            same = (rows[:, None, :] == all_rows[None, :, :]).all(-1)  # (kept, all)
+            assert (same.sum(1) == 1).all(), "rows of the cache cannot be told apart"
+            heads.append(sorted(same.nonzero()[:, 1].tolist()))
+        result.append(heads)
+    return result
+
+
+class GapWatcher:
+    """Relative distance between the last kept and the first dropped score of every call of a press's score()."""
+
+    def __init__(self, press):
+        self.gap = None
+        scorer = press.press if hasattr(press, "press") else press
+        original = scorer.score
+
+        def score(module, hidden_states, keys, *rest):
+            values = original(module, hidden_states, keys, *rest)
+            n_kept = max(1, int(keys.shape[2] * (1.0 - scorer.compression_ratio)))
+            order = values.double().sort(dim=-1, descending=True).values
+            last, first = order[..., n_kept - 1], order[..., n_kept]
+            gap = ((last - first) / torch.maximum(last.abs(), first.abs()).clamp(min=1e-30)).min().item()
+            self.gap = gap if self.gap is None else min(self.gap, gap)
+            return values
+
+        if not isinstance(scorer, kvpress.StreamingLLMPress):  # its scores are 0 and 1
+            scorer.score = score
+
+
+def greedy(model, logits, cache, position):
+    ids, margins = [], []
+    for step in range(N_GREEDY):
+        best = logits.topk(2)
+        ids.append(best.indices[0].item())
+        margins.append((best.values[0] - best.values[1]).item())
+        logits = feed(model, ids[-1:], cache, position + step)[-1]
+    return ids, min(margins)
+
+
+def write_golden(model, folder, generator):
+    ids = (torch.randperm(VOCAB - len(SPECIAL), generator=generator)[: N_PROMPT + N_SUFFIX] + len(SPECIAL)).tolist()
+    prompt, suffix = ids[:N_PROMPT], ids[N_PROMPT:]
+    tensors = {"full_logits": feed(model, ids, DynamicCache(), 0)}
+    full = DynamicCache()
+    last = feed(model, prompt, full, 0)[-1]
+    cases = []
+    for number, (spec, (press, contiguous)) in enumerate(presses().items()):
+        watcher = GapWatcher(press)
+        cache = DynamicCache()
+        with press(model):
+            feed(model, prompt, cache, 0)
+        kept = kept_positions(cache, full)
+        name = f"case{number}.suffix_logits"
+        tensors[name] = feed(model, suffix, cache, len(kept[0][0]) if contiguous else N_PROMPT)
+        cases.append(dict(spec=spec, kept=kept, suffix_logits=name, min_gap=watcher.gap))
+    follow, margin = greedy(model, last, full, N_PROMPT)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, str(folder / "golden.safetensors"))
+    versions = dict(torch=torch.__version__, transformers=transformers.__version__, kvpress=package_version("kvpress"), seed=SEED)
+    manifest = dict(
+        versions=versions, prompt_ids=prompt, suffix_ids=suffix, full_logits="full_logits", greedy=follow,
+        greedy_margin=margin, cases=cases,
+    )
+    (folder / "golden.json").write_text(json.dumps(manifest, separators=(",", ":")) + "\n")
+    return margin, [c["min_gap"] for c in cases]
+
+
+def package_version(name):
+    from importlib.metadata import version
+
+    return version(name)
+
+
+def write_tokenizer(folder):
+    """Byte-level BPE with Qwen2's pre-tokenizer; ids: the special tokens, bytes, merges."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models as bpe_models, normalizers, pre_tokenizers, trainers
+
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    tokenizer = Tokenizer(bpe_models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB, special_tokens=[AddedToken(token, special=True) for token in SPECIAL], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=1,
+    )
+    tokenizer.train_from_iterator(TEXT, trainer)
+    assert tokenizer.get_vocab_size() == VOCAB, tokenizer.get_vocab_size()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = dict(
+        tokenizer_class="Qwen2Tokenizer", bos_token=None, eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token=None,
+        add_prefix_space=False, clean_up_tokenization_spaces=False, chat_template=CHAT_TEMPLATE, model_max_length=512,
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def write_model(name, config, dtype, index, folder):
+    generator = torch.Generator().manual_seed(SEED * 100 + index)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    fill_weights(model, generator)
+    model.tie_weights()
+    model = model.to(dtype)
+    model.config.dtype = dtype
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(str(folder))
+    margin, gaps = write_golden(model.float(), folder, generator)
+    if name == "tiny-qwen2":
+        write_tokenizer(folder)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{name}: {size / 1000:.0f} KB, greedy margin {margin:.3g}, score gaps {gaps}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="write the tiny models of the tests")
+    parser.add_argument("--out", default=str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "data"))
+    parser.add_argument("--only", default="", help="comma list of names")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    transformers.logging.set_verbosity_error()
+    wanted = [name for name in arguments.only.split(",") if name]
+    for index, (name, (config, dtype)) in enumerate(models().items()):
+        if not wanted or name in wanted:
+            write_model(name, config, dtype, index, pathlib.Path(arguments.out) / name)
+
+
+if __name__ == "__main__":
+    main()
