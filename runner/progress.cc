@@ -37,13 +37,13 @@ ProgressBar::~ProgressBar() { clear(); }
 std::string ProgressBar::render(int64_t done, int64_t total, double elapsed_s, const std::string& what, int width) {
   const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1;
   const auto filled = static_cast<size_t>(share * width);
-  std::string text = "[" + std::string(filled, '#') + std::string(static_cast<size_t>(width) - filled, '-') + "]";
-  text += fmt::format(" {:3.0f} % {}/{}", std::floor(100 * share), done, total);
+  std::string text = fmt::format("[{:#<{}}{:-<{}}] {:3.0f} % {}/{}", "", filled, "",
+                                 static_cast<size_t>(width) - filled, std::floor(100 * share), done, total);
   if (done > 0 && done < total) {
     const double left = elapsed_s / static_cast<double>(done) * static_cast<double>(total - done);
-    text += ", " + format_duration(left) + " left";
+    text += fmt::format(", {} left", format_duration(left));
   }
-  if (!what.empty()) text += ", " + what;
+  if (!what.empty()) text += fmt::format(", {}", what);
   return text;
 }
 

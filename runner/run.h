@@ -13,4 +13,7 @@ int run_sweep(const RunConfig& config, const RunFlags& flags);
 // Prints the numbered cells, their fingerprints, what is done already and estimates of time and memory to stdout.
 void print_dry_run(const RunConfig& config, const Preparation& preparation, bool fresh);
 
+// Prints what was checked, and one prompt of each task as the model sees it, to stdout.
+void print_validation(const RunConfig& config, const Preparation& preparation);
+
 }  // namespace kv
