@@ -26,6 +26,7 @@ struct Value {
   static Value of(bool b);
   static Value of(double n);
   static Value of(std::string text);
+  static Value of(const char* text) { return of(std::string(text)); }  // else a literal would become a bool
   bool is_null() const { return kind == Kind::kNull; }
   bool is_map() const { return kind == Kind::kMap; }
   bool is_list() const { return kind == Kind::kList; }

@@ -1,5 +1,6 @@
 // Every codec of the registry: tile sizes, independence of rows, and what comes back after
 // encoding.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // Worked examples of single policies, from the reference's own numbers or by hand.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -7,6 +7,7 @@
 
 #include "compress/registry.h"
 #include "engine/compression.h"
+#include "engine/error.h"
 #include "kernels/parallel.h"
 #include "tests/engine/random_model.h"
 

@@ -1,0 +1,75 @@
+#include "engine/tokenizer/normalize.h"
+
+#include <algorithm>
+
+namespace kv {
+namespace {
+
+std::string strip(std::string_view text, bool left, bool right) {
+  size_t begin = text.size(), end = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t start = at;
+    if (is_white_space(next_code_point(text, at))) continue;
+    begin = std::min(begin, start);
+    end = at;
+  }
+  if (end == 0) return (left || right) ? std::string() : std::string(text);
+  if (!left) begin = 0;
+  if (!right) end = text.size();
+  return std::string(text.substr(begin, end - begin));
+}
+
+std::string replace(std::string_view text, const Regex& pattern, const std::string& by) {
+  std::vector<Span> matches;
+  pattern.find_all(text, matches);
+  std::string out;
+  size_t from = 0;
+  for (const Span& match : matches) {
+    out += text.substr(from, match.begin - from);
+    out += by;
+    from = match.end;
+  }
+  out += text.substr(from);
+  return out;
+}
+
+}  // namespace
+
+Normalizer::Normalizer(const TokenizerSpec& spec) : steps_(spec.normalizer) {
+  for (const NormalizerStep& step : steps_) {
+    if (step.type == NormalizerStep::Type::kReplace)
+      patterns_.emplace_back(step.pattern, spec.where + ": normalizer");
+    only_forms_ = only_forms_ && step.type == NormalizerStep::Type::kForm;
+  }
+}
+
+bool Normalizer::keeps(std::string_view text) const {
+  return steps_.empty() || (only_forms_ && is_ascii(text));
+}
+
+std::string Normalizer::apply(std::string_view text) const {
+  std::string out(text);
+  size_t next_pattern = 0;
+  for (const NormalizerStep& step : steps_) {
+    switch (step.type) {
+      case NormalizerStep::Type::kForm:
+        out = normalize_form(out, step.form);
+        break;
+      case NormalizerStep::Type::kLowercase:
+        out = lower_case(out);
+        break;
+      case NormalizerStep::Type::kStrip:
+        out = strip(out, step.left, step.right);
+        break;
+      case NormalizerStep::Type::kPrepend:
+        if (!out.empty()) out.insert(0, step.text);
+        break;
+      case NormalizerStep::Type::kReplace:
+        out = replace(out, patterns_[next_pattern++], step.text);
+        break;
+    }
+  }
+  return out;
+}
+
+}  // namespace kv

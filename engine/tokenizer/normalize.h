@@ -1,0 +1,26 @@
+// The normalizer of a tokenizer: text -> text, before anything is split.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/tokenizer/regex.h"
+#include "engine/tokenizer/spec.h"
+
+namespace kv {
+
+class Normalizer {
+ public:
+  explicit Normalizer(const TokenizerSpec& spec);
+  // Whether the text stays as it is, so that it need not be copied.
+  bool keeps(std::string_view text) const;
+  std::string apply(std::string_view text) const;
+
+ private:
+  std::vector<NormalizerStep> steps_;
+  std::vector<Regex> patterns_;  // one for each kReplace, in order
+  bool only_forms_ = true;       // nothing but Unicode normal forms, which leave ASCII alone
+};
+
+}  // namespace kv

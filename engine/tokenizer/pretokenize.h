@@ -1,0 +1,44 @@
+// The pre-tokenizer: text -> words, inside which the BPE merges work.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "engine/tokenizer/regex.h"
+#include "engine/tokenizer/spec.h"
+
+namespace kv {
+
+// Words that refer to the text or to memory of their own (ByteLevel spells the text anew).
+class Words {
+ public:
+  std::vector<std::string_view> items;
+  // Room for `size` bytes that stays where it is as long as this object lives.
+  char* allocate(size_t size);
+
+ private:
+  static constexpr size_t kBlockBytes = 1 << 16;
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  size_t left_ = 0;  // unused bytes of the last block
+  char* next_ = nullptr;
+};
+
+class PreTokenizer {
+ public:
+  explicit PreTokenizer(const TokenizerSpec& spec);
+  // The words of a text, left to right. The text must be valid UTF-8 and outlive them.
+  Words split(std::string_view text) const;
+
+ private:
+  struct Step {
+    PreTokenizerStep spec;
+    std::shared_ptr<const Regex> pattern;  // kSplit, and kByteLevel with use_regex
+  };
+  void split_word(const Step& step, std::string_view word, std::vector<Span>& spans,
+                  Words& out) const;
+
+  std::vector<Step> steps_;
+};
+
+}  // namespace kv

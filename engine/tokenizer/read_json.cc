@@ -1,0 +1,162 @@
+// tokenizer.json -> TokenizerSpec: the model, the added tokens and the decoder. The steps before
+// and after the model are read in read_steps.cc.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "engine/error.h"
+#include "engine/tokenizer/json_file.h"
+#include "engine/tokenizer/read.h"
+#include "engine/tokenizer/read_steps.h"
+
+namespace kv {
+namespace {
+
+void refuse_text(const JsonPlace& model, const char* key) {
+  if (model.has(key) && !model.string_at(key).empty()) {
+    throw_data("{}: only an empty one is supported, found '{}'", model.at(key).where(),
+               model.string_at(key));
+  }
+}
+
+void check_model_type(const JsonPlace& model) {
+  const std::string type = model.has("type") ? model.string_at("type") : "BPE";
+  if (type != "BPE") {
+    throw_data(
+        "{}: type '{}' is not supported: this engine tokenizes with BPE only (Unigram, WordPiece "
+        "and WordLevel "
+        "split words by other rules)",
+        model.where(), type);
+  }
+  if (model.bool_at("byte_fallback", false)) {
+    throw_data(
+        "{}: byte_fallback true (tokens <0x00> to <0xFF>, SentencePiece's way) is not supported; "
+        "only byte-level "
+        "BPE is",
+        model.where());
+  }
+  if (model.has("dropout") && model.at("dropout").value() != 0.0) {
+    throw_data("{}: only null is supported, found {}: dropout makes ids random",
+               model.at("dropout").where(), model.at("dropout").value().dump());
+  }
+  refuse_text(model, "continuing_subword_prefix");
+  refuse_text(model, "end_of_word_suffix");
+}
+
+void read_vocab(const JsonPlace& model, TokenizerSpec& spec) {
+  const JsonPlace vocab = model.at("vocab");
+  if (!vocab.value().is_object()) throw_data("{}: expected an object, token -> id", vocab.where());
+  spec.vocab.reserve(vocab.value().size());
+  for (const auto& [text, id] : vocab.value().items()) {
+    constexpr int64_t kLargestId = int64_t{1}
+                                   << 24;  // keeps a wrong digit from asking for gigabytes
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > kLargestId) {
+      throw_data("{}: '{}': expected an id from 0 to {}, found {}", vocab.where(), text, kLargestId,
+                 id.dump());
+    }
+    spec.vocab.emplace_back(text, id.get<int32_t>());
+  }
+}
+
+// Written as "left right" or, where entries may contain spaces, as ["left", "right"].
+std::pair<std::string, std::string> read_merge(const JsonPlace& merge) {
+  if (merge.value().is_array()) {
+    if (merge.size() != 2)
+      throw_data("{}: expected two parts, found {}", merge.where(), merge.size());
+    return {merge.at(size_t{0}).text(), merge.at(size_t{1}).text()};
+  }
+  const std::string line = merge.text();
+  const size_t space = line.find(' ');
+  if (space == std::string::npos || line.find(' ', space + 1) != std::string::npos) {
+    throw_data("{}: expected two parts with one space between, found '{}'", merge.where(), line);
+  }
+  return {line.substr(0, space), line.substr(space + 1)};
+}
+
+void read_merges(const JsonPlace& model, TokenizerSpec& spec) {
+  const JsonPlace merges = model.at("merges");
+  spec.merges.reserve(merges.size());
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const nlohmann::json& line = merges.value()[i];
+    if (line.is_string() && line.get_ref<const std::string&>().starts_with("#version")) continue;
+    spec.merges.push_back(read_merge(merges.at(i)));
+  }
+}
+
+AddedToken read_added_token(const JsonPlace& entry) {
+  AddedToken token;
+  token.id = static_cast<int32_t>(entry.integer_at("id"));
+  token.content = entry.string_at("content");
+  token.single_word = entry.bool_at("single_word", false);
+  token.lstrip = entry.bool_at("lstrip", false);
+  token.rstrip = entry.bool_at("rstrip", false);
+  token.special = entry.bool_at("special", false);
+  token.normalized = entry.bool_at("normalized", !token.special);
+  return token;
+}
+
+// A token that the vocabulary has keeps the vocabulary's id; the others follow behind, in the order
+// of the file. The ids that the file writes must say the same, since the rows of the model's
+// embedding are found by them.
+void read_added_tokens(const JsonPlace& root, TokenizerSpec& spec) {
+  if (!root.has("added_tokens")) return;
+  std::unordered_map<std::string, int32_t> ids(spec.vocab.begin(), spec.vocab.end());
+  int32_t next = static_cast<int32_t>(ids.size());
+  const JsonPlace list = root.at("added_tokens");
+  for (size_t i = 0; i < list.size(); ++i) {
+    const AddedToken token = read_added_token(list.at(i));
+    if (token.content.empty()) continue;
+    const auto [known, is_new] = ids.emplace(token.content, next);
+    if (known->second != token.id) {
+      throw_data(
+          "{}: '{}' has the id {} here, but {} by its place ({}); the file is inconsistent",
+          list.at(i).where(), token.content, token.id, known->second,
+          is_new ? "behind the vocabulary and the earlier added tokens" : "in the vocabulary");
+    }
+    next = std::max(next, token.id + 1);
+    std::erase_if(spec.added, [&](const AddedToken& other) { return other.id == token.id; });
+    spec.added.push_back(token);
+  }
+}
+
+DecoderKind read_decoder(const JsonPlace& decoder) {
+  const std::string type = decoder.string_at("type");
+  if (type == "ByteLevel") return DecoderKind::kByteLevel;
+  if (type == "Fuse") return DecoderKind::kFuse;
+  if (type == "Sequence") {
+    const JsonPlace list = decoder.at("decoders");
+    DecoderKind kind = DecoderKind::kFuse;
+    for (size_t i = 0; i < list.size(); ++i) {
+      if (read_decoder(list.at(i)) == DecoderKind::kByteLevel) kind = DecoderKind::kByteLevel;
+    }
+    return kind;
+  }
+  throw_data("{}: type '{}' is not supported; supported: ByteLevel, Fuse, Sequence of these, null",
+             decoder.where(), type);
+}
+
+}  // namespace
+
+TokenizerSpec read_tokenizer_json(const std::filesystem::path& file) {
+  const nlohmann::json json = read_json_file(file);
+  const JsonPlace root(json, file.string(), "");
+  TokenizerSpec spec;
+  spec.where = file.string();
+  const JsonPlace model = root.at("model");
+  check_model_type(model);
+  read_vocab(model, spec);
+  read_merges(model, spec);
+  spec.ignore_merges = model.bool_at("ignore_merges", false);
+  spec.fuse_unk = model.bool_at("fuse_unk", false);
+  spec.has_unk = model.has("unk_token");
+  if (spec.has_unk) spec.unk_token = model.string_at("unk_token");
+  read_added_tokens(root, spec);
+  if (root.has("normalizer")) read_normalizer(root.at("normalizer"), spec);
+  if (root.has("pre_tokenizer")) read_pre_tokenizer(root.at("pre_tokenizer"), spec);
+  if (root.has("post_processor")) read_post_processor(root.at("post_processor"), spec);
+  spec.decoder =
+      root.has("decoder") ? read_decoder(root.at("decoder")) : DecoderKind::kJoinWithSpaces;
+  return spec;
+}
+
+}  // namespace kv

@@ -1,0 +1,14 @@
+// tokenizer.json's normalizer, pre_tokenizer and post_processor: Sequences are flattened, types
+// that are not supported are an Error(kData) that names them.
+#pragma once
+
+#include "engine/tokenizer/json_file.h"
+#include "engine/tokenizer/spec.h"
+
+namespace kv {
+
+void read_normalizer(const JsonPlace& normalizer, TokenizerSpec& spec);
+void read_pre_tokenizer(const JsonPlace& pre_tokenizer, TokenizerSpec& spec);
+void read_post_processor(const JsonPlace& post_processor, TokenizerSpec& spec);
+
+}  // namespace kv
