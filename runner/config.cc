@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/mapped_file.h"
 #include "engine/error.h"
 #include "runner/resolve_model.h"
 #include "runner/run_options.h"
@@ -226,7 +227,7 @@ RunConfig load_config(const RunFlags& flags) {
   if (!fs::exists(file)) {
     throw_usage("{}: no such config file; expected the path of a YAML file", flags.config);
   }
-  return parse_config(read_text_file(file), file, flags);
+  return parse_config(read_whole_file(file), file, flags);
 }
 
 nlohmann::ordered_json resolved_config_json(const RunConfig& config) {

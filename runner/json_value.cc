@@ -1,11 +1,6 @@
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "engine/error.h"
 #include "runner/value_io.h"
@@ -93,15 +88,6 @@ class ValueBuilder : public nlohmann::json_sax<Json> {
 };
 
 }  // namespace
-
-std::string read_text_file(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) {
-    throw_data("{}: is a folder, expected a file", path.string());
-  }
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw_data("{}: cannot be opened: {}", path.string(), std::strerror(errno));
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
 
 Value parse_json(const std::string& text, const std::string& file) {
   ValueBuilder builder(text, file);

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/mapped_file.h"
 #include "engine/error.h"
 #include "engine/safetensors_writer.h"
 #include "kernels/kernels.h"
@@ -57,7 +58,7 @@ Json cells_json(const Preparation& preparation) {
 
 Json read_json(const std::filesystem::path& path) {
   try {
-    return Json::parse(read_text_file(path));
+    return Json::parse(read_whole_file(path));
   } catch (const nlohmann::json::exception& e) {
     throw_data("{}: not a manifest: {}", path.string(), e.what());
   }

@@ -2,6 +2,7 @@
 #include <map>
 #include <thread>
 
+#include "engine/mapped_file.h"
 #include "engine/error.h"
 #include "engine/model.h"
 #include "runner/resolve_model.h"
@@ -133,7 +134,7 @@ ProbeRequest read_request(const Value& value, const std::string& base_folder, Mo
 
 std::vector<ProbeRequest> read_probe_requests(const std::filesystem::path& request_json) {
   const std::string file = request_json.filename().string();
-  Value value = parse_json(read_text_file(request_json), file);
+  Value value = parse_json(read_whole_file(request_json), file);
   if (value.is_map()) {
     // One object is a list of one, also in what messages call it.
     Value list;

@@ -1,16 +1,12 @@
 // YAML and JSON text -> Value, every part with the place it came from; and back to JSON for manifests.
 #pragma once
 
-#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "engine/value.h"
 
 namespace kv {
-
-// The whole file as text. Throws Error(kData) that names the file and the reason.
-std::string read_text_file(const std::filesystem::path& path);
 
 // One YAML document. Places read "smoke.yaml:14: compressors[2].ratio". Throws Error(kUsage) for syntax errors (with
 // the line), keys that are given twice (with both lines), keys that are no plain words and more than one document.

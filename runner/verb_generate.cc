@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "compress/registry.h"
+#include "engine/mapped_file.h"
 #include "engine/chat_template.h"
 #include "engine/compression.h"
 #include "engine/error.h"
@@ -38,7 +39,7 @@ std::string read_prompt(const GenerateFlags& flags) {
   if (flags.file == "-") {
     return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
   }
-  return read_text_file(flags.file);
+  return read_whole_file(flags.file);
 }
 
 CompressorSpec read_compressor(const std::string& text) {

@@ -3,6 +3,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "engine/mapped_file.h"
 #include "engine/error.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "runner/resolve_model.h"
@@ -13,7 +14,7 @@ namespace kv {
 namespace {
 
 std::string read_input(const TokenizeFlags& flags) {
-  if (!flags.file.empty() && flags.file != "-") return read_text_file(flags.file);
+  if (!flags.file.empty() && flags.file != "-") return read_whole_file(flags.file);
   return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
 }
 
