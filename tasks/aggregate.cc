@@ -1,98 +1,71 @@
 #include "tasks/aggregate.h"
 
 #include <cmath>
+#include <numeric>
 #include <set>
-#include <span>
 
 #include "tasks/statistics.h"
 
 namespace kv {
-namespace {
 
-std::set<std::string> metric_names(const std::vector<Scores>& scores) {
-  std::set<std::string> names;
+Pooling pooling_of(const std::string& canonical, const std::string& metric) {
+  if (canonical.rfind("perplexity(", 0) != 0) return Pooling::kMean;
+  if (metric == "tokens") return Pooling::kSum;
+  if (metric != "ppl") return Pooling::kTokenMean;
+  const bool rows = canonical.find("join=rows") != std::string::npos;
+  return rows ? Pooling::kMean : Pooling::kExpTokenMean;
+}
+
+MetricColumn::MetricColumn(const std::vector<Scores>& scores, const std::string& metric,
+                           Pooling pooling)
+    : pooling_(pooling) {
+  const std::string source = pooling == Pooling::kExpTokenMean ? "nll" : metric;
   for (const Scores& sample : scores) {
-    for (const auto& [name, value] : sample) names.insert(name);
+    const auto value = sample.find(source);
+    if (value == sample.end()) continue;
+    const auto tokens = sample.find("tokens");
+    values_.push_back(value->second);
+    tokens_.push_back(tokens == sample.end() ? 1 : tokens->second);
   }
-  return names;
 }
 
-// The values of one metric with the token counts of the samples that have it.
-struct Column {
-  std::vector<double> values;
-  std::vector<double> tokens;
-
-  Column(const std::vector<Scores>& scores, const std::string& name) {
-    for (const Scores& sample : scores) {
-      const auto value = sample.find(name);
-      if (value == sample.end()) continue;
-      const auto count = sample.find("tokens");
-      values.push_back(value->second);
-      tokens.push_back(count == sample.end() ? 1 : count->second);
-    }
+double MetricColumn::value(std::span<const size_t> samples) const {
+  KV_CHECK(!samples.empty());
+  const bool weighted = pooling_ == Pooling::kTokenMean || pooling_ == Pooling::kExpTokenMean;
+  double sum = 0, weight = 0;
+  for (size_t i : samples) {
+    sum += weighted ? values_[i] * tokens_[i] : values_[i];
+    weight += weighted ? tokens_[i] : 1;
   }
-
-  double weighted_mean(std::span<const size_t> samples) const {
-    double sum = 0, count = 0;
-    for (size_t i : samples) {
-      sum += values[i] * tokens[i];
-      count += tokens[i];
-    }
-    return sum / count;
-  }
-};
-
-Aggregate plain_mean(const std::vector<double>& values) {
-  const Interval interval = interval_of_mean(values);
-  return {mean(values), interval.low, interval.high, static_cast<int>(values.size())};
+  if (pooling_ == Pooling::kSum) return sum;
+  return pooling_ == Pooling::kExpTokenMean ? std::exp(sum / weight) : sum / weight;
 }
 
-Aggregate token_mean(const Column& column) {
-  std::vector<size_t> all(column.values.size());
-  for (size_t i = 0; i < all.size(); ++i) all[i] = i;
-  const Interval interval = bootstrap_interval(
-      all.size(), [&](std::span<const size_t> drawn) { return column.weighted_mean(drawn); });
-  return {column.weighted_mean(all), interval.low, interval.high, static_cast<int>(all.size())};
-}
-
-}  // namespace
-
-std::map<std::string, Aggregate> aggregate_means(const std::vector<Scores>& scores) {
-  std::map<std::string, Aggregate> result;
-  for (const std::string& name : metric_names(scores)) {
-    result[name] = plain_mean(Column(scores, name).values);
-  }
-  return result;
-}
-
-std::map<std::string, Aggregate> aggregate_per_token(const std::vector<Scores>& scores,
-                                                     bool mean_of_ppl) {
-  std::map<std::string, Aggregate> result;
-  for (const std::string& name : metric_names(scores)) {
-    const Column column(scores, name);
-    if (name == "tokens") {
-      double sum = 0;
-      for (double count : column.values) sum += count;
-      result[name] = {sum, sum, sum, static_cast<int>(column.values.size())};
-    } else if (name == "ppl" && mean_of_ppl) {
-      result[name] = plain_mean(column.values);
-    } else if (name != "ppl") {
-      result[name] = token_mean(column);
-    }
-  }
-  if (!mean_of_ppl && result.count("nll")) {
-    const Aggregate& nll = result["nll"];
-    result["ppl"] = {std::exp(nll.value), std::exp(nll.ci_low), std::exp(nll.ci_high), nll.n};
-  }
-  return result;
+Aggregate MetricColumn::aggregate() const {
+  std::vector<size_t> all(size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  const double point = value(all);
+  const int n = static_cast<int>(size());
+  if (pooling_ == Pooling::kSum) return {point, point, point, n};
+  const Interval interval =
+      pooling_ == Pooling::kMean
+          ? interval_of_mean(values_)
+          : bootstrap_interval(size(), [&](std::span<const size_t> drawn) { return value(drawn); });
+  return {point, interval.low, interval.high, n};
 }
 
 std::map<std::string, Aggregate> aggregate_scores(const std::string& canonical,
                                                   const std::vector<Scores>& scores) {
-  if (canonical.rfind("perplexity", 0) == 0) {
-    return aggregate_per_token(scores, canonical.find("join=rows") != std::string::npos);
+  std::set<std::string> metrics;
+  for (const Scores& sample : scores) {
+    for (const auto& [metric, value] : sample) metrics.insert(metric);
   }
-  return aggregate_means(scores);
+  std::map<std::string, Aggregate> result;
+  for (const std::string& metric : metrics) {
+    const MetricColumn column(scores, metric, pooling_of(canonical, metric));
+    if (column.size() > 0) result[metric] = column.aggregate();
+  }
+  return result;
 }
 
 std::map<std::string, Aggregate> Task::aggregate(const std::vector<Scores>& scores) const {

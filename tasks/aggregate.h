@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,16 +10,34 @@
 
 namespace kv {
 
-// Each metric alone: the mean over the samples that have it; Wilson's interval where all are 0 or
-// 1, else the bootstrap.
-std::map<std::string, Aggregate> aggregate_means(const std::vector<Scores>& scores);
+// How the samples' values of one metric become the cell's.
+enum class Pooling {
+  kMean,          // every sample counts once
+  kTokenMean,     // every counted token counts once: weighted by the samples' "tokens"
+  kExpTokenMean,  // exp of the token mean of "nll": perplexity
+  kSum,
+};
 
-// Samples with "nll" and "tokens". nll and everything else that is "per token" is the mean over all
-// tokens of all samples; ppl is exp(nll), or with mean_of_ppl the mean of the samples'
-// perplexities; tokens is the sum. The intervals resample whole samples, since tokens of one text
-// are not independent.
-std::map<std::string, Aggregate> aggregate_per_token(const std::vector<Scores>& scores,
-                                                     bool mean_of_ppl);
+// canonical: the task's (name and every parameter). In perplexity all metrics are per token, except
+// that with join=rows ppl is the mean of the rows'. Everywhere else: kMean.
+Pooling pooling_of(const std::string& canonical, const std::string& metric);
+
+// One metric of the samples that have it, in order.
+class MetricColumn {
+ public:
+  MetricColumn(const std::vector<Scores>& scores, const std::string& metric, Pooling pooling);
+
+  size_t size() const { return values_.size(); }
+  double value(
+      std::span<const size_t> samples) const;  // of a choice of samples, repeats allowed; not empty
+  Aggregate aggregate()
+      const;  // kMean of 0 and 1: Wilson's interval; else the bootstrap over whole samples
+
+ private:
+  Pooling pooling_;
+  std::vector<double> values_;  // kExpTokenMean: nll
+  std::vector<double> tokens_;
+};
 
 // What Task::aggregate() of the task with this canonical text returns, for reports that are rebuilt
 // where the task's data is no longer at hand.

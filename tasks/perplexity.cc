@@ -14,12 +14,12 @@
 // A .jsonl file's `text` fields stand for the lines of a text. A .json file holds lists of token
 // ids: raw and rows take each list alone, eos joins them, and no tokenizer is asked.
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
 #include <utility>
 
-#include "tasks/aggregate.h"
 #include "tasks/factories.h"
 #include "tasks/text_data.h"
 
@@ -120,10 +120,6 @@ class Perplexity : public Task {
     for (float nll : answer.nll) sum += nll;
     const double tokens = static_cast<double>(answer.nll.size());
     return {{"ppl", std::exp(sum / tokens)}, {"nll", sum / tokens}, {"tokens", tokens}};
-  }
-
-  std::map<std::string, Aggregate> aggregate(const std::vector<Scores>& scores) const override {
-    return aggregate_per_token(scores, join_ == "rows");
   }
 
  private:

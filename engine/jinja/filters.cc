@@ -1,0 +1,186 @@
+// Filters of single values; those that work through lists stand in list_filters.cc.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "engine/jinja/builtins.h"
+#include "engine/jinja/filter_table.h"
+#include "engine/jinja/strings.h"
+#include "engine/jinja/text.h"
+#include "engine/tokenizer/unicode.h"
+
+namespace kv::jinja {
+namespace {
+
+Value trim(const Value& input, ArgumentReader& arguments) {
+  const Value* drop = arguments.next("chars");
+  const std::string text = input.str();
+  if (drop != nullptr && drop->is_string())
+    return std::string(strip_characters(text, drop->string(), true, true));
+  return std::string(strip_left(strip_right(text)));
+}
+
+Value fallback_value(const Value& input, ArgumentReader& arguments) {
+  const Value* fallback = arguments.next("default_value");
+  const bool also_false = arguments.flag("boolean", false);
+  const bool replaced = input.is_undefined() || (also_false && !input.truthy());
+  if (!replaced) return input;
+  return fallback == nullptr ? Value("") : *fallback;
+}
+
+Value tojson(const Value& input, ArgumentReader& arguments) {
+  const int64_t indent = arguments.integer("indent", -1);
+  const bool sort_keys = arguments.flag("sort_keys", false);
+  return to_json(input, static_cast<int>(indent), sort_keys);
+}
+
+Value replace(const Value& input, ArgumentReader& arguments) {
+  const std::string from = arguments.required("old").str();
+  const std::string to = arguments.required("new").str();
+  return replace_text(input.str(), from, to, arguments.integer("count", -1));
+}
+
+// The number that a text spells, white space around it allowed; false where it is none.
+bool parse_number(std::string_view text, double& value) {
+  text = strip_left(strip_right(text));
+  if (text.starts_with('+')) text.remove_prefix(1);
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  return !text.empty() && parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+}
+
+Value to_integer(const Value& input, ArgumentReader& arguments) {
+  const Value* fallback = arguments.next("default");
+  if (input.is_integer()) return input.integer();
+  double number = 0;
+  bool known = input.is(Value::Type::kFloat);
+  if (known) number = input.number();
+  if (input.is_string()) {
+    const std::string_view text = strip_left(strip_right(input.string()));
+    int64_t integer = 0;
+    const std::string_view digits = text.starts_with('+') ? text.substr(1) : text;
+    const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), integer);
+    if (!digits.empty() && parsed.ec == std::errc() && parsed.ptr == digits.data() + digits.size())
+      return integer;
+    known = parse_number(text, number);
+  }
+  if (known && std::fabs(number) < 9e18) return static_cast<int64_t>(number);
+  return fallback == nullptr ? Value(int64_t{0}) : *fallback;
+}
+
+Value to_float(const Value& input, ArgumentReader& arguments) {
+  const Value* fallback = arguments.next("default");
+  if (input.is_number()) return input.number();
+  double number = 0;
+  if (input.is_string() && parse_number(input.string(), number)) return number;
+  return fallback == nullptr ? Value(0.0) : *fallback;
+}
+
+Value absolute(const Value& input, ArgumentReader&) {
+  if (input.is_integer()) return std::abs(input.integer());
+  if (!input.is_number())
+    fail(fmt::format("filter 'abs': expected a number, found {}", input.type_name()));
+  return std::fabs(input.number());
+}
+
+Value rounded(const Value& input, ArgumentReader& arguments) {
+  const int64_t precision = arguments.integer("precision", 0);
+  const std::string method = arguments.text("method", "common");
+  if (!input.is_number())
+    fail(fmt::format("filter 'round': expected a number, found {}", input.type_name()));
+  const double scale = std::pow(10.0, static_cast<double>(precision));
+  const double scaled = input.number() * scale;
+  if (method == "ceil") return std::ceil(scaled) / scale;
+  if (method == "floor") return std::floor(scaled) / scale;
+  if (method != "common") fail("filter 'round': method must be common, ceil or floor");
+  return std::nearbyint(scaled) / scale;  // half to even, as Python
+}
+
+Value indented(const Value& input, ArgumentReader& arguments) {
+  const Value* width = arguments.next("width");
+  const bool first = arguments.flag("first", false);
+  const bool blank = arguments.flag("blank", false);
+  std::string prefix(4, ' ');
+  if (width != nullptr) {
+    prefix = width->is_string() ? width->string()
+                                : std::string(static_cast<size_t>(width->integer()), ' ');
+  }
+  const std::vector<std::string> lines = split_lines(input.str() + "\n", false);
+  std::string out;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (i > 0) out += '\n';
+    if (i == 0 ? first : (blank || !lines[i].empty())) out += prefix;
+    out += lines[i];
+  }
+  return out;
+}
+
+Value escaped(const Value& input, ArgumentReader&) {
+  std::string out;
+  for (const char c : input.str()) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+void add_value_filters(FilterTable& table) {
+  table["trim"] = trim;
+  table["default"] = table["d"] = fallback_value;
+  table["tojson"] = tojson;
+  table["replace"] = replace;
+  table["int"] = to_integer;
+  table["float"] = to_float;
+  table["abs"] = absolute;
+  table["round"] = rounded;
+  table["indent"] = indented;
+  table["escape"] = table["e"] = escaped;
+  table["string"] = [](const Value& v, ArgumentReader&) -> Value { return v.str(); };
+  table["safe"] = [](const Value& v, ArgumentReader&) -> Value { return v; };
+  table["upper"] = [](const Value& v, ArgumentReader&) -> Value { return upper_case(v.str()); };
+  table["lower"] = [](const Value& v, ArgumentReader&) -> Value { return lower_case(v.str()); };
+  table["capitalize"] = [](const Value& v, ArgumentReader&) -> Value {
+    return capitalize(v.str());
+  };
+  table["title"] = [](const Value& v, ArgumentReader&) -> Value { return title_words(v.str()); };
+  table["attr"] = [](const Value& v, ArgumentReader& a) {
+    return get_attribute(v, a.required("name").str());
+  };
+}
+
+Value apply_filter(const std::string& name, const Value& input, const Arguments& arguments) {
+  static const FilterTable table = [] {
+    FilterTable filters;
+    add_value_filters(filters);
+    add_list_filters(filters);
+    return filters;
+  }();
+  const auto found = table.find(name);
+  if (found == table.end()) fail(fmt::format("the filter '{}' is not supported", name));
+  ArgumentReader reader(arguments, fmt::format("filter '{}'", name));
+  Value result = found->second(input, reader);
+  reader.done();
+  return result;
+}
+
+}  // namespace kv::jinja

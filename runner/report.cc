@@ -1,0 +1,108 @@
+#include "runner/report.h"
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "engine/error.h"
+
+namespace kv {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// Under another name first: a reader never sees half a report.
+void write_at_once(const fs::path& path, const std::string& content) {
+  const fs::path temporary = path.string() + ".new";
+  std::ofstream out(temporary, std::ios::binary);
+  out << content;
+  out.close();
+  std::error_code failed;
+  if (out) fs::rename(temporary, path, failed);
+  if (!out || failed) {
+    throw_data("{}: cannot be written; is the folder writable, is the disk full?", path.string());
+  }
+}
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + '"';
+}
+
+Json json_number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+Json json_cell(const ReportCell& cell, const std::string& metric) {
+  const Aggregate& value = cell.metrics.at(metric);
+  Json object = {{"model", cell.model},
+                 {"compressor", cell.compressor},
+                 {"compression_ratio", cell.compression_ratio},
+                 {"task", cell.task},
+                 {"metric", metric},
+                 {"value", json_number(value.value)},
+                 {"n", value.n},
+                 {"ci_low", json_number(value.ci_low)},
+                 {"ci_high", json_number(value.ci_high)},
+                 {"kv_bytes", json_number(cell.kv_bytes)},
+                 {"kv_retained", json_number(cell.kv_retained)},
+                 {"spec", cell.spec},
+                 {"task_spec", cell.task_spec},
+                 {"higher_is_better", higher_is_better(metric)},
+                 {"failed", cell.n_failed}};
+  const auto difference = cell.differences.find(metric);
+  if (difference != cell.differences.end()) {
+    object["difference_to_none"] = {{"value", json_number(difference->second.value)},
+                                    {"n", difference->second.n},
+                                    {"ci_low", json_number(difference->second.interval.low)},
+                                    {"ci_high", json_number(difference->second.interval.high)}};
+  }
+  return object;
+}
+
+}  // namespace
+
+std::string cells_csv(const std::vector<ReportCell>& cells) {
+  std::string csv =
+      "model,compressor,compression_ratio,task,metric,value,n,ci_low,ci_high,kv_bytes,kv_retained,"
+      "spec\n";
+  for (const ReportCell& cell : cells) {
+    for (const std::string& metric : metric_order(cell)) {
+      const Aggregate& value = cell.metrics.at(metric);
+      csv += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(cell.model),
+                         csv_field(cell.compressor), number_text(cell.compression_ratio),
+                         csv_field(cell.task), csv_field(metric), number_text(value.value), value.n,
+                         number_text(value.ci_low), number_text(value.ci_high),
+                         number_text(cell.kv_bytes), number_text(cell.kv_retained),
+                         csv_field(cell.spec));
+    }
+  }
+  return csv;
+}
+
+std::string cells_json(const std::vector<ReportCell>& cells) {
+  Json list = Json::array();
+  for (const ReportCell& cell : cells) {
+    for (const std::string& metric : metric_order(cell)) list.push_back(json_cell(cell, metric));
+  }
+  return list.dump(1) + "\n";
+}
+
+void write_reports(const std::vector<SampleRecord>& records, const ManifestInfo& manifest,
+                   const fs::path& dir) {
+  const std::vector<ReportCell> cells = report_cells(records, manifest);
+  write_at_once(dir / "cells.csv", cells_csv(cells));
+  write_at_once(dir / "cells.json", cells_json(cells));
+  write_at_once(dir / "RESULTS.md", results_markdown(cells, manifest));
+  const std::string figure = tradeoff_svg(cells);
+  if (figure.empty()) return;
+  std::error_code ignored;  // the file that follows says more
+  fs::create_directories(dir / "figures", ignored);
+  write_at_once(dir / "figures" / "quality_vs_memory.svg", figure);
+}
+
+}  // namespace kv

@@ -1,0 +1,141 @@
+#include "runner/report_cells.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "engine/value.h"
+#include "tasks/aggregate.h"
+
+namespace kv {
+namespace {
+
+using CellKey = std::tuple<size_t, std::string, size_t, std::string, size_t, std::string>;
+
+// Place in the list, or behind all of it.
+size_t place_in(const std::vector<std::string>& list, const std::string& name) {
+  return static_cast<size_t>(std::find(list.begin(), list.end(), name) - list.begin());
+}
+
+CellKey key_of(const SampleRecord& record, const ManifestInfo& manifest) {
+  // The baseline leads its table wherever the config names it.
+  const size_t compressor =
+      record.spec == "none" ? 0 : 1 + place_in(manifest.compressors, record.spec);
+  return {place_in(manifest.models, record.model),
+          record.model,
+          place_in(manifest.tasks, record.task_spec),
+          record.task_spec,
+          compressor,
+          record.spec};
+}
+
+struct Gathered {
+  ReportCell cell;
+  ScoresById scores;
+  double kv_bytes = 0, kv_bytes_full = 0;
+  std::set<std::string> notes, errors;
+};
+
+void add_record(const SampleRecord& record, Gathered& into) {
+  ReportCell& cell = into.cell;
+  cell.model = record.model;
+  cell.compressor = record.method;
+  cell.task = record.task;
+  cell.task_spec = record.task_spec;
+  cell.spec = record.spec;
+  cell.compression_ratio = record.compression_ratio;
+  if (!record.note.empty()) into.notes.insert(record.note);
+  if (!record.error.empty()) {
+    into.errors.insert(record.error);
+    ++cell.n_failed;
+    return;
+  }
+  into.scores[record.sample_id] = record.scores;
+  into.kv_bytes += static_cast<double>(record.kv_bytes);
+  into.kv_bytes_full += static_cast<double>(record.kv_bytes_full);
+  cell.n_context += record.n_context;
+  ++cell.n_samples;
+}
+
+void finish(Gathered& gathered) {
+  ReportCell& cell = gathered.cell;
+  std::vector<Scores> scores;
+  for (const auto& [id, sample] : gathered.scores) scores.push_back(sample);
+  cell.metrics = aggregate_scores(cell.task_spec, scores);
+  if (cell.n_samples > 0) cell.kv_bytes = gathered.kv_bytes / cell.n_samples;
+  if (gathered.kv_bytes_full > 0) cell.kv_retained = gathered.kv_bytes / gathered.kv_bytes_full;
+  cell.notes.assign(gathered.notes.begin(), gathered.notes.end());
+  cell.errors.assign(gathered.errors.begin(), gathered.errors.end());
+}
+
+// Two tasks of one name with different parameters must not look like one.
+void name_tasks_apart(std::vector<ReportCell>& cells) {
+  std::map<std::string, std::set<std::string>> specs;
+  for (const ReportCell& cell : cells) specs[cell.task].insert(cell.task_spec);
+  for (ReportCell& cell : cells) {
+    if (specs[cell.task].size() > 1) cell.task = cell.task_spec;
+  }
+}
+
+}  // namespace
+
+std::vector<ReportCell> report_cells(const std::vector<SampleRecord>& records,
+                                     const ManifestInfo& manifest) {
+  std::map<CellKey, Gathered> gathered;
+  for (const SampleRecord& record : latest_records(records)) {
+    add_record(record, gathered[key_of(record, manifest)]);
+  }
+  std::map<std::pair<std::string, std::string>, const ScoresById*> baselines;
+  for (auto& [key, group] : gathered) {
+    finish(group);
+    if (group.cell.is_baseline()) {
+      baselines[{group.cell.model, group.cell.task_spec}] = &group.scores;
+    }
+  }
+  std::vector<ReportCell> cells;
+  for (auto& [key, group] : gathered) {
+    const auto baseline = baselines.find({group.cell.model, group.cell.task_spec});
+    if (baseline != baselines.end() && !group.cell.is_baseline()) {
+      for (const auto& [metric, value] : group.cell.metrics) {
+        group.cell.differences[metric] =
+            paired_difference(group.cell.task_spec, metric, group.scores, *baseline->second);
+      }
+    }
+    cells.push_back(group.cell);
+  }
+  name_tasks_apart(cells);
+  return cells;
+}
+
+std::vector<std::string> metric_order(const ReportCell& cell) {
+  std::vector<std::string> order;
+  for (const TaskInfo& info : all_tasks()) {
+    if (cell.task_spec.rfind(info.name + "(", 0) != 0) continue;
+    for (const MetricInfo& metric : info.metrics) {
+      if (cell.metrics.count(metric.name)) order.push_back(metric.name);
+    }
+  }
+  for (const auto& [metric, value] : cell.metrics) {
+    if (std::find(order.begin(), order.end(), metric) == order.end()) order.push_back(metric);
+  }
+  return order;
+}
+
+bool higher_is_better(const std::string& metric) {
+  for (const TaskInfo& info : all_tasks()) {
+    for (const MetricInfo& known : info.metrics) {
+      if (known.name == metric) return known.higher_is_better;
+    }
+  }
+  return metric != "kld";  // against the full cache; no task's own
+}
+
+std::string number_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  return format_number(value);
+}
+
+}  // namespace kv

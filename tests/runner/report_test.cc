@@ -1,0 +1,198 @@
+#include "runner/report.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "runner/chart_svg.h"
+
+namespace kv {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kPerplexity =
+    "perplexity(join=raw,max_length=512,prefix_ratio=0.5,min_chars=0)";
+
+SampleRecord record(const std::string& method, double ratio, const std::string& task, int sample) {
+  SampleRecord r;
+  r.model = "tiny";
+  r.method = method;
+  r.compression_ratio = ratio;
+  r.budget = 1 - ratio;
+  r.task = task;
+  r.task_spec = task == "perplexity" ? kPerplexity : "passkey(lengths=[512])";
+  r.spec = method == "none"
+               ? "none"
+               : method + "(ratio=" + std::to_string(ratio).substr(0, 4) + ",window=64)";
+  r.fingerprint = r.spec + r.task_spec;
+  r.sample_id = "s" + std::to_string(sample);
+  r.n_context = 256;
+  r.kv_bytes_full = 1000;
+  r.kv_bytes = static_cast<int64_t>(1000 * (1 - ratio)) + 16;
+  return r;
+}
+
+std::vector<SampleRecord> sample_records() {
+  std::vector<SampleRecord> records;
+  for (double ratio : {0.75, 0.0, 0.5}) {
+    for (int i = 0; i < 4; ++i) {
+      const std::string method = ratio == 0 ? "none" : "snapkv";
+      SampleRecord ppl = record(method, ratio, "perplexity", i);
+      const double nll = 2 + 0.1 * i + ratio;
+      ppl.scores = {{"ppl", std::exp(nll)}, {"nll", nll}, {"tokens", 256}};
+      records.push_back(ppl);
+      SampleRecord key = record(method, ratio, "passkey", i);
+      key.scores = {{"exact_match", ratio < 0.6 || i == 0 ? 1 : 0},
+                    {"partial_match", ratio < 0.6 ? 1 : 0.5}};
+      records.push_back(key);
+    }
+  }
+  return records;
+}
+
+ManifestInfo manifest() {
+  ManifestInfo info;
+  info.version = "0.1.0";
+  info.models = {"tiny"};
+  info.tasks = {kPerplexity, "passkey(lengths=[512])"};
+  info.compressors = {"none", "snapkv(ratio=0.50,window=64)", "snapkv(ratio=0.75,window=64)"};
+  info.limits = {{"passkey", 4}};
+  return info;
+}
+
+std::string read(const fs::path& path) {
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST(Report, CellsFollowTheManifest) {
+  const auto cells = report_cells(sample_records(), manifest());
+  ASSERT_EQ(cells.size(), 6u);
+  EXPECT_EQ(cells[0].task, "perplexity");
+  EXPECT_TRUE(cells[0].is_baseline());
+  EXPECT_EQ(cells[2].compression_ratio, 0.75);
+  EXPECT_EQ(cells[3].task, "passkey");
+  EXPECT_NEAR(cells[1].metrics.at("nll").value, 2.65, 1e-12);
+  EXPECT_NEAR(cells[1].metrics.at("ppl").value, std::exp(2.65), 1e-9);
+  EXPECT_NEAR(cells[1].differences.at("nll").value, 0.5, 1e-12);
+  EXPECT_DOUBLE_EQ(cells[1].kv_bytes, 516);
+  EXPECT_DOUBLE_EQ(cells[1].kv_retained, 0.516);
+  EXPECT_DOUBLE_EQ(cells[5].metrics.at("exact_match").value, 0.25);
+}
+
+TEST(Report, CsvHeaderAndQuoting) {
+  const std::string csv = cells_csv(report_cells(sample_records(), manifest()));
+  std::istringstream lines(csv);
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(line,
+            "model,compressor,compression_ratio,task,metric,value,n,ci_low,ci_high,kv_bytes,kv_"
+            "retained,spec");
+  std::getline(lines, line);
+  EXPECT_EQ(line.rfind("tiny,none,0,perplexity,ppl,", 0), 0u) << line;
+  EXPECT_TRUE(has(csv, "tiny,snapkv,0.75,passkey,exact_match,0.25,4,"));
+  EXPECT_TRUE(has(csv, ",0.266,\"snapkv(ratio=0.75,window=64)\"\n"));
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 3 * 3 + 3 * 2);
+}
+
+TEST(Report, JsonHasTheDifferenceToNone) {
+  const auto json = nlohmann::json::parse(cells_json(report_cells(sample_records(), manifest())));
+  ASSERT_EQ(json.size(), 15u);
+  EXPECT_FALSE(json[0].contains("difference_to_none"));
+  EXPECT_NEAR(json[4]["difference_to_none"]["value"].get<double>(), 0.5, 1e-12);
+  EXPECT_EQ(json[4]["metric"], "nll");
+  EXPECT_EQ(json[4]["difference_to_none"]["n"], 4);
+}
+
+TEST(Report, MarkdownNamesProtocolLimitsAndCounts) {
+  const std::string text = results_markdown(report_cells(sample_records(), manifest()), manifest());
+  EXPECT_TRUE(has(text, "**Limited run**"));
+  EXPECT_TRUE(has(text, "(passkey 4)"));
+  EXPECT_TRUE(has(text, "Windows of 512 tokens"));
+  EXPECT_TRUE(has(text, "1024 tokens were scored in 4 windows"));
+  EXPECT_TRUE(has(text, "| snapkv | 0.5 | 4 |"));
+  EXPECT_TRUE(has(text, "+0.5000 [0.5000, 0.5000]"));
+  EXPECT_TRUE(has(text, "51.6 %"));
+  ManifestInfo unlimited = manifest();
+  unlimited.limits.clear();
+  EXPECT_FALSE(
+      has(results_markdown(report_cells(sample_records(), unlimited), unlimited), "Limited run"));
+}
+
+TEST(Report, FailedSamplesAreCountedAndNotAveraged) {
+  auto records = sample_records();
+  SampleRecord failed = record("snapkv", 0.5, "passkey", 9);
+  failed.error = "out of memory";
+  records.push_back(failed);
+  const auto cells = report_cells(records, manifest());
+  EXPECT_EQ(cells[4].n_failed, 1);
+  EXPECT_EQ(cells[4].n_samples, 4);
+  EXPECT_TRUE(has(results_markdown(cells, manifest()),
+                  "1 samples failed and are not in the table: out of memory"));
+  SampleRecord repeated = failed;  // the failed sample was run again and the later record wins
+  repeated.error.clear();
+  repeated.scores = {{"exact_match", 0}, {"partial_match", 0}};
+  records.push_back(repeated);
+  EXPECT_EQ(report_cells(records, manifest())[4].n_failed, 0);
+  EXPECT_EQ(report_cells(records, manifest())[4].metrics.at("exact_match").value, 0.8);
+}
+
+TEST(Report, OneNameTwiceIsToldApart) {
+  auto records = sample_records();
+  SampleRecord other = record("none", 0, "passkey", 0);
+  other.task_spec = "passkey(lengths=[1024])";
+  other.scores = {{"exact_match", 1}};
+  records.push_back(other);
+  const auto cells = report_cells(records, manifest());
+  EXPECT_EQ(cells.back().task, "passkey(lengths=[1024])");
+  EXPECT_EQ(cells[3].task, "passkey(lengths=[512])");
+  EXPECT_EQ(cells[0].task, "perplexity");
+}
+
+TEST(Report, FilesDoNotDependOnTheOrderOfRecords) {
+  std::string pattern = (fs::temp_directory_path() / "kv_report_XXXXXX").string();
+  const fs::path dir = mkdtemp(pattern.data());
+  auto records = sample_records();
+  write_reports(records, manifest(), dir);
+  const std::vector<fs::path> files = {dir / "cells.csv", dir / "cells.json", dir / "RESULTS.md",
+                                       dir / "figures" / "quality_vs_memory.svg"};
+  std::vector<std::string> first;
+  for (const fs::path& file : files) first.push_back(read(file));
+  std::reverse(records.begin(), records.end());
+  write_reports(records, manifest(), dir);
+  for (size_t i = 0; i < files.size(); ++i) {
+    EXPECT_FALSE(first[i].empty()) << files[i];
+    EXPECT_EQ(read(files[i]), first[i]) << files[i];
+  }
+  fs::remove_all(dir);
+}
+
+TEST(Report, NothingYet) {
+  EXPECT_TRUE(has(results_markdown({}, manifest()), "There are no records yet"));
+  EXPECT_EQ(tradeoff_svg({}), "");
+}
+
+TEST(Chart, EscapesTextAndSurvivesValuesThatAreNoNumbers) {
+  ChartPanel panel{
+      "a < b & c", "x", "y", {{"one", {{0.5, NAN, 0, 0}, {0.25, 2, 2, 2}}, false}}, false};
+  const std::string svg = chart_svg("t", {panel}, 1);
+  EXPECT_TRUE(has(svg, "a &lt; b &amp; c"));
+  EXPECT_FALSE(has(svg, "nan"));
+  EXPECT_FALSE(has(svg, "inf"));
+  EXPECT_TRUE(has(svg, "fill=\"#ffffff\""));
+  EXPECT_TRUE(has(svg, "</svg>"));
+}
+
+}  // namespace
+}  // namespace kv
