@@ -1,0 +1,151 @@
+#include <algorithm>
+#include <chrono>
+
+#include "engine/error.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "runner/answer.h"
+#include "runner/logits.h"
+
+namespace kv {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// One answer on its way.
+struct Sequence {
+  AnswerJob* job = nullptr;
+  KvCache cache;
+  LogitsHash hash;
+  int32_t token = -1;  // chosen, not yet fed
+};
+
+class Generator {
+ public:
+  Generator(Session& session, const std::vector<float>& last_logits, const AnswerOptions& options)
+      : session_(session),
+        last_logits_(last_logits),
+        options_(options),
+        vocab_(session.model().config.vocab),
+        start_(Clock::now()) {}
+
+  void run(std::span<AnswerJob* const> jobs) {
+    size_t next = 0;
+    while (next < jobs.size() || !active_.empty()) {
+      if (options_.stop && options_.stop()) return;
+      const size_t room = static_cast<size_t>(std::max(1, options_.batch)) - active_.size();
+      const size_t n_new = std::min(room, jobs.size() - next);
+      admit(jobs.subspan(next, n_new));
+      next += n_new;
+      step();
+    }
+  }
+
+ private:
+  // Feeds the questions of new sequences, all in one pass, and takes their first tokens.
+  void admit(std::span<AnswerJob* const> jobs) {
+    std::vector<Sequence> fresh;
+    for (AnswerJob* job : jobs) {
+      fresh.push_back({job, job->cache->fork(), LogitsHash(), -1});
+      fresh.back().hash.add(last_logits_.data(), vocab_);
+    }
+    std::vector<Segment> segments;
+    std::vector<size_t> asked;
+    for (size_t i = 0; i < fresh.size(); ++i) {
+      const std::vector<int32_t>& question = fresh[i].job->sample->continuation_ids;
+      if (question.empty()) continue;
+      segments.push_back({&fresh[i].cache, question, LogitRows::kLast});
+      asked.push_back(i);
+    }
+    std::vector<float> rows(segments.size() * static_cast<size_t>(vocab_));
+    if (!segments.empty()) session_.forward(segments, rows.data());
+    std::vector<const float*> row_of(fresh.size(), last_logits_.data());
+    for (size_t k = 0; k < asked.size(); ++k) {
+      row_of[asked[k]] = rows.data() + k * static_cast<size_t>(vocab_);
+      fresh[asked[k]].hash.add(row_of[asked[k]], vocab_);
+    }
+    for (size_t i = 0; i < fresh.size(); ++i) {
+      const bool goes_on = take(fresh[i], row_of[i]);
+      fresh[i].job->first_token_ms =
+          std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
+      if (goes_on) active_.push_back(std::move(fresh[i]));
+    }
+  }
+
+  // One token for every active sequence; the finished ones leave.
+  void step() {
+    if (active_.empty()) return;
+    std::vector<KvCache*> caches;
+    std::vector<int32_t> tokens;
+    for (Sequence& sequence : active_) {
+      caches.push_back(&sequence.cache);
+      tokens.push_back(sequence.token);
+    }
+    rows_.resize(active_.size() * static_cast<size_t>(vocab_));
+    session_.step(caches, tokens, rows_.data());
+    std::vector<Sequence> going_on;
+    for (size_t i = 0; i < active_.size(); ++i) {
+      const float* row = rows_.data() + i * static_cast<size_t>(vocab_);
+      active_[i].hash.add(row, vocab_);
+      if (take(active_[i], row)) going_on.push_back(std::move(active_[i]));
+    }
+    active_ = std::move(going_on);
+  }
+
+  // Chooses the next token; false where the answer is complete.
+  bool take(Sequence& sequence, const float* row) {
+    Answer& answer = sequence.job->answer;
+    const Sample& sample = *sequence.job->sample;
+    const std::vector<int>& eos = session_.model().config.eos_ids;
+    const int limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : options_.max_new_tokens;
+    sequence.token = greedy_token(row, vocab_);
+    if (std::find(eos.begin(), eos.end(), sequence.token) != eos.end()) {
+      return finish(sequence, "eos", std::string::npos);
+    }
+    answer.ids.push_back(sequence.token);
+    if (!sample.stop.empty()) {
+      const size_t cut = first_stop(decode(answer.ids), sample.stop);
+      if (cut != std::string::npos) return finish(sequence, "stop", cut);
+    }
+    if (static_cast<int>(answer.ids.size()) >= limit) return finish(sequence, "length", std::string::npos);
+    return true;
+  }
+
+  // Closes an answer, its text cut to `cut` bytes. Always false: nothing comes after it.
+  bool finish(Sequence& sequence, const char* reason, size_t cut) {
+    AnswerJob& job = *sequence.job;
+    job.answer.text = decode(job.answer.ids);
+    if (cut != std::string::npos) job.answer.text.resize(cut);
+    job.answer.stop_reason = reason;
+    job.logits_hash = sequence.hash.hex();
+    job.kv_bytes_end = static_cast<int64_t>(sequence.cache.bytes_in_use());
+    job.finished = true;
+    return false;
+  }
+
+  static size_t first_stop(const std::string& text, const std::vector<std::string>& stops) {
+    size_t first = std::string::npos;
+    for (const std::string& stop : stops) first = std::min(first, text.find(stop));
+    return first;
+  }
+
+  std::string decode(const std::vector<int32_t>& ids) const {
+    return session_.model().require_tokenizer().decode(ids, true);
+  }
+
+  Session& session_;
+  const std::vector<float>& last_logits_;
+  const AnswerOptions& options_;
+  int vocab_;
+  Clock::time_point start_;
+  std::vector<Sequence> active_;
+  std::vector<float> rows_;
+};
+
+}  // namespace
+
+void generate_jobs(Session& session, const std::vector<float>& last_logits, std::span<AnswerJob* const> jobs,
+                   const AnswerOptions& options) {
+  Generator(session, last_logits, options).run(jobs);
+}
+
+}  // namespace kv

@@ -1,0 +1,137 @@
+#include "runner/prepare.h"
+
+#include <map>
+#include <set>
+
+#include "engine/chat_template.h"
+#include "engine/error.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace kv {
+namespace {
+
+ModelIdentity identify(const std::string& name, const Model& model) {
+  ModelIdentity identity;
+  identity.name = name;
+  identity.weights_hash = model.weights_hash;
+  if (model.tokenizer) identity.tokenizer_hash = model.tokenizer->hash();
+  if (model.chat_template) identity.template_hash = hash_text(model.chat_template->source());
+  identity.config = model.config;
+  return identity;
+}
+
+void check_compressors(const RunConfig& config, const ModelIdentity& model) {
+  for (const CompressorSpec& spec : config.compressors) {
+    if (!spec.plan.codec) continue;
+    try {
+      spec.plan.codec->check_head_dim(model.config.head_dim);
+    } catch (const Error& e) {
+      throw Error(e.kind(), fmt::format("compressor {} with model {}: {}", spec.canonical, model.name, e.what()));
+    }
+  }
+}
+
+// A sample that could never be answered is our task's bug or the user's data; either way it is found before the work.
+void check_samples(const Task& task, const std::vector<Sample>& samples, const ModelConfig& config) {
+  if (samples.empty()) {
+    throw_data("task {}: has no samples; its data are too short for its lengths or empty", task.canonical());
+  }
+  std::set<std::string> ids;
+  for (const Sample& sample : samples) {
+    if (!ids.insert(sample.id).second) {
+      throw_data("task {}: two samples are called '{}'; ids must be unique", task.canonical(), sample.id);
+    }
+    const bool scored = sample.kind == Sample::Kind::kScore;
+    if (sample.context_ids.empty() || (scored && sample.continuation_ids.empty())) {
+      throw_data("task {}: sample '{}' has no {} tokens", task.canonical(), sample.id,
+                 sample.context_ids.empty() ? "context" : "scored");
+    }
+    for (const std::vector<int32_t>* part : {&sample.context_ids, &sample.continuation_ids}) {
+      for (const int32_t id : *part) {
+        if (id >= 0 && id < config.vocab) continue;
+        throw_data("task {}: sample '{}' has the token id {}, but the model's vocabulary ends at {}",
+                   task.canonical(), sample.id, id, config.vocab - 1);
+      }
+    }
+  }
+}
+
+PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, const Model& model) {
+  PreparedModel prepared;
+  prepared.identity = identify(entry.name, model);
+  prepared.weight_bytes = model.weight_bytes;
+  check_compressors(config, prepared.identity);
+  const TextTools tools = text_tools(model);
+  for (const TaskEntry& task : config.tasks) {
+    prepared.samples.push_back(task.task->samples(tools, task.limit));
+    check_samples(*task.task, prepared.samples.back(), model.config);
+  }
+  prepared.units = make_units(prepared.samples, config.shard);
+  return prepared;
+}
+
+}  // namespace
+
+const Cell& Preparation::cell(size_t model, size_t task, size_t compressor) const {
+  return cells[(model * n_tasks + task) * n_compressors + compressor];
+}
+
+std::shared_ptr<const Model> load_model(const ModelEntry& entry, const RunOptions& run) {
+  LoadOptions options;
+  options.weights = run.weights;
+  options.openblas = run.gemm == "openblas";
+  return Model::load(entry.location, options);
+}
+
+TextTools text_tools(const Model& model) {
+  TextTools tools;
+  tools.max_position = model.config.max_position;
+  if (!model.tokenizer) return tools;
+  const std::shared_ptr<const Tokenizer> tokenizer = model.tokenizer;
+  const std::shared_ptr<const ChatTemplate> chat = model.chat_template;
+  tools.eos_id = tokenizer->eos_id;
+  tools.encode = [tokenizer](const std::string& text, bool add_special_tokens) {
+    return tokenizer->encode(text, add_special_tokens);
+  };
+  tools.decode = [tokenizer](const std::vector<int32_t>& ids) { return tokenizer->decode(ids, true); };
+  tools.split_chat = [tokenizer, chat](const std::string& context) {
+    if (!chat) return std::make_pair(tokenizer->bos_token + context, std::string("\n"));
+    ChatTemplate::Split split = chat->split_user_message(context);
+    return std::make_pair(std::move(split.head), std::move(split.tail));
+  };
+  return tools;
+}
+
+std::vector<Unit> make_units(const std::vector<std::vector<Sample>>& samples, const Shard& shard) {
+  std::vector<Unit> all;
+  std::map<std::vector<int32_t>, size_t> index_of;
+  for (size_t t = 0; t < samples.size(); ++t) {
+    for (size_t s = 0; s < samples[t].size(); ++s) {
+      const auto [at, is_new] = index_of.try_emplace(samples[t][s].context_ids, all.size());
+      if (is_new) all.emplace_back();
+      all[at->second].questions.push_back({t, s});
+    }
+  }
+  std::vector<Unit> mine;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (i % static_cast<size_t>(shard.count) == static_cast<size_t>(shard.index)) mine.push_back(std::move(all[i]));
+  }
+  return mine;
+}
+
+Preparation prepare(const RunConfig& config) {
+  Preparation preparation;
+  preparation.n_tasks = config.tasks.size();
+  preparation.n_compressors = config.compressors.size();
+  std::vector<ModelIdentity> identities;
+  for (const ModelEntry& entry : config.models) {
+    const std::shared_ptr<const Model> model = load_model(entry, config.run);
+    preparation.models.push_back(prepare_model(config, entry, *model));
+    identities.push_back(preparation.models.back().identity);
+    if (config.models.size() == 1) preparation.only_model = model;
+  }
+  preparation.cells = make_cells(config, identities);
+  return preparation;
+}
+
+}  // namespace kv

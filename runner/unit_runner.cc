@@ -1,0 +1,190 @@
+#include "runner/unit_runner.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "engine/error.h"
+#include "runner/timing.h"
+
+namespace kv {
+namespace {
+
+std::string join_notes(const std::vector<std::string>& notes) {
+  return fmt::format("{}", fmt::join(notes, "; "));
+}
+
+}  // namespace
+
+UnitRunner::UnitRunner(const Parts& parts)
+    : parts_(parts), session_(parts.model, parts.config.run.prefill_chunk) {
+  answer_options_.max_new_tokens = parts.config.run.max_new_tokens;
+  answer_options_.batch = parts.plan.batch;
+  answer_options_.stop = parts.stop;
+}
+
+const Sample& UnitRunner::sample_of(const Unit::Question& question) const {
+  return parts_.preparation.models[parts_.model_index].samples[question.task][question.sample];
+}
+
+const Cell& UnitRunner::cell_of(const Item& item) const {
+  return parts_.preparation.cell(parts_.model_index, item.question.task, item.compressor);
+}
+
+std::vector<UnitRunner::Item> UnitRunner::missing_items(const Unit& unit) const {
+  std::vector<Item> items;
+  for (size_t c = 0; c < parts_.config.compressors.size(); ++c) {
+    for (const Unit::Question& question : unit.questions) {
+      const Item item{c, question};
+      if (!parts_.results.done(cell_of(item).fingerprint, sample_of(question).id)) items.push_back(item);
+    }
+  }
+  return items;
+}
+
+void UnitRunner::run(const Unit& unit) {
+  const std::vector<Item> items = missing_items(unit);
+  if (items.empty()) return;
+  const std::vector<int32_t>& context = sample_of(unit.questions[0]).context_ids;
+  std::vector<const CompressionPlan*> plans;
+  for (const Item& item : items) plans.push_back(&parts_.config.compressors[item.compressor].plan);
+  const auto n_context = static_cast<int64_t>(context.size());
+  size_t begin = 0;
+  try {
+    PrefillOptions options;
+    options.codec = plain_codec(parts_.config.run.kv_dtype);
+    options.needs = needs_of(plans, static_cast<int>(context.size()));
+    const PrefilledPrompt prompt = session_.prefill(context, options);
+    parts_.manifest.count_tokens(n_context, n_context * static_cast<int64_t>(items.size()));
+    // As many cells together as fit into memory; items are sorted by compressor.
+    while (begin < items.size() && !parts_.stop()) {
+      std::set<size_t> cells;
+      size_t end = begin;
+      while (end < items.size() && (cells.count(items[end].compressor) > 0 ||
+                                    static_cast<int>(cells.size()) < parts_.plan.cells_at_once)) {
+        cells.insert(items[end++].compressor);
+      }
+      run_group(prompt, {items.begin() + static_cast<long>(begin), items.begin() + static_cast<long>(end)});
+      begin = end;
+    }
+  } catch (const std::exception& e) {
+    // What has a record by now is complete; the rest of this unit shares the failure.
+    for (; begin < items.size(); ++begin) {
+      if (!parts_.results.done(cell_of(items[begin]).fingerprint, sample_of(items[begin].question).id)) {
+        fail_item(items[begin], e.what());
+      }
+    }
+  }
+}
+
+void UnitRunner::run_group(const PrefilledPrompt& prompt, const std::vector<Item>& items) {
+  std::map<size_t, size_t> index_of;  // compressor -> its cache below
+  std::vector<const CompressionPlan*> plans;
+  for (const Item& item : items) {
+    if (index_of.emplace(item.compressor, plans.size()).second) {
+      plans.push_back(&parts_.config.compressors[item.compressor].plan);
+    }
+  }
+  const std::vector<CompressedCache> caches = compress_all(*parts_.model, prompt, plans);
+  std::vector<AnswerJob> jobs(items.size());
+  std::vector<AnswerJob*> scored, generated;
+  for (size_t i = 0; i < items.size(); ++i) {
+    jobs[i].sample = &sample_of(items[i].question);
+    jobs[i].cache = &caches[index_of.at(items[i].compressor)].cache;
+    jobs[i].is_full = parts_.config.compressors[items[i].compressor].is_none();
+    (jobs[i].sample->kind == Sample::Kind::kScore ? scored : generated).push_back(&jobs[i]);
+  }
+  answer_scored(prompt, scored, prompt.cache);
+  generate_jobs(session_, prompt.last_logits, generated, answer_options_);
+  const auto prompt_bytes = static_cast<int64_t>(prompt.cache.bytes_in_use());
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (jobs[i].finished) finish_item(items[i], jobs[i], caches[index_of.at(items[i].compressor)], prompt_bytes);
+  }
+}
+
+void UnitRunner::answer_scored(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs,
+                               const KvCache& full) {
+  std::map<const Sample*, std::vector<AnswerJob*>> by_sample;
+  std::vector<const Sample*> order;
+  for (AnswerJob* job : jobs) {
+    if (by_sample[job->sample].empty()) order.push_back(job->sample);
+    by_sample[job->sample].push_back(job);
+  }
+  for (const Sample* sample : order) {
+    if (parts_.stop()) return;
+    std::vector<AnswerJob*>& group = by_sample[sample];
+    // The comparison needs the full cache's rows also where that cell has its record already or is in another group.
+    AnswerJob reference;
+    if (!group[0]->is_full) {
+      reference.sample = sample;
+      reference.cache = &full;
+      reference.is_full = true;
+      group.insert(group.begin(), &reference);
+    }
+    score_jobs(session_, prompt.last_logits, group);
+  }
+}
+
+SampleRecord UnitRunner::new_record(const Item& item) const {
+  const CompressorSpec& spec = parts_.config.compressors[item.compressor];
+  const Task& task = *parts_.config.tasks[item.question.task].task;
+  const Sample& sample = sample_of(item.question);
+  const ModelIdentity& model = parts_.preparation.models[parts_.model_index].identity;
+  SampleRecord record;
+  record.model = model.name;
+  record.method = spec.short_name;
+  record.compression_ratio = spec.ratio;
+  record.budget = 1 - spec.ratio;
+  record.task = task.name();
+  record.task_spec = task.canonical();
+  record.cell_id = cell_of(item).id;
+  record.spec = spec.canonical;
+  record.fingerprint = cell_of(item).fingerprint;
+  record.sample_id = sample.id;
+  record.seed = parts_.config.run.seed;
+  record.meta = sample.meta;
+  record.n_context = static_cast<int64_t>(sample.context_ids.size());
+  record.kv_bytes_full = record.n_context * row_bytes(model.config, 2);
+  return record;
+}
+
+void UnitRunner::finish_item(const Item& item, const AnswerJob& job, const CompressedCache& compressed,
+                             int64_t prompt_bytes) {
+  SampleRecord record = new_record(item);
+  record.output = job.answer.text;
+  record.stop_reason = job.answer.stop_reason;
+  record.note = join_notes(compressed.notes);
+  record.logits_hash = job.logits_hash;
+  const bool scored = job.sample->kind == Sample::Kind::kScore;
+  record.n_tokens = static_cast<int64_t>(scored ? job.answer.nll.size() : job.answer.ids.size());
+  record.kv_bytes = static_cast<int64_t>(compressed.cache.bytes_in_use());
+  record.kv_bytes_allocated = static_cast<int64_t>(compressed.cache.bytes_allocated());
+  record.kv_bytes_peak = std::max({prompt_bytes, record.kv_bytes, job.kv_bytes_end});
+  try {
+    record.scores = parts_.config.tasks[item.question.task].task->score(*job.sample, job.answer);
+    record.scores.insert(job.against_full.begin(), job.against_full.end());
+    if (parts_.config.run.timing) {
+      const CompressorSpec& spec = parts_.config.compressors[item.compressor];
+      measure_alone(session_, *job.sample, spec.plan, parts_.config.run, record);
+    }
+  } catch (const std::exception& e) {
+    record.scores.clear();
+    record.error = e.what();
+  }
+  append(record);
+}
+
+void UnitRunner::fail_item(const Item& item, const std::string& error) {
+  SampleRecord record = new_record(item);
+  record.error = error.empty() ? "failed without a message" : error;
+  append(record);
+}
+
+void UnitRunner::append(const SampleRecord& record) {
+  parts_.results.append(record);
+  if (!record.error.empty()) ++n_failed_;
+  parts_.manifest.count_samples(record.error.empty() ? 1 : 0, record.error.empty() ? 0 : 1);
+  if (parts_.on_record) parts_.on_record(record);
+}
+
+}  // namespace kv

@@ -1,0 +1,178 @@
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <optional>
+
+#include "compress/registry.h"
+#include "engine/mapped_file.h"
+#include "engine/chat_template.h"
+#include "engine/compression.h"
+#include "engine/error.h"
+#include "engine/model.h"
+#include "engine/sampler.h"
+#include "engine/session.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "kernels/parallel.h"
+#include "runner/env.h"
+#include "runner/logits.h"
+#include "runner/resolve_model.h"
+#include "runner/stop_signal.h"
+#include "runner/value_io.h"
+#include "runner/verbs.h"
+
+namespace kv {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::string read_prompt(const GenerateFlags& flags) {
+  if (flags.has_prompt) return flags.prompt;
+  if (flags.file.empty()) {
+    throw_usage("generate: no prompt; give --prompt TEXT or --file F ('-' reads stdin)");
+  }
+  if (flags.file == "-") {
+    return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+  }
+  return read_whole_file(flags.file);
+}
+
+CompressorSpec read_compressor(const std::string& text) {
+  const std::vector<CompressorSpec> specs = parse_compressors(text, "--compressor");
+  if (specs.size() != 1) {
+    throw_usage("--compressor: '{}' stands for {} compressors; generate takes one", text, specs.size());
+  }
+  if (specs[0].changes_prefill) {
+    throw_usage("--compressor: '{}' acts on the prompt's own attention; this build cannot do that",
+                specs[0].short_name);
+  }
+  return specs[0];
+}
+
+// Ids of the prompt; a chat template writes the special tokens itself.
+std::vector<int32_t> prompt_ids(const Model& model, const GenerateFlags& flags, const std::string& prompt) {
+  const Tokenizer& tokenizer = model.require_tokenizer();
+  std::vector<int32_t> ids;
+  if (flags.chat) {
+    if (!model.chat_template) {
+      throw_data("{}: has no chat template; leave out --chat", model.location.string());
+    }
+    std::vector<ChatMessage> messages;
+    if (!flags.system.empty()) messages.push_back({"system", flags.system});
+    messages.push_back({"user", prompt});
+    ids = tokenizer.encode(model.chat_template->render(messages, true), false);
+  } else {
+    ids = tokenizer.encode(prompt, true);
+  }
+  if (ids.empty()) throw_usage("generate: the prompt has no tokens; write at least one character");
+  return ids;
+}
+
+struct Statistics {
+  size_t n_prompt = 0, n_generated = 0, kv_bytes = 0, kv_bytes_end = 0;
+  double prefill_s = 0, compress_s = 0, decode_s = 0;
+  std::string logits_hash, stop_reason;
+  std::vector<std::string> notes;
+};
+
+void print_statistics(const Statistics& s, const CompressorSpec& spec) {
+  constexpr double kMiB = 1024.0 * 1024.0;
+  std::string text;
+  for (const std::string& note : s.notes) text += fmt::format("note: {}\n", note);
+  text += fmt::format("prefill   {} tokens in {:.3f} s, {:.1f} tokens/s\n", s.n_prompt, s.prefill_s,
+                      static_cast<double>(s.n_prompt) / std::max(s.prefill_s, 1e-9));
+  text += fmt::format("compress  {} in {:.3f} s\n", spec.canonical, s.compress_s);
+  // The first token comes out of the prefill; each later one is a step.
+  const size_t n_steps = s.n_generated > 0 ? s.n_generated - 1 : 0;
+  text += fmt::format("decode    {} tokens in {:.3f} s, {:.1f} tokens/s, stopped by {}\n", s.n_generated,
+                      s.decode_s, n_steps > 0 ? static_cast<double>(n_steps) / s.decode_s : 0.0,
+                      s.stop_reason);
+  text += fmt::format("KV cache  {} bytes after compression ({:.2f} MiB), {} at the end\n", s.kv_bytes,
+                      static_cast<double>(s.kv_bytes) / kMiB, s.kv_bytes_end);
+  text += fmt::format("memory    {:.1f} MiB peak\n", static_cast<double>(memory_peak_bytes()) / kMiB);
+  text += fmt::format("logits    {}\n", s.logits_hash);
+  std::fputs(text.c_str(), stderr);
+}
+
+void print_text(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+// Tokens after the compressed prompt, printed as they come.
+void decode(Session& session, KvCache& cache, std::vector<float> row, const GenerateFlags& flags,
+            Statistics& stats) {
+  const Model& model = session.model();
+  const int vocab = model.config.vocab;
+  const std::vector<int>& eos = model.config.eos_ids;
+  Sampler sampler({flags.temperature, flags.top_p, flags.seed});
+  StreamDecoder decoder(*model.tokenizer, true);
+  LogitsHash hash;
+  hash.add(row.data(), vocab);
+  stats.stop_reason = "length";
+  const auto start = Clock::now();
+  for (int step = 0; step < flags.max_new_tokens; ++step) {
+    const int32_t id = sampler.next(row.data(), vocab, 0, static_cast<uint64_t>(step));
+    if (!flags.ignore_eos && std::find(eos.begin(), eos.end(), id) != eos.end()) {
+      stats.stop_reason = "eos";
+      break;
+    }
+    ++stats.n_generated;
+    print_text(decoder.add(id));
+    if (stop_requested()) {
+      stats.stop_reason = "signal";
+      break;
+    }
+    if (step + 1 == flags.max_new_tokens) break;
+    KvCache* const caches[] = {&cache};
+    session.step(caches, std::span(&id, 1), row.data());
+    hash.add(row.data(), vocab);
+  }
+  stats.decode_s = seconds_since(start);
+  print_text(decoder.finish() + "\n");
+  stats.logits_hash = hash.hex();
+  stats.kv_bytes_end = cache.bytes_in_use();
+}
+
+}  // namespace
+
+int verb_generate(const GenerateFlags& flags) {
+  Sampler({flags.temperature, flags.top_p, flags.seed});  // refuses bad options before the model is read
+  const CompressorSpec spec = read_compressor(flags.compressor);
+  if (!flags.system.empty() && !flags.chat) throw_usage("--system: works only with --chat");
+  const std::string prompt = read_prompt(flags);
+  set_threads(flags.threads.value_or(default_threads()));
+  LoadOptions options;
+  options.weights = flags.weights;
+  const auto model = Model::load(resolve_model(flags.model, "."), options);
+  if (spec.plan.codec) spec.plan.codec->check_head_dim(model->config.head_dim);
+  const std::vector<int32_t> ids = prompt_ids(*model, flags, prompt);
+  catch_stop_signals();
+
+  Statistics stats;
+  Session session(model);
+  stats.n_prompt = ids.size();
+  auto start = Clock::now();
+  PrefillOptions prefill;
+  prefill.codec = plain_codec(flags.kv_dtype);
+  prefill.needs = needs_of({&spec.plan}, static_cast<int>(ids.size()));
+  std::optional<PrefilledPrompt> prefilled = session.prefill(ids, prefill);
+  stats.prefill_s = seconds_since(start);
+  start = Clock::now();
+  CompressedCache compressed = compress(*model, *prefilled, spec.plan);
+  stats.compress_s = seconds_since(start);
+  stats.kv_bytes = compressed.cache.bytes_in_use();
+  stats.notes = compressed.notes;
+  const std::vector<float> last_logits = std::move(prefilled->last_logits);
+  prefilled.reset();  // the uncompressed rows are given back before decoding
+  decode(session, compressed.cache, last_logits, flags, stats);
+  if (!flags.quiet) print_statistics(stats, spec);
+  return stats.stop_reason == "signal" ? kInterruptedStatus : 0;
+}
+
+}  // namespace kv
