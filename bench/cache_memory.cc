@@ -1,6 +1,7 @@
 // Resident memory of many cached sequences, codec by codec, beside the bytes that the cache counts.
 //
-//   cache_memory [SEQUENCES [ROWS]]      default 16 4096, in SmolLM2-135M's shape (30 layers, 3 KV heads of 64)
+//   cache_memory [SEQUENCES [ROWS]]      default 16 4096, in SmolLM2-135M's shape (30 layers, 3 KV
+//   heads of 64)
 //
 // Each codec runs in a child process, so that no freed memory of another one is counted.
 #include <sys/wait.h>
@@ -41,7 +42,8 @@ void fill(kv::KvCache& cache, const std::vector<float>& rows, int n_rows) {
     const int n = std::min(64, n_rows - done);
     for (int l = 0; l < cache.n_layers(); ++l) {
       cache.reserve(l, n);
-      for (int h = 0; h < cache.n_kv_heads(); ++h) cache.append(l, h, rows.data(), rows.data(), cache.head_dim(), n);
+      for (int h = 0; h < cache.n_kv_heads(); ++h)
+        cache.append(l, h, rows.data(), rows.data(), cache.head_dim(), n);
     }
     cache.advance(n);
   }
@@ -65,16 +67,18 @@ void measure(const char* spec, int n_sequences, int n_rows) {
     allocated += static_cast<double>(caches.back().bytes_allocated()) / kMiB;
   }
   const double resident = resident_mib() - before;
-  std::printf("%-6s %12.1f %12.1f %12.1f %10.3f\n", spec, in_use, allocated, resident, resident / in_use);
+  std::printf("%-6s %12.1f %12.1f %12.1f %10.3f\n", spec, in_use, allocated, resident,
+              resident / in_use);
   std::fflush(stdout);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int n_sequences = argc > 1 ? std::atoi(argv[1]) : 16, n_rows = argc > 2 ? std::atoi(argv[2]) : 4096;
-  std::printf("%d sequences x %d rows\n%-6s %12s %12s %12s %10s\n", n_sequences, n_rows, "codec", "kv MiB", "alloc MiB",
-              "resident MiB", "ratio");
+  const int n_sequences = argc > 1 ? std::atoi(argv[1]) : 16,
+            n_rows = argc > 2 ? std::atoi(argv[2]) : 4096;
+  std::printf("%d sequences x %d rows\n%-6s %12s %12s %12s %10s\n", n_sequences, n_rows, "codec",
+              "kv MiB", "alloc MiB", "resident MiB", "ratio");
   std::fflush(stdout);
   for (const char* spec : {"f32", "f16", "bf16", "int8", "int4", "int2"}) {
     const pid_t child = fork();

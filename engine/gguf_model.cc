@@ -268,6 +268,7 @@ GgufTokenizer gguf_tokenizer(const Gguf& gguf) {
   result.model = gguf.string_or(prefix + "model", "");
   result.pre = gguf.string_or(prefix + "pre", "default");
   result.tokens = gguf.strings_or_empty(prefix + "tokens");
+  if (result.tokens.empty()) return result;  // ids of special tokens may stand in a file without a vocabulary
   result.merges = gguf.strings_or_empty(prefix + "merges");
   for (const int64_t type : gguf.integers_or_empty(prefix + "token_type")) {
     result.token_types.push_back(static_cast<int>(type));

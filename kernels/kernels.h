@@ -1,13 +1,18 @@
-// Every arithmetic kernel: shapes, aliasing, order of additions. The scalar definitions in ref.cc are the
-// specification; impl.inc and the instruction-set files must give the same bits on every input that has no NaN.
+// Every arithmetic kernel: shapes, aliasing, order of additions. The scalar definitions in ref.cc
+// are the specification; impl.inc and the instruction-set files must give the same bits on every
+// input that has no NaN.
 //
 // How that is possible
-//   * Products are vectorised over outputs. Each output is one chain acc = fma(a[k], b[k], acc), k = 0, 1, 2, ...,
-//     from +0 (or from what is in C). No chain is ever split, so rows, threads and blocking never show.
-//   * Sums along a row (norms, softmax denominators) use kLanes = 16 virtual lanes: element i goes to lane i % 16 in
+//   * Products are vectorised over outputs. Each output is one chain acc = fma(a[k], b[k], acc), k
+//   = 0, 1, 2, ...,
+//     from +0 (or from what is in C). No chain is ever split, so rows, threads and blocking never
+//     show.
+//   * Sums along a row (norms, softmax denominators) use kLanes = 16 virtual lanes: element i goes
+//   to lane i % 16 in
 //     rising order; then lanes l and l + 8 are added, then l and l + 4, l + 2, l + 1 ("tree16").
 //   * exp is one polynomial of fused multiply-adds, the same steps at every width.
-// Pointers need no alignment unless said otherwise. n may be 0. Outputs never alias inputs unless said otherwise.
+// Pointers need no alignment unless said otherwise. n may be 0. Outputs never alias inputs unless
+// said otherwise.
 #pragma once
 
 #include <cstddef>
@@ -15,33 +20,38 @@
 
 namespace kv {
 
-inline constexpr int kPanel = 32;       // outputs in one packed weight panel, columns of one gemm call
-inline constexpr int kTile = 32;        // cache rows in one tile
+inline constexpr int kPanel = 32;  // outputs in one packed weight panel, columns of one gemm call
+inline constexpr int kTile = 32;   // cache rows in one tile
 inline constexpr int kAttnBlock = 128;  // cache rows whose softmax is taken together (kv::attend)
 inline constexpr int kLanes = 16;       // virtual width of every sum along a row
 
 // head_dim rounded up to whole panels: the row stride of unpacked values and attention outputs.
-constexpr int padded(int n) { return (n + kPanel - 1) / kPanel * kPanel; }
+constexpr int padded(int n) {
+  return (n + kPanel - 1) / kPanel * kPanel;
+}
 
 enum class Isa { kScalar = 0, kAvx2 = 1, kAvx512 = 2 };
 enum class DType { kF32 = 0, kF16 = 1, kBF16 = 2 };
 
-constexpr size_t dtype_bytes(DType t) { return t == DType::kF32 ? 4 : 2; }
+constexpr size_t dtype_bytes(DType t) {
+  return t == DType::kF32 ? 4 : 2;
+}
 const char* dtype_name(DType t);  // "f32", "f16", "bf16"
 
-// One table for each instruction set. Every entry has a scalar definition of the same name in ref.cc.
+// One table for each instruction set. Every entry has a scalar definition of the same name in
+// ref.cc.
 struct Kernels {
-  // C (m, kPanel) = A (m, k) * B (k, kPanel), or += when accumulate. lda, ldb, ldc: elements between rows.
-  // B is float, IEEE half bits or bfloat16 bits; 16-bit values are widened exactly.
-  void (*gemm_f32)(const float* a, int64_t lda, int m, int k, const float* b, int64_t ldb, float* c, int64_t ldc,
-                   bool accumulate);
-  void (*gemm_f16)(const float* a, int64_t lda, int m, int k, const uint16_t* b, int64_t ldb, float* c, int64_t ldc,
-                   bool accumulate);
-  void (*gemm_bf16)(const float* a, int64_t lda, int m, int k, const uint16_t* b, int64_t ldb, float* c, int64_t ldc,
-                    bool accumulate);
+  // C (m, kPanel) = A (m, k) * B (k, kPanel), or += when accumulate. lda, ldb, ldc: elements
+  // between rows. B is float, IEEE half bits or bfloat16 bits; 16-bit values are widened exactly.
+  void (*gemm_f32)(const float* a, int64_t lda, int m, int k, const float* b, int64_t ldb, float* c,
+                   int64_t ldc, bool accumulate);
+  void (*gemm_f16)(const float* a, int64_t lda, int m, int k, const uint16_t* b, int64_t ldb,
+                   float* c, int64_t ldc, bool accumulate);
+  void (*gemm_bf16)(const float* a, int64_t lda, int m, int k, const uint16_t* b, int64_t ldb,
+                    float* c, int64_t ldc, bool accumulate);
 
-  // out[i] = (x[i] * r) * weight[i], r = 1 / sqrt(sum(x^2) / n + eps); the squares are fma chains per lane, tree16.
-  // out may be x.
+  // out[i] = (x[i] * r) * weight[i], r = 1 / sqrt(sum(x^2) / n + eps); the squares are fma chains
+  // per lane, tree16. out may be x.
   void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out);
 
   // x[i] += y[i].
@@ -50,13 +60,13 @@ struct Kernels {
   // out[i] = (gate[i] / (1 + exp(-gate[i]))) * up[i]. out may be gate.
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
 
-  // x[i] = exp(x[i]) by the project's polynomial: at most 1 ulp from exp for results >= FLT_MIN; below exp(-87.33)
-  // gives +0, above FLT_MAX inf.
+  // x[i] = exp(x[i]) by the project's polynomial: at most 1 ulp from exp for results >= FLT_MIN;
+  // below exp(-87.33) gives +0, above FLT_MAX inf.
   void (*exp_inplace)(float* x, int64_t n);
 
-  // One softmax block in place: s (n) scaled scores, 0 < n <= kAttnBlock, of which at least one is > -inf.
-  // max_out = max s; s[i] = exp(s[i] - max); sum_out = tree16 over s. s[n .. next multiple of kLanes) is scratch
-  // that must be writable and is set to 0.
+  // One softmax block in place: s (n) scaled scores, 0 < n <= kAttnBlock, of which at least one is
+  // > -inf. max_out = max s; s[i] = exp(s[i] - max); sum_out = tree16 over s. s[n .. next multiple
+  // of kLanes) is scratch that must be writable and is set to 0.
   void (*softmax_block)(float* s, int n, float* max_out, float* sum_out);
 
   // Folds block b into the running block a: m = max(ma, mb), fa = exp(ma - m), fb = exp(mb - m),
@@ -67,32 +77,37 @@ struct Kernels {
   void (*scale)(const float* x, float factor, int64_t n, float* out);
 
   // Rotates one row of a head in the half-split layout, in place: for i < rotary_dim / 2
-  //   lo' = fma(lo, cos[i], -(hi * sin[i])),  hi' = fma(hi, cos[i], lo * sin[i]),  lo = x[i], hi = x[i + rotary_dim / 2]
+  //   lo' = fma(lo, cos[i], -(hi * sin[i])),  hi' = fma(hi, cos[i], lo * sin[i]),  lo = x[i], hi =
+  //   x[i + rotary_dim / 2]
   void (*rotate_row)(float* x, const float* cos, const float* sin, int rotary_dim);
 
-  // Key tiles are transposed: element (channel d, row r) at tile[d * kTile + r]. These widen a tile to float and, where
-  // cos is not null, rotate every row at once (same arithmetic as rotate_row); cos and sin are (rotary_dim / 2, kTile).
-  // out (head_dim, kTile), may be the tile itself only for f32.
-  void (*load_keys_f32)(const float* tile, int head_dim, const float* cos, const float* sin, int rotary_dim, float* out);
-  void (*load_keys_f16)(const uint16_t* tile, int head_dim, const float* cos, const float* sin, int rotary_dim,
-                        float* out);
-  void (*load_keys_bf16)(const uint16_t* tile, int head_dim, const float* cos, const float* sin, int rotary_dim,
-                         float* out);
-  // Group-quantised keys, bits 8, 4 or 2: codes of channel d are bits * kTile / 8 bytes at codes + d * that, row r in
-  // the bits r * bits ... of the little-endian string. scale, minimum: (ceil(head_dim / group), kTile) IEEE half bits.
-  // value = fma(code, scale, minimum).
-  void (*load_keys_int)(int bits, const uint8_t* codes, const uint16_t* scale, const uint16_t* minimum, int group,
-                        int head_dim, const float* cos, const float* sin, int rotary_dim, float* out);
+  // Key tiles are transposed: element (channel d, row r) at tile[d * kTile + r]. These widen a tile
+  // to float and, where cos is not null, rotate every row at once (same arithmetic as rotate_row);
+  // cos and sin are (rotary_dim / 2, kTile). out (head_dim, kTile), may be the tile itself only for
+  // f32.
+  void (*load_keys_f32)(const float* tile, int head_dim, const float* cos, const float* sin,
+                        int rotary_dim, float* out);
+  void (*load_keys_f16)(const uint16_t* tile, int head_dim, const float* cos, const float* sin,
+                        int rotary_dim, float* out);
+  void (*load_keys_bf16)(const uint16_t* tile, int head_dim, const float* cos, const float* sin,
+                         int rotary_dim, float* out);
+  // Group-quantised keys, bits 8, 4 or 2: codes of channel d are bits * kTile / 8 bytes at codes +
+  // d * that, row r in the bits r * bits ... of the little-endian string. scale, minimum:
+  // (ceil(head_dim / group), kTile) IEEE half bits. value = fma(code, scale, minimum).
+  void (*load_keys_int)(int bits, const uint8_t* codes, const uint16_t* scale,
+                        const uint16_t* minimum, int group, int head_dim, const float* cos,
+                        const float* sin, int rotary_dim, float* out);
 
-  // Value tiles are row-major: element (row r, channel d) at tile[r * head_dim + d]. Widens the first n rows to out
-  // (n, padded(head_dim)); the padding columns become 0.
+  // Value tiles are row-major: element (row r, channel d) at tile[r * head_dim + d]. Widens the
+  // first n rows to out (n, padded(head_dim)); the padding columns become 0.
   void (*load_values_f32)(const float* tile, int n, int head_dim, float* out);
   void (*load_values_f16)(const uint16_t* tile, int n, int head_dim, float* out);
   void (*load_values_bf16)(const uint16_t* tile, int n, int head_dim, float* out);
-  // Codes of row r start at codes + r * ceil(head_dim * bits / 8), channel d in the bits d * bits ...;
-  // scale, minimum: (kTile, ceil(head_dim / group)) IEEE half bits. value = fma(code, scale, minimum).
-  void (*load_values_int)(int bits, const uint8_t* codes, const uint16_t* scale, const uint16_t* minimum, int group,
-                          int n, int head_dim, float* out);
+  // Codes of row r start at codes + r * ceil(head_dim * bits / 8), channel d in the bits d * bits
+  // ...; scale, minimum: (kTile, ceil(head_dim / group)) IEEE half bits. value = fma(code, scale,
+  // minimum).
+  void (*load_values_int)(int bits, const uint8_t* codes, const uint16_t* scale,
+                          const uint16_t* minimum, int group, int n, int head_dim, float* out);
 
   // Round to nearest even, NaN stays NaN, overflow becomes inf; and the exact way back.
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);
@@ -100,19 +115,21 @@ struct Kernels {
   void (*from_f16)(const uint16_t* x, int64_t n, float* out);
   void (*from_bf16)(const uint16_t* x, int64_t n, float* out);
 
-  // log(sum exp(x[i])) over n > 0 finite values: the exponentials of x[i] - max are float (as exp_inplace) and are
-  // added in double in 16 lanes, tree16; the logarithm is taken in double.
+  // log(sum exp(x[i])) over n > 0 finite values: the exponentials of x[i] - max are float (as
+  // exp_inplace) and are added in double in 16 lanes, tree16; the logarithm is taken in double.
   double (*log_sum_exp)(const float* x, int64_t n);
 
   // Index of the largest value, the lowest index among equals. n > 0.
   int64_t (*argmax)(const float* x, int64_t n);
 };
 
-// The table of one instruction set; null where this CPU lacks it (kAvx2: AVX2 + FMA + F16C; kAvx512: F, BW, DQ, VL too).
+// The table of one instruction set; null where this CPU lacks it (kAvx2: AVX2 + FMA + F16C;
+// kAvx512: F, BW, DQ, VL too).
 const Kernels* kernels_for(Isa isa);
 
-// The table in use: the best that the CPU has, or what KVENGINE_ISA=scalar|avx2|avx512 asks for. Decided at the first
-// call; throws std::runtime_error where the wish is unknown or the CPU lacks it.
+// The table in use: the best that the CPU has, or what KVENGINE_ISA=scalar|avx2|avx512 asks for.
+// Decided at the first call; throws std::runtime_error where the wish is unknown or the CPU lacks
+// it.
 const Kernels& kernels();
 Isa isa();
 const char* isa_name(Isa isa);  // "scalar", "avx2", "avx512"

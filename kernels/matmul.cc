@@ -13,10 +13,14 @@ namespace {
 // it.
 constexpr int kBlockK = 768;
 // Rows of one work unit: its activations (kBlockRows x kBlockK) stay in L2 beside the panel.
-constexpr int kBlockRows = 112;
+constexpr int kBlockRows = 168;
+// From so many rows on, the activations of a block are copied to rows one cache line longer than
+// the block: in place, rows a multiple of 4 KiB apart would share their few sets of L1.
+constexpr int kCopyRows = 4;
+constexpr int kCopyStride = kBlockK + 16;
 // From so many rows on, 16-bit panels are widened once into float scratch instead of once for each
 // register block.
-constexpr int kWidenRows = 16;
+constexpr int kWidenRows = 48;
 
 int ceil_div(int a, int b) {
   return (a + b - 1) / b;
@@ -43,33 +47,56 @@ Range part_of(int n, int parts, int i) {
   return {first, static_cast<int>(static_cast<int64_t>(n) * (i + 1) / parts) - first};
 }
 
-const float* widened(const Kernels& kernels, DType dtype, const uint16_t* panel, int steps,
-                     float* scratch) {
-  const auto widen = dtype == DType::kF16 ? kernels.from_f16 : kernels.from_bf16;
-  widen(panel, static_cast<int64_t>(steps) * kPanel, scratch);
-  return scratch;
+// What each thread keeps for its units.
+struct Scratch {
+  alignas(64) float rows[kBlockRows * kCopyStride];  // activations of one block
+  alignas(64) float panel[kBlockK * kPanel];         // one block of a panel, widened
+  alignas(64) float tail[kBlockRows *
+                         kPanel];  // columns of the last panel, of which some are past n_out
+};
+
+Scratch& scratch() {
+  static thread_local AlignedBuffer buffer(sizeof(Scratch));
+  return *buffer.as<Scratch>();
 }
 
-// c (rows.n, kPanel) = or += x[rows, steps] * panel[steps].
-void multiply_block(const Product& p, Range rows, Range steps, const std::byte* panel, float* c,
+// Rows of activations, with the elements between two rows.
+struct Rows {
+  const float* data;
+  int64_t stride;
+  int n;
+};
+
+Rows rows_of_block(const Product& p, Range rows, Range steps, float* copy) {
+  const float* x = p.x + rows.first * p.ldx + steps.first;
+  if (rows.n < kCopyRows) return {x, p.ldx, rows.n};
+  for (int i = 0; i < rows.n; ++i) {
+    std::memcpy(copy + i * kCopyStride, x + i * p.ldx,
+                static_cast<size_t>(steps.n) * sizeof(float));
+  }
+  return {copy, kCopyStride, rows.n};
+}
+
+// c (a.n, kPanel) = or += a * panel[steps].
+void multiply_panel(const Product& p, const Rows& a, Range steps, const std::byte* panel, float* c,
                     int64_t ldc) {
-  alignas(64) static thread_local float scratch[kBlockK * kPanel];
   const Kernels& kernels = p.kernels;
-  const float* a = p.x + rows.first * p.ldx + steps.first;
   const bool accumulate = steps.first > 0;
   const int64_t offset = static_cast<int64_t>(steps.first) * kPanel;
   if (p.w.dtype() == DType::kF32) {
     const float* b = reinterpret_cast<const float*>(panel) + offset;
-    kernels.gemm_f32(a, p.ldx, rows.n, steps.n, b, kPanel, c, ldc, accumulate);
+    kernels.gemm_f32(a.data, a.stride, a.n, steps.n, b, kPanel, c, ldc, accumulate);
     return;
   }
+  const bool f16 = p.w.dtype() == DType::kF16;
   const uint16_t* b = reinterpret_cast<const uint16_t*>(panel) + offset;
-  if (rows.n >= kWidenRows) {
-    const float* wide = widened(kernels, p.w.dtype(), b, steps.n, scratch);
-    kernels.gemm_f32(a, p.ldx, rows.n, steps.n, wide, kPanel, c, ldc, accumulate);
+  if (a.n >= kWidenRows) {
+    float* wide = scratch().panel;
+    (f16 ? kernels.from_f16 : kernels.from_bf16)(b, static_cast<int64_t>(steps.n) * kPanel, wide);
+    kernels.gemm_f32(a.data, a.stride, a.n, steps.n, wide, kPanel, c, ldc, accumulate);
   } else {
-    const auto gemm = p.w.dtype() == DType::kF16 ? kernels.gemm_f16 : kernels.gemm_bf16;
-    gemm(a, p.ldx, rows.n, steps.n, b, kPanel, c, ldc, accumulate);
+    const auto gemm = f16 ? kernels.gemm_f16 : kernels.gemm_bf16;
+    gemm(a.data, a.stride, a.n, steps.n, b, kPanel, c, ldc, accumulate);
   }
 }
 
@@ -82,14 +109,15 @@ void add_bias(const Product& p, Range rows, int first, int n) {
 
 // Columns of the panels, rows of the row block; K in blocks whose partial sums wait in y.
 void multiply_unit(const Product& p, Range rows, Range panels) {
-  alignas(64) static thread_local float tail[kBlockRows * kPanel];  // columns past n_out go here
+  float* tail = scratch().tail;
   const int n_blocks = std::max(1, ceil_div(p.w.n_in(), kBlockK));
   for (int block = 0; block < n_blocks; ++block) {
     const Range steps = part_of(p.w.n_in(), n_blocks, block);
+    const Rows a = rows_of_block(p, rows, steps, scratch().rows);
     for (int i = panels.first; i < panels.first + panels.n; ++i) {
       const bool whole = (i + 1) * kPanel <= p.w.n_out();
       float* c = whole ? p.y + rows.first * p.ldy + i * kPanel : tail;
-      multiply_block(p, rows, steps, p.w.panel(i), c, whole ? p.ldy : kPanel);
+      multiply_panel(p, a, steps, p.w.panel(i), c, whole ? p.ldy : kPanel);
     }
   }
   const int first = panels.first * kPanel;
@@ -175,8 +203,8 @@ void matmul(const float* x, int64_t ldx, int m, const PackedMatrix& w, const flo
   if (m <= 0 || w.n_out() == 0) return;
   const Product product{kernels(), x, ldx, w, bias, y, ldy};
   const int row_blocks = ceil_div(m, kBlockRows);
-  // Enough units for the threads to finish together, few enough that a unit is worth waking one up.
-  const int wanted = row_blocks == 1 && m < kWidenRows ? threads() : 4 * threads();
+  // A few units for each thread, so that one that comes late does not keep the others waiting.
+  const int wanted = 4 * threads();
   const int panel_parts = std::clamp(ceil_div(wanted, row_blocks), 1, w.n_panels());
   parallel_for(static_cast<int64_t>(row_blocks) * panel_parts, [&](int64_t unit) {
     const Range rows = part_of(m, row_blocks, static_cast<int>(unit / panel_parts));

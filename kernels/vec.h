@@ -16,6 +16,11 @@
 namespace kv::KV_ISA {
 namespace {
 
+// A hint only: p may lie past the end of its buffer.
+inline void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+}
+
 // The sum and the maximum of the lanes; l + 8 first, then l + 4, l + 2, l + 1 (tree16).
 inline float sum16(Vec v) {
   const __m256 by8 = _mm256_add_ps(lower(v), upper(v));

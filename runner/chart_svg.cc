@@ -68,11 +68,11 @@ struct Tick {
   std::string label;
 };
 
-// At most about five steps of 1, 2 or 5 times a power of ten.
+// At most six steps of 1, 2 or 5 times a power of ten.
 double nice_step(double span) {
   const double power = std::pow(10, std::floor(std::log10(span / 4)));
   for (double factor : {1.0, 2.0, 5.0}) {
-    if (factor * power * 5 >= span) return factor * power;
+    if (factor * power * 6 >= span) return factor * power;
   }
   return 10 * power;
 }
@@ -135,7 +135,8 @@ std::vector<Tick> y_ticks(const Scale& scale) {
   if (scale.base == 0) {
     const double step = nice_step(scale.high - scale.low);
     for (double i = std::ceil(scale.low / step); i * step <= scale.high; ++i) {
-      ticks.push_back({i * step, fmt::format("{:g}", i * step)});
+      const double value = i == 0 ? 0 : i * step;  // never -0
+      ticks.push_back({value, fmt::format("{:g}", value)});
     }
     return ticks;
   }

@@ -87,7 +87,7 @@ std::vector<std::string> table_metrics(const Table& table) {
 
 std::string table_row(const ReportCell& cell, const std::vector<std::string>& metrics) {
   std::string row = fmt::format("| {} | {} | {} |", table_text(cell.compressor),
-                                number(cell.compression_ratio), cell.n_samples);
+                                number_text(cell.compression_ratio), cell.n_samples);
   for (const std::string& metric : metrics) {
     const auto value = cell.metrics.find(metric);
     const auto difference = cell.differences.find(metric);
@@ -157,7 +157,7 @@ std::string specs(const std::vector<ReportCell>& cells) {
   for (const ReportCell& cell : cells) {
     if (std::find(seen.begin(), seen.end(), cell.spec) != seen.end()) continue;
     seen.push_back(cell.spec);
-    text += fmt::format("- {} at {}: `{}`\n", cell.compressor, number(cell.compression_ratio),
+    text += fmt::format("- {} at ratio {}: `{}`\n", cell.compressor, number_text(cell.compression_ratio),
                         cell.spec);
   }
   return text;

@@ -12,14 +12,23 @@ namespace {
 // Cells that differ in their strength alone share a line: int8, int4 and int2 are one family, as
 // are the ratios of one policy. In snapkv+int4 the policy's strength varies and the codec stays.
 std::string family_of(const ReportCell& cell) {
-  if (cell.compressor.find('+') != std::string::npos || cell.compression_ratio > 0)
-    return cell.compressor;
-  const size_t letters = cell.compressor.find_last_not_of("0123456789") + 1;
-  return letters == 0 ? cell.compressor : cell.compressor.substr(0, letters);
+  const std::string& name = cell.compressor;
+  if (name.find('+') != std::string::npos || cell.compression_ratio > 0) return name;
+  return name.substr(0, name.find_last_not_of("0123456789") + 1);
 }
 
-void add_point(ChartPanel& panel, const ReportCell& cell, const Aggregate& value) {
-  const std::string family = cell.is_baseline() ? "none (full cache)" : family_of(cell);
+// What the legend calls the cell's family: by its only member, or intN.
+std::string family_label(const ReportCell& cell, const std::vector<ReportCell>& cells) {
+  if (cell.is_baseline()) return "none (full cache)";
+  const std::string family = family_of(cell);
+  for (const ReportCell& other : cells) {
+    if (family_of(other) == family && other.compressor != cell.compressor) return family + "N";
+  }
+  return cell.compressor;
+}
+
+void add_point(ChartPanel& panel, const ReportCell& cell, const std::string& family) {
+  const Aggregate& value = cell.metrics.at(metric_order(cell).front());
   auto series = std::find_if(panel.series.begin(), panel.series.end(),
                              [&](const ChartSeries& s) { return s.label == family; });
   if (series == panel.series.end()) {
@@ -64,7 +73,7 @@ std::string tradeoff_svg(const std::vector<ReportCell>& cells) {
     panel.x_label = "KV memory retained (share of the full cache at 16 bits)";
     panel.y_label =
         metric + (higher_is_better(metric) ? " (higher is better)" : " (lower is better)");
-    add_point(panel, cell, cell.metrics.at(metric));
+    add_point(panel, cell, family_label(cell, cells));
   }
   if (by_place.empty()) return "";
   std::vector<ChartPanel> panels;

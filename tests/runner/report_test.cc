@@ -121,7 +121,7 @@ TEST(Report, MarkdownNamesProtocolLimitsAndCounts) {
   EXPECT_TRUE(has(text, "(passkey 4)"));
   EXPECT_TRUE(has(text, "Windows of 512 tokens"));
   EXPECT_TRUE(has(text, "1024 tokens were scored in 4 windows"));
-  EXPECT_TRUE(has(text, "| snapkv | 0.5000 | 4 |"));
+  EXPECT_TRUE(has(text, "| snapkv | 0.5 | 4 |"));
   EXPECT_TRUE(has(text, "+0.5000 [0.5000, 0.5000]"));
   EXPECT_TRUE(has(text, "51.6 %"));
   ManifestInfo unlimited = manifest();

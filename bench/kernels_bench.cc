@@ -1,0 +1,373 @@
+// kvbench: every kernel of every instruction set, and the matrix products of SmolLM2-135M.
+//
+//   kvbench --benchmark_filter=matmul --benchmark_repetitions=5      flags are Google Benchmark's
+//   KVENGINE_ISA=avx2 kvbench --benchmark_filter=matmul              matmul runs on the table in
+//   use
+//
+// The context printed first holds what this machine can do at that moment: multiply-adds per
+// instruction set and reading from memory, both with all threads. Other programs on the machine
+// lower both; compare only within one run.
+#include <benchmark/benchmark.h>
+#include <cblas.h>
+#include <fmt/format.h>
+#include <immintrin.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "kernels/matmul.h"
+#include "kernels/parallel.h"
+
+namespace kv {
+namespace {
+
+constexpr int kThreads = 2;
+constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
+
+// ----------------------------------------------------------------------------------------------
+// the machine
+
+// Twelve independent chains hide the latency of the multiply-add; the asm keeps them in registers.
+__attribute__((target("avx2,fma"))) void fma_chains_avx2(int64_t steps) {
+  __m256 x[12];
+  for (int i = 0; i < 12; ++i) x[i] = _mm256_set1_ps(static_cast<float>(i));
+  const __m256 factor = _mm256_set1_ps(0.999f);
+  for (int64_t s = 0; s < steps; ++s) {
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; ++i) x[i] = _mm256_fmadd_ps(x[i], factor, factor);
+  }
+  for (int i = 0; i < 12; ++i) asm volatile("" : : "x"(x[i]));
+}
+
+__attribute__((target("avx512f"))) void fma_chains_avx512(int64_t steps) {
+  __m512 x[12];
+  for (int i = 0; i < 12; ++i) x[i] = _mm512_set1_ps(static_cast<float>(i));
+  const __m512 factor = _mm512_set1_ps(0.999f);
+  for (int64_t s = 0; s < steps; ++s) {
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; ++i) x[i] = _mm512_fmadd_ps(x[i], factor, factor);
+  }
+  for (int i = 0; i < 12; ++i) asm volatile("" : : "v"(x[i]));
+}
+
+// Seconds of the fastest of five runs of fn(thread) on all threads.
+double fastest(const std::function<void(int64_t)>& fn) {
+  double best = 1e9;
+  for (int run = 0; run < 5; ++run) {
+    const auto start = std::chrono::steady_clock::now();
+    parallel_for(kThreads, fn);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    best = std::min(best, seconds.count());
+  }
+  return best;
+}
+
+double fma_peak_gflops(Isa isa) {
+  if (isa == Isa::kScalar || kernels_for(isa) == nullptr) return 0;
+  constexpr int64_t kSteps = 2'000'000;
+  const bool wide = isa == Isa::kAvx512;
+  const double seconds =
+      fastest([&](int64_t) { wide ? fma_chains_avx512(kSteps) : fma_chains_avx2(kSteps); });
+  return 2e-9 * 12 * (wide ? 16 : 8) * kSteps * kThreads / seconds;
+}
+
+double read_gigabytes_per_s() {
+  constexpr int64_t kBytes = int64_t{128} << 20;  // each thread; well beyond the caches
+  AlignedBuffer memory(kThreads * kBytes);
+  const double seconds = fastest([&](int64_t thread) {
+    const auto* p = reinterpret_cast<const uint64_t*>(memory.data() + thread * kBytes);
+    uint64_t sums[8] = {};
+    for (int64_t i = 0; i < kBytes / 8; i += 8) {
+      for (int j = 0; j < 8; ++j) sums[j] += p[i + j];
+    }
+    for (uint64_t sum : sums) benchmark::DoNotOptimize(sum);
+  });
+  return 1e-9 * kThreads * static_cast<double>(kBytes) / seconds;
+}
+
+// ----------------------------------------------------------------------------------------------
+// counters
+
+void set_rates(benchmark::State& state, double flops, double bytes) {
+  const auto iterations = static_cast<double>(state.iterations());
+  using benchmark::Counter;
+  if (flops > 0) state.counters["GFLOP/s"] = Counter(1e-9 * flops * iterations, Counter::kIsRate);
+  if (bytes > 0) state.counters["GB/s"] = Counter(1e-9 * bytes * iterations, Counter::kIsRate);
+}
+
+std::vector<float> random_floats(int64_t n) {
+  std::mt19937 rng(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(static_cast<size_t>(n));
+  for (float& v : x) v = normal(rng);
+  return x;
+}
+
+// ----------------------------------------------------------------------------------------------
+// single kernels
+
+// One call on data that fits in L1 or L2: run(table), with its operations and the bytes that it
+// reads and writes.
+struct Micro {
+  const char* name;
+  double flops, bytes;
+  std::function<void(const Kernels&)> run;
+};
+
+constexpr int kN = 4096;      // elements of a row kernel
+constexpr int kHeadDim = 64;  // of a tile kernel
+constexpr int kTileElements = kHeadDim * kTile;
+
+// The operands of all micro benchmarks; shared, so that the closures stay small.
+struct Operands {
+  std::vector<float> x = random_floats(kN), y = random_floats(kN), out = random_floats(kN);
+  std::vector<float> cos = random_floats(kN), sin = random_floats(kN);
+  std::vector<uint16_t> halves = std::vector<uint16_t>(kN, 0x3c00);
+  std::vector<uint8_t> codes = std::vector<uint8_t>(kN, 0x5a);
+  float max = 0, sum = 1;
+};
+
+std::vector<Micro> row_micros(const std::shared_ptr<Operands>& o) {
+  const double n = kN;
+  return {
+      {"rms_norm", 4 * n, 12 * n,
+       [o](const Kernels& k) { k.rms_norm(o->x.data(), o->y.data(), kN, 1e-5f, o->out.data()); }},
+      {"add", n, 12 * n, [o](const Kernels& k) { k.add(o->out.data(), o->y.data(), kN); }},
+      {"silu_mul", 0, 12 * n,
+       [o](const Kernels& k) { k.silu_mul(o->x.data(), o->y.data(), kN, o->out.data()); }},
+      {"exp_inplace", 0, 8 * n,
+       [o](const Kernels& k) {
+         k.scale(o->x.data(), 0.1f, kN, o->out.data());  // from the same inputs each time
+         k.exp_inplace(o->out.data(), kN);
+       }},
+      {"softmax_block", 0, 8.0 * kAttnBlock,
+       [o](const Kernels& k) { k.softmax_block(o->out.data(), kAttnBlock, &o->max, &o->sum); }},
+      {"merge_blocks", 3.0 * kHeadDim, 12.0 * kHeadDim,
+       [o](const Kernels& k) {
+         o->sum = 1;
+         k.merge_blocks(o->out.data(), &o->max, &o->sum, o->y.data(), 0.5f, 1.0f, kHeadDim);
+       }},
+      {"scale", n, 8 * n, [o](const Kernels& k) { k.scale(o->x.data(), 0.5f, kN, o->out.data()); }},
+      {"rotate_row", 3.0 * kHeadDim, 12.0 * kHeadDim,
+       [o](const Kernels& k) {
+         k.rotate_row(o->out.data(), o->cos.data(), o->sin.data(), kHeadDim);
+       }},
+      {"to_f16", 0, 6 * n, [o](const Kernels& k) { k.to_f16(o->x.data(), kN, o->halves.data()); }},
+      {"to_bf16", 0, 6 * n,
+       [o](const Kernels& k) { k.to_bf16(o->x.data(), kN, o->halves.data()); }},
+      {"from_f16", 0, 6 * n,
+       [o](const Kernels& k) { k.from_f16(o->halves.data(), kN, o->out.data()); }},
+      {"from_bf16", 0, 6 * n,
+       [o](const Kernels& k) { k.from_bf16(o->halves.data(), kN, o->out.data()); }},
+      {"log_sum_exp", 0, 4 * n,
+       [o](const Kernels& k) { benchmark::DoNotOptimize(k.log_sum_exp(o->x.data(), kN)); }},
+      {"argmax", 0, 4 * n,
+       [o](const Kernels& k) { benchmark::DoNotOptimize(k.argmax(o->x.data(), kN)); }},
+  };
+}
+
+// Bytes count the stored tile, not what is unpacked.
+std::vector<Micro> tile_micros(const std::shared_ptr<Operands>& o) {
+  const double n = kTileElements;
+  std::vector<Micro> micros = {
+      {"load_keys_f32", 3 * n, 4 * n,
+       [o](const Kernels& k) {
+         k.load_keys_f32(o->x.data(), kHeadDim, o->cos.data(), o->sin.data(), kHeadDim,
+                         o->out.data());
+       }},
+      {"load_keys_f16", 3 * n, 2 * n,
+       [o](const Kernels& k) {
+         k.load_keys_f16(o->halves.data(), kHeadDim, o->cos.data(), o->sin.data(), kHeadDim,
+                         o->out.data());
+       }},
+      {"load_keys_bf16", 3 * n, 2 * n,
+       [o](const Kernels& k) {
+         k.load_keys_bf16(o->halves.data(), kHeadDim, o->cos.data(), o->sin.data(), kHeadDim,
+                          o->out.data());
+       }},
+      {"load_values_f32", 0, 4 * n,
+       [o](const Kernels& k) { k.load_values_f32(o->x.data(), kTile, kHeadDim, o->out.data()); }},
+      {"load_values_f16", 0, 2 * n,
+       [o](const Kernels& k) {
+         k.load_values_f16(o->halves.data(), kTile, kHeadDim, o->out.data());
+       }},
+      {"load_values_bf16", 0, 2 * n,
+       [o](const Kernels& k) {
+         k.load_values_bf16(o->halves.data(), kTile, kHeadDim, o->out.data());
+       }},
+  };
+  static constexpr const char* kNames[][2] = {{"load_keys_int8", "load_values_int8"},
+                                              {"load_keys_int4", "load_values_int4"},
+                                              {"load_keys_int2", "load_values_int2"}};
+  for (int i = 0; i < 3; ++i) {
+    const int bits = 8 >> i;
+    micros.push_back({kNames[i][0], 5 * n, n * bits / 8, [o, bits](const Kernels& k) {
+                        k.load_keys_int(bits, o->codes.data(), o->halves.data(), o->halves.data(),
+                                        32, kHeadDim, o->cos.data(), o->sin.data(), kHeadDim,
+                                        o->out.data());
+                      }});
+    micros.push_back({kNames[i][1], 2 * n, n * bits / 8, [o, bits](const Kernels& k) {
+                        k.load_values_int(bits, o->codes.data(), o->halves.data(), o->halves.data(),
+                                          32, kTile, kHeadDim, o->out.data());
+                      }});
+  }
+  return micros;
+}
+
+// Products with one panel, as attention makes them: m query rows, k channels, 32 cache rows.
+std::vector<Micro> gemm_micros(const std::shared_ptr<Operands>& o) {
+  static constexpr const char* kNames[][3] = {{"gemm_f32/m:1", "gemm_f16/m:1", "gemm_bf16/m:1"},
+                                              {"gemm_f32/m:3", "gemm_f16/m:3", "gemm_bf16/m:3"},
+                                              {"gemm_f32/m:42", "gemm_f16/m:42", "gemm_bf16/m:42"}};
+  static constexpr int kRows[] = {1, 3, 42};
+  std::vector<Micro> micros;
+  for (int i = 0; i < 3; ++i) {
+    const int m = kRows[i];
+    const double flops = 2.0 * m * kTileElements;
+    micros.push_back({kNames[i][0], flops, 4.0 * kTileElements, [o, m](const Kernels& k) {
+                        k.gemm_f32(o->x.data(), kHeadDim, m, kHeadDim, o->y.data(), kPanel,
+                                   o->out.data(), kPanel, false);
+                      }});
+    micros.push_back({kNames[i][1], flops, 2.0 * kTileElements, [o, m](const Kernels& k) {
+                        k.gemm_f16(o->x.data(), kHeadDim, m, kHeadDim, o->halves.data(), kPanel,
+                                   o->out.data(), kPanel, false);
+                      }});
+    micros.push_back({kNames[i][2], flops, 2.0 * kTileElements, [o, m](const Kernels& k) {
+                        k.gemm_bf16(o->x.data(), kHeadDim, m, kHeadDim, o->halves.data(), kPanel,
+                                    o->out.data(), kPanel, false);
+                      }});
+  }
+  return micros;
+}
+
+void register_micros() {
+  const auto operands = std::make_shared<Operands>();
+  for (const auto& make : {row_micros, tile_micros, gemm_micros}) {
+    for (const Micro& micro : make(operands)) {
+      for (Isa isa : kIsas) {
+        const Kernels* table = kernels_for(isa);
+        if (table == nullptr) continue;
+        const std::string name = fmt::format("{}/{}", micro.name, isa_name(isa));
+        benchmark::RegisterBenchmark(name.c_str(), [micro, table](benchmark::State& state) {
+          for (auto _ : state) {
+            micro.run(*table);
+            benchmark::ClobberMemory();
+          }
+          set_rates(state, micro.flops, micro.bytes);
+        });
+      }
+    }
+  }
+}
+
+// ----------------------------------------------------------------------------------------------
+// products
+
+struct Shape {
+  int n_in, n_out;
+};
+constexpr Shape kShapes[] = {{576, 960}, {576, 576}, {576, 3072}, {1536, 576}, {576, 49152}};
+
+// Matrices enough that few rows find them in memory, not in a cache, as a decoded token does.
+int n_copies(int m, size_t bytes) {
+  constexpr size_t kBeyondCaches = size_t{160} << 20;
+  return m > 16 ? 1 : static_cast<int>(std::max<size_t>(1, kBeyondCaches / bytes));
+}
+
+void run_matmul(benchmark::State& state, Shape s, int m, DType dtype) {
+  std::vector<PackedMatrix> matrices(1);
+  matrices[0] = PackedMatrix(s.n_out, s.n_in, dtype);
+  const auto weights = random_floats(static_cast<int64_t>(s.n_out) * s.n_in);
+  std::vector<uint16_t> narrow(weights.size());
+  kernels().to_bf16(weights.data(), static_cast<int64_t>(weights.size()), narrow.data());
+  matrices.resize(static_cast<size_t>(n_copies(m, matrices[0].bytes())));
+  for (PackedMatrix& w : matrices) {
+    w = PackedMatrix(s.n_out, s.n_in, dtype);
+    const void* source = dtype == DType::kF32 ? static_cast<const void*>(weights.data())
+                                              : static_cast<const void*>(narrow.data());
+    w.pack_rows(source, 0, s.n_out);
+  }
+  const auto x = random_floats(static_cast<int64_t>(m) * s.n_in);
+  std::vector<float> y(static_cast<size_t>(m) * s.n_out);
+  size_t next = 0;
+  for (auto _ : state) {
+    matmul(x.data(), s.n_in, m, matrices[next], nullptr, y.data(), s.n_out);
+    next = (next + 1) % matrices.size();
+    benchmark::ClobberMemory();
+  }
+  set_rates(state, 2.0 * m * s.n_in * s.n_out, static_cast<double>(matrices[0].bytes()));
+}
+
+// Row-major float weights, outputs split between the threads; OpenBLAS itself runs on one.
+void run_openblas(benchmark::State& state, Shape s, int m) {
+  const auto w = random_floats(static_cast<int64_t>(s.n_out) * s.n_in);
+  const size_t bytes = w.size() * sizeof(float);
+  const std::vector<std::vector<float>> matrices(static_cast<size_t>(n_copies(m, bytes)), w);
+  const auto x = random_floats(static_cast<int64_t>(m) * s.n_in);
+  std::vector<float> y(static_cast<size_t>(m) * s.n_out);
+  size_t next = 0;
+  const int part = s.n_out / kThreads;
+  for (auto _ : state) {
+    const float* weights = matrices[next].data();
+    parallel_for(kThreads, [&](int64_t i) {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, part, s.n_in, 1.0f, x.data(), s.n_in,
+                  weights + i * part * s.n_in, s.n_in, 0.0f, y.data() + i * part, s.n_out);
+    });
+    next = (next + 1) % matrices.size();
+    benchmark::ClobberMemory();
+  }
+  set_rates(state, 2.0 * m * s.n_in * s.n_out, static_cast<double>(bytes));
+}
+
+void register_products() {
+  for (const Shape& s : kShapes) {
+    for (int m : {1, 16, 512}) {
+      for (DType dtype : {DType::kF32, DType::kBF16}) {
+        const std::string name =
+            fmt::format("matmul/{}x{}/rows:{}/{}", s.n_in, s.n_out, m, dtype_name(dtype));
+        benchmark::RegisterBenchmark(name.c_str(), run_matmul, s, m, dtype)->UseRealTime();
+      }
+      const std::string name = fmt::format("openblas/{}x{}/rows:{}/f32", s.n_in, s.n_out, m);
+      benchmark::RegisterBenchmark(name.c_str(), run_openblas, s, m)->UseRealTime();
+    }
+  }
+}
+
+void run_empty_parallel_for(benchmark::State& state) {
+  for (auto _ : state) parallel_for(kThreads, [](int64_t i) { benchmark::DoNotOptimize(i); });
+}
+
+void add_context() {
+  benchmark::AddCustomContext("threads", std::to_string(kThreads));
+  benchmark::AddCustomContext("isa in use", isa_name(isa()));
+  for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
+    if (kernels_for(isa) == nullptr) continue;
+    benchmark::AddCustomContext(fmt::format("peak of fma {}", isa_name(isa)),
+                                fmt::format("{:.1f} GFLOP/s", fma_peak_gflops(isa)));
+  }
+  benchmark::AddCustomContext("peak of reading",
+                              fmt::format("{:.1f} GB/s", read_gigabytes_per_s()));
+}
+
+}  // namespace
+}  // namespace kv
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  kv::set_threads(kv::kThreads);
+  openblas_set_num_threads(1);
+  kv::add_context();
+  benchmark::RegisterBenchmark("parallel_for/empty", kv::run_empty_parallel_for)->UseRealTime();
+  kv::register_products();
+  kv::register_micros();
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}
