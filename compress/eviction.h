@@ -1,5 +1,4 @@
-// What every eviction policy shares: the parameters of interface 6.2 and the way from scores to
-// rows.
+// What every eviction policy shares: its common parameters and the way from scores to rows.
 #pragma once
 
 #include <string>
@@ -25,8 +24,8 @@ struct EvictionRules {
 std::vector<ParamSpec> leading_params(const std::string& default_positions);
 std::vector<ParamSpec> trailing_params();
 
-// Reads those entries; spec stays empty. Throws Error(kUsage) where protect is not a list of [from,
-// to].
+// Reads those entries; spec stays empty. Throws Error(kUsage) where
+// protect is not a list of [from, to].
 EvictionRules read_rules(const Params& params);
 
 // Scores of one layer and the rows that do not compete, for each KV head.

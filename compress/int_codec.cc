@@ -25,6 +25,7 @@
 // their bytes this is bits + 32 / group bits for each value.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -59,41 +60,61 @@ struct Group {
   std::array<uint8_t, kMaxGroup> codes;
 };
 
+struct Range {
+  float lo, hi;
+  bool has_nan;
+};
+
+// Smallest and largest of n values, cut to what a half holds. The lanes only save time: the result
+// is the same in any order.
+Range range_of(const float* x, int n) {
+  constexpr int kWidth = 8;
+  float lo[kWidth], hi[kWidth];
+  int nan[kWidth] = {};
+  std::fill_n(lo, kWidth, kLargestF16);
+  std::fill_n(hi, kWidth, -kLargestF16);
+  const auto take = [&](int lane, float v) {
+    lo[lane] = v < lo[lane] ? v : lo[lane];
+    hi[lane] = v > hi[lane] ? v : hi[lane];
+    nan[lane] |= static_cast<int>(v != v);
+  };
+  int i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    for (int lane = 0; lane < kWidth; ++lane) take(lane, x[i + lane]);
+  }
+  for (; i < n; ++i) take(i % kWidth, x[i]);
+  return {std::max(*std::min_element(lo, lo + kWidth), -kLargestF16),
+          std::min(*std::max_element(hi, hi + kWidth), kLargestF16),
+          std::any_of(nan, nan + kWidth, [](int found) { return found != 0; })};
+}
+
 // n values of one group.
 void encode_group(const float* x, int n, int bits, Group& out) {
-  float lo = std::numeric_limits<float>::infinity(), hi = -lo;
-  bool has_nan = false;
-  for (int i = 0; i < n; ++i) {
-    lo = std::min(lo, x[i]);
-    hi = std::max(hi, x[i]);
-    has_nan |= std::isnan(x[i]);
-  }
-  for (int i = 0; i < n; ++i) out.codes[i] = 0;
-  if (has_nan) {
-    out.scale = 0;
-    out.minimum = kNanF16;
+  const Range range = range_of(x, n);
+  const auto largest_code = static_cast<float>((1 << bits) - 1);
+  out.minimum = range.has_nan ? kNanF16 : half_at_most(range.lo);
+  const float minimum = f16_to_float(out.minimum);
+  out.scale = range.has_nan
+                  ? uint16_t{0}
+                  : half_at_least((static_cast<double>(range.hi) - minimum) / largest_code);
+  const float scale = f16_to_float(out.scale);
+  if (scale == 0) {
+    for (int i = 0; i < n; ++i) out.codes[i] = 0;
     return;
   }
-  lo = std::clamp(lo, -kLargestF16, kLargestF16);
-  hi = std::clamp(hi, -kLargestF16, kLargestF16);
-  const int largest_code = (1 << bits) - 1;
-  out.minimum = half_at_most(lo);
-  const float minimum = f16_to_float(out.minimum);
-  out.scale = half_at_least((static_cast<double>(hi) - minimum) / largest_code);
-  const float scale = f16_to_float(out.scale);
-  if (scale == 0) return;
-  // Adding and taking off 1.5 * 2^23 rounds to the nearest integer, ties to even (below 2^22).
+  // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the lowest
+  // bits. Values beyond a half's range are cut here, as codes, instead of before: the codes are the
+  // same.
   constexpr float kRound = 12582912.0f;
   for (int i = 0; i < n; ++i) {
-    const float value = std::clamp(x[i], -kLargestF16, kLargestF16);
-    const float rounded = ((value - minimum) / scale + kRound) - kRound;
-    out.codes[i] =
-        static_cast<uint8_t>(std::clamp(rounded, 0.0f, static_cast<float>(largest_code)));
+    float code = (x[i] - minimum) / scale;
+    code = code < largest_code ? code : largest_code;
+    code = code > 0 ? code : 0;
+    out.codes[i] = static_cast<uint8_t>(std::bit_cast<uint32_t>(code + kRound));
   }
 }
 
-// The code with index `index` of a little-endian bit string; the bits around it stay. 8 % bits ==
-// 0.
+// The code with index `index` of a little-endian bit string; the bits around it stay.
 void put_code(uint8_t* string, int index, int bits, uint8_t code) {
   uint8_t& byte = string[index * bits / 8];
   const int shift = index * bits % 8;

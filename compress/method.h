@@ -16,8 +16,7 @@ struct Method {
   MethodInfo info;
   std::string default_positions = "original";  // eviction policies
   // How a kvpress class name is read: parameters whose default is another one there, {ours,
-  // default}, and kvpress's names for ours, {kvpress's, ours}. `compression_ratio` is known for
-  // all.
+  // default}, and kvpress's names for ours, {kvpress's, ours}; `compression_ratio` is `ratio`.
   std::vector<std::pair<std::string, std::string>> kvpress_defaults;
   std::vector<std::pair<std::string, std::string>> kvpress_keys;
 

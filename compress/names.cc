@@ -15,7 +15,7 @@ struct PlannedName {
   const char* kvpress_name;  // "" where kvpress has none
 };
 
-// Methods that the interface names and this build lacks. Whoever adds one takes its line away.
+// Methods that have a name already but no code. Whoever adds one takes its line away.
 constexpr PlannedName kPlanned[] = {
     {"expected_attention", "ExpectedAttention"},
     {"observed_attention", "ObservedAttention"},

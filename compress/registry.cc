@@ -75,21 +75,23 @@ std::string place_prefix(const Value& value) {
   return value.place.empty() ? "" : value.place + ": ";
 }
 
-// Every parameter of a method in canonical order, with kvpress's defaults where its class name was
-// written.
-std::vector<ParamSpec> param_table(const ResolvedTerm& term) {
-  const Method& method = *term.method;
+std::vector<ParamSpec> table_of(const Method& method) {
   std::vector<ParamSpec> table;
   if (method.is_eviction()) table = leading_params(method.default_positions);
   table.insert(table.end(), method.info.params.begin(), method.info.params.end());
   if (method.is_eviction()) {
     for (ParamSpec& spec : trailing_params()) table.push_back(std::move(spec));
   }
-  if (term.kvpress_defaults) {
-    for (const auto& [name, text] : method.kvpress_defaults) {
-      for (ParamSpec& spec : table) {
-        if (spec.name == name) spec.default_text = text;
-      }
+  return table;
+}
+
+// With kvpress's defaults where its class name was written.
+std::vector<ParamSpec> table_of(const ResolvedTerm& term) {
+  std::vector<ParamSpec> table = table_of(*term.method);
+  if (!term.kvpress_defaults) return table;
+  for (const auto& [name, text] : term.method->kvpress_defaults) {
+    for (ParamSpec& spec : table) {
+      if (spec.name == name) spec.default_text = text;
     }
   }
   return table;
@@ -124,7 +126,7 @@ struct BuiltTerm {
 BuiltTerm build_term(const ResolvedTerm& term) {
   const Method& method = *term.method;
   refuse_planned_keys(term);
-  const Params params = Params::read(term.params, param_table(term), method.info.name);
+  const Params params = Params::read(term.params, table_of(term), method.info.name);
   BuiltTerm built;
   const std::string printed = params.canonical(left_out(method, params));
   built.canonical = printed.empty() ? method.info.name : method.info.name + "(" + printed + ")";
@@ -167,6 +169,14 @@ CompressorSpec build_spec(const std::vector<Value>& terms) {
 }
 
 }  // namespace
+
+std::vector<ParamSpec> all_params(const MethodInfo& info) {
+  for (const Method& method : methods()) {
+    if (method.info.name == info.name) return table_of(method);
+  }
+  KV_CHECK(false, "no method '{}'", info.name);
+  return {};
+}
 
 std::vector<CompressorSpec> read_compressors(const Value& value, const std::string& base_folder) {
   (void)base_folder;  // no method of this build reads a file

@@ -21,21 +21,23 @@ struct MethodInfo {
 };
 const std::vector<MethodInfo>& all_methods();  // registry order
 
+// Every parameter that specs of this method take, with defaults, in canonical order: `ratio` and `positions`, the
+// method's own, `protect` and `ties` for eviction policies; its own for the others.
+std::vector<ParamSpec> all_params(const MethodInfo& method);
+
 // One compressor of one cell, in canonical form.
 struct CompressorSpec {
-  std::string
-      canonical;  // "snapkv(ratio=0.5,positions=original,window=32,kernel=5,pooling=max)+int4(...)"
+  std::string canonical;   // "snapkv(ratio=0.5,positions=original,window=32,...)+int4(...)"
   std::string short_name;  // "snapkv+int4"; "none"
   double ratio = 0;        // share of rows removed by all policies together: 1 - prod(1 - ratio_i)
   CompressionPlan plan;
-  bool changes_prefill =
-      false;  // true: the method acts on the prompt's own attention and needs its own prefill
+  // True: the method acts on the prompt's own attention and needs its own prefill.
+  bool changes_prefill = false;
 
   bool is_none() const { return canonical == "none"; }
 };
 
-// Everything that interface sections 3 and 6 accept: a spec string, an object, kv-canary's {method,
-// budget}, kvpress class names. Lists under ratio or budget make one spec each, in order. Throws
+// A spec string, an object, kv-canary's {method, budget}, kvpress class names. Lists under ratio or budget make one spec each, in order. Throws
 // Error(kUsage) with value.place. base_folder: what file names in the spec are relative to.
 std::vector<CompressorSpec> read_compressors(const Value& value,
                                              const std::string& base_folder = ".");

@@ -7,7 +7,7 @@
 
 namespace kv {
 
-// Order among equal scores (interface 6.2, `ties`).
+// Order among equal scores (`ties`).
 enum class Ties {
   kPosition,  // the lower row wins
   kTorch,     // as torch's topk on a CPU leaves them

@@ -1,4 +1,4 @@
-// Specs as people write them: the grammar of interface 6.1, and the same things as objects.
+// Specs as people write them: a small grammar, and the same things as objects.
 //
 //   spec  = term { "+" term }
 //   term  = name [ map ]

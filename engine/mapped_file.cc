@@ -17,7 +17,8 @@ namespace {
 class OpenFile {
  public:
   explicit OpenFile(const std::filesystem::path& path) {
-    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // Not waiting: a pipe without a writer is refused below instead of blocking here.
+    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd_ < 0) {
       if (errno == ENOENT) throw_data("{}: no such file", path.string());
       throw_data("{}: cannot be opened: {}", path.string(), std::strerror(errno));

@@ -270,7 +270,6 @@ std::string Value::describe() const {
 }
 
 std::string format_number(double value) {
-  KV_CHECK(std::isfinite(value));
   if (value == 0) return "0";  // also -0: one canonical form
   return fmt::format("{}", value);
 }

@@ -37,13 +37,13 @@ struct Value {
   std::string describe() const;                        // for messages: "the string 'abc'", "the number 1.5", "a list"
 };
 
-// Shortest decimal text that reads back as the same double: 0.5, 1e-06, 32. value must be finite.
+// Shortest decimal text that reads back as the same double: 0.5, 1e-06, 32. inf and nan for people.
 std::string format_number(double value);
 
 // The whole text as a finite number; empty where it is none ("0.5x", "inf", "", ".").
 std::optional<double> parse_number(std::string_view text);
 
-// In the grammar of specs (interface 6.1): 0.5, true, word, 'other text', [1,2], (every=6,keep=48), snapkv(window=32).
+// In the grammar of specs (compress/spec.h): 0.5, true, word, 'other text', [1,2], (every=6,keep=48), snapkv(window=32).
 // A map whose first key is `name` prints as a term, name(…). Null has no such form: Error(kUsage).
 std::string format_value(const Value& value);
 

@@ -186,6 +186,8 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryPolicy, testing::ValuesIn(eviction_metho
 
 TEST(Registry, EveryMethodIsDescribed) {
   for (const MethodInfo& info : all_methods()) {
+    const bool eviction = info.kind == "policy" && info.name != "none";
+    EXPECT_EQ(all_params(info).size(), info.params.size() + (eviction ? 4 : 0)) << info.name;
     EXPECT_FALSE(info.doc.empty()) << info.name;
     EXPECT_TRUE(info.kind == "policy" || info.kind == "codec") << info.name;
     for (const ParamSpec& param : info.params) {

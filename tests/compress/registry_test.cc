@@ -221,7 +221,8 @@ TEST(Registry, RefusesWrongValues) {
             "knorm: 'positions' must be one of original, contiguous, canary, found the string "
             "'orig'; did you mean "
             "'original'?");
-  for (const std::string protect : {"5", "[5]", "[[5,3]]", "[[1,2,3]]", "[[-1,2]]", "[[a,b]]"}) {
+  for (const std::string protect :
+       {"5", "[5]", "[[5,3]]", "[[1,2,3]]", "[[-1,2]]", "[[a,b]]", "a"}) {
     EXPECT_NE(refusal("knorm(ratio=0.5,protect=" + protect + ")")
                   .find("'protect' must be a list of [from, to]"),
               std::string::npos)

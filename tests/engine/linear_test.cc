@@ -1,0 +1,134 @@
+#include "engine/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "kernels/parallel.h"
+
+namespace kv {
+namespace {
+
+std::vector<float> random_values(size_t n, uint32_t seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+// y (m, n_out) in double.
+std::vector<double> reference(const std::vector<float>& w, const std::vector<float>& bias,
+                              const std::vector<float>& x, int m, int n_out, int n_in) {
+  std::vector<double> y(static_cast<size_t>(m) * n_out);
+  for (int i = 0; i < m; ++i) {
+    for (int o = 0; o < n_out; ++o) {
+      double sum = bias.empty() ? 0 : bias[o];
+      for (int k = 0; k < n_in; ++k) sum += double{w[o * n_in + k]} * x[i * n_in + k];
+      y[i * n_out + o] = sum;
+    }
+  }
+  return y;
+}
+
+struct Case {
+  int n_out, n_in, m;
+};
+
+class LinearShapes : public testing::TestWithParam<std::tuple<Case, bool, bool>> {};
+
+TEST_P(LinearShapes, MultipliesAsInDouble) {
+  const auto [shape, openblas, with_bias] = GetParam();
+  const auto [n_out, n_in, m] = shape;
+  const auto w = random_values(static_cast<size_t>(n_out) * n_in, 1);
+  const auto x = random_values(static_cast<size_t>(m) * n_in, 2);
+  const auto bias = with_bias ? random_values(n_out, 3) : std::vector<float>();
+  Linear linear(n_out, n_in, DType::kF32, openblas);
+  // In two pieces, as q, k and v are stacked.
+  const int first = n_out / 3;
+  linear.set_rows(w.data(), 0, first);
+  linear.set_rows(w.data() + static_cast<size_t>(first) * n_in, first, n_out - first);
+  if (with_bias) linear.set_bias(bias.data(), 0, n_out);
+  const int ldy = n_out + 5;
+  std::vector<float> y(static_cast<size_t>(m) * ldy, NAN);
+  linear.multiply(x.data(), n_in, m, y.data(), ldy);
+  const auto expected = reference(w, bias, x, m, n_out, n_in);
+  for (int i = 0; i < m; ++i) {
+    for (int o = 0; o < n_out; ++o) {
+      ASSERT_NEAR(y[i * ldy + o], expected[i * n_out + o], 1e-4) << "row " << i << " output " << o;
+    }
+    for (int o = n_out; o < ldy; ++o) ASSERT_TRUE(std::isnan(y[i * ldy + o])) << "padding written";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LinearShapes,
+                         testing::Combine(testing::Values(Case{1, 1, 1}, Case{33, 7, 1},
+                                                          Case{96, 48, 5}, Case{600, 31, 3},
+                                                          Case{64, 16, 0}),
+                                          testing::Bool(), testing::Bool()));
+
+TEST(Linear, BiasOfSomeOutputsLeavesTheOthersAlone) {
+  const std::vector<float> w = {1, 2, 3}, x = {10}, bias = {5};
+  for (const bool openblas : {false, true}) {
+    Linear linear(3, 1, DType::kF32, openblas);
+    linear.set_rows(w.data(), 0, 3);
+    linear.set_bias(bias.data(), 1, 1);
+    std::vector<float> y(3);
+    linear.multiply(x.data(), 1, 1, y.data(), 3);
+    EXPECT_EQ(y, (std::vector<float>{10, 25, 30}));
+  }
+}
+
+TEST(Linear, GivesItsRowsBack) {
+  const int n_out = 70, n_in = 9;
+  const auto w = random_values(n_out * n_in, 4);
+  for (const bool openblas : {false, true}) {
+    Linear linear(n_out, n_in, DType::kF32, openblas);
+    linear.set_rows(w.data(), 0, n_out);
+    std::vector<float> row(n_in);
+    for (int o = 0; o < n_out; ++o) {
+      linear.row(o, row.data());
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), w.begin() + o * n_in)) << "row " << o;
+    }
+  }
+}
+
+TEST(Linear, HalfWeightsAreWidenedExactly) {
+  const std::vector<uint16_t> half = {0x3c00, 0xc000, 0x3555};  // 1, -2, 0.333251953125
+  Linear linear(3, 1, DType::kF16, false);
+  linear.set_rows(half.data(), 0, 3);
+  std::vector<float> y(3);
+  const float x = 3;
+  linear.multiply(&x, 1, 1, y.data(), 3);
+  EXPECT_EQ(y, (std::vector<float>{3, -6, 3 * 0.333251953125f}));
+}
+
+TEST(Linear, ASharedCopyUsesTheSameMemory) {
+  const std::vector<float> w = {1, 2};
+  Linear first(2, 1, DType::kF32, false);
+  const Linear second = first.share();
+  first.set_rows(w.data(), 0, 2);
+  float value = 0;
+  second.row(1, &value);
+  EXPECT_EQ(value, 2);
+  EXPECT_EQ(second.bytes(), first.bytes());
+}
+
+TEST(Linear, OpenBlasDoesNotDependOnThreads) {
+  const int n_out = 700, n_in = 64, m = 4;
+  const auto w = random_values(n_out * n_in, 5), x = random_values(m * n_in, 6);
+  Linear linear(n_out, n_in, DType::kF32, true);
+  linear.set_rows(w.data(), 0, n_out);
+  std::vector<float> one(m * n_out), two(m * n_out);
+  const int before = threads();
+  set_threads(1);
+  linear.multiply(x.data(), n_in, m, one.data(), n_out);
+  set_threads(2);
+  linear.multiply(x.data(), n_in, m, two.data(), n_out);
+  set_threads(before);
+  EXPECT_EQ(one, two);
+}
+
+}  // namespace
+}  // namespace kv
