@@ -46,7 +46,9 @@ void add_record(const SampleRecord& record, Gathered& into) {
   cell.task_spec = record.task_spec;
   cell.spec = record.spec;
   cell.compression_ratio = record.compression_ratio;
-  if (!record.note.empty()) into.notes.insert(record.note);
+  if (!record.note.empty()) into.notes.insert(record.note);  // the policy's
+  const auto note = record.meta.find("note");                // the task's
+  if (note != record.meta.end()) into.notes.insert(note->second);
   if (!record.error.empty()) {
     into.errors.insert(record.error);
     ++cell.n_failed;

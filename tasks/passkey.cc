@@ -191,9 +191,8 @@ class Passkey : public Task {
            tools.encode(kQuestion, false).size();
   }
 
-  // The number of words with which the prompt has at most needle.length tokens, found by bisection
-  // from a guess: fewer words than the result always were too few or the guess, one word more is
-  // too many.
+  // The largest number of words with which the prompt has at most needle.length tokens. The last prompt's number is tried
+  // first, since keys and depths hardly change it; else by bisection.
   size_t words_that_fit(const Needle& needle, Haystack& haystack, const TextTools& tools,
                         size_t guess) const {
     const size_t length = static_cast<size_t>(needle.length);
