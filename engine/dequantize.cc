@@ -18,7 +18,9 @@ float read_half(const std::byte* bytes) {
   return value;
 }
 
-const uint8_t* as_bytes(const std::byte* bytes) { return reinterpret_cast<const uint8_t*>(bytes); }
+const uint8_t* as_bytes(const std::byte* bytes) {
+  return reinterpret_cast<const uint8_t*>(bytes);
+}
 
 }  // namespace
 

@@ -18,7 +18,20 @@ constexpr int kMaxArrayDepth = 4;
 
 // Types of metadata values.
 enum ValueType : uint32_t {
-  kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64, kNumValueTypes
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64,
+  kNumValueTypes
 };
 
 // Fewest bytes that a value takes: bounds how many can follow, before memory is taken for them.
@@ -42,9 +55,11 @@ class Cursor {
   std::string read_string(const std::string& what) {
     const auto length = read<uint64_t>(what + ": length");
     if (length > rest()) {
-      throw_data("{}: {}: a string of {} bytes at byte {}, but only {} bytes follow; the file is truncated "
-                 "or malformed",
-                 name_, what, length, at_, rest());
+      throw_data(
+          "{}: {}: a string of {} bytes at byte {}, but only {} bytes follow; the file is "
+          "truncated "
+          "or malformed",
+          name_, what, length, at_, rest());
     }
     const std::byte* bytes = take(static_cast<size_t>(length), what);
     return {reinterpret_cast<const char*>(bytes), static_cast<size_t>(length)};
@@ -52,20 +67,34 @@ class Cursor {
 
   GgufValue read_value(uint32_t type, const std::string& what, int depth = 0) {
     switch (type) {
-      case kU8: return {static_cast<int64_t>(read<uint8_t>(what))};
-      case kI8: return {static_cast<int64_t>(read<int8_t>(what))};
-      case kU16: return {static_cast<int64_t>(read<uint16_t>(what))};
-      case kI16: return {static_cast<int64_t>(read<int16_t>(what))};
-      case kU32: return {static_cast<int64_t>(read<uint32_t>(what))};
-      case kI32: return {static_cast<int64_t>(read<int32_t>(what))};
-      case kI64: return {read<int64_t>(what)};
-      case kF32: return {static_cast<double>(read<float>(what))};
-      case kF64: return {read<double>(what)};
-      case kBool: return {read_bool(what)};
-      case kString: return {read_string(what)};
-      case kU64: return {read_u64(what)};
-      case kArray: return {read_array(what, depth)};
-      default: throw_data("{}: {}: unknown value type {} before byte {}", name_, what, type, at_);
+      case kU8:
+        return {static_cast<int64_t>(read<uint8_t>(what))};
+      case kI8:
+        return {static_cast<int64_t>(read<int8_t>(what))};
+      case kU16:
+        return {static_cast<int64_t>(read<uint16_t>(what))};
+      case kI16:
+        return {static_cast<int64_t>(read<int16_t>(what))};
+      case kU32:
+        return {static_cast<int64_t>(read<uint32_t>(what))};
+      case kI32:
+        return {static_cast<int64_t>(read<int32_t>(what))};
+      case kI64:
+        return {read<int64_t>(what)};
+      case kF32:
+        return {static_cast<double>(read<float>(what))};
+      case kF64:
+        return {read<double>(what)};
+      case kBool:
+        return {read_bool(what)};
+      case kString:
+        return {read_string(what)};
+      case kU64:
+        return {read_u64(what)};
+      case kArray:
+        return {read_array(what, depth)};
+      default:
+        throw_data("{}: {}: unknown value type {} before byte {}", name_, what, type, at_);
     }
   }
 
@@ -73,9 +102,10 @@ class Cursor {
   size_t read_count(const std::string& what, size_t item_bytes) {
     const auto count = read<uint64_t>(what);
     if (count > rest() / item_bytes) {
-      throw_data("{}: {}: {} announced at byte {}, but only {} bytes follow; the file is truncated or "
-                 "malformed",
-                 name_, what, count, at_ - sizeof(uint64_t), rest());
+      throw_data(
+          "{}: {}: {} announced at byte {}, but only {} bytes follow; the file is truncated or "
+          "malformed",
+          name_, what, count, at_ - sizeof(uint64_t), rest());
     }
     return static_cast<size_t>(count);
   }
@@ -88,8 +118,8 @@ class Cursor {
 
   const std::byte* take(size_t n, const std::string& what) {
     if (n > rest()) {
-      throw_data("{}: {}: expected {} bytes at byte {}, found {}; the file is truncated", name_, what, n,
-                 at_, rest());
+      throw_data("{}: {}: expected {} bytes at byte {}, found {}; the file is truncated", name_,
+                 what, n, at_, rest());
     }
     const std::byte* bytes = file_.data() + at_;
     at_ += n;
@@ -130,25 +160,33 @@ class Cursor {
 
 StorageType storage_of(uint32_t type, const std::string& place) {
   switch (type) {
-    case 0: return StorageType::kF32;
-    case 1: return StorageType::kF16;
-    case 2: return StorageType::kQ4_0;
-    case 3: return StorageType::kQ4_1;
-    case 8: return StorageType::kQ8_0;
-    case 14: return StorageType::kQ6_K;
-    case 30: return StorageType::kBF16;
-    default: break;
+    case 0:
+      return StorageType::kF32;
+    case 1:
+      return StorageType::kF16;
+    case 2:
+      return StorageType::kQ4_0;
+    case 3:
+      return StorageType::kQ4_1;
+    case 8:
+      return StorageType::kQ8_0;
+    case 14:
+      return StorageType::kQ6_K;
+    case 30:
+      return StorageType::kBF16;
+    default:
+      break;
   }
   // By the numbers of the format; gaps are types that were withdrawn.
   static const std::map<uint32_t, const char*> kOthers = {
-      {6, "Q5_0"},     {7, "Q5_1"},     {9, "Q8_1"},     {10, "Q2_K"},   {11, "Q3_K"},   {12, "Q4_K"},
-      {13, "Q5_K"},    {15, "Q8_K"},    {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
-      {20, "IQ4_NL"},  {21, "IQ3_S"},   {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},     {25, "I16"},
-      {26, "I32"},     {27, "I64"},     {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},  {35, "TQ2_0"},
-      {39, "MXFP4"}};
+      {6, "Q5_0"},     {7, "Q5_1"},   {9, "Q8_1"},    {10, "Q2_K"},    {11, "Q3_K"},
+      {12, "Q4_K"},    {13, "Q5_K"},  {15, "Q8_K"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"},
+      {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},   {22, "IQ2_S"},
+      {23, "IQ4_XS"},  {24, "I8"},    {25, "I16"},    {26, "I32"},     {27, "I64"},
+      {28, "F64"},     {29, "IQ1_M"}, {34, "TQ1_0"},  {35, "TQ2_0"},   {39, "MXFP4"}};
   const auto known = kOthers.find(type);
-  throw_data("{}: type {} is not supported; expected F32, F16, BF16, Q8_0, Q4_0, Q4_1 or Q6_K", place,
-             known == kOthers.end() ? std::to_string(type) : known->second);
+  throw_data("{}: type {} is not supported; expected F32, F16, BF16, Q8_0, Q4_0, Q4_1 or Q6_K",
+             place, known == kOthers.end() ? std::to_string(type) : known->second);
 }
 
 // Bytes that the tensor takes; whole blocks in every row.
@@ -174,7 +212,8 @@ size_t bytes_of(const StoredTensor& tensor, const std::string& place) {
   return bytes;
 }
 
-// A tensor as the list gives it: all but where its bytes are. *offset: from the start of the data part.
+// A tensor as the list gives it: all but where its bytes are. *offset: from the start of the data
+// part.
 StoredTensor read_tensor_info(Cursor& cursor, size_t index, uint64_t* offset) {
   StoredTensor tensor;
   tensor.file = cursor.name();
@@ -200,8 +239,8 @@ StoredTensor read_tensor_info(Cursor& cursor, size_t index, uint64_t* offset) {
 void check_start(Cursor& cursor) {
   const auto magic = cursor.read<uint32_t>("magic number");
   if (magic != kMagic) {
-    throw_data("{}: not a GGUF file: expected it to begin with 'GGUF', found {:#010x}", cursor.name(),
-               magic);
+    throw_data("{}: not a GGUF file: expected it to begin with 'GGUF', found {:#010x}",
+               cursor.name(), magic);
   }
   const auto version = cursor.read<uint32_t>("version");
   if (version == 2 || version == 3) return;
@@ -234,7 +273,8 @@ void check_overlaps(std::vector<const StoredTensor*> tensors) {
 }
 
 template <typename T>
-const T& as(const GgufValue& value, const Gguf& gguf, const std::string& key, const char* expected) {
+const T& as(const GgufValue& value, const Gguf& gguf, const std::string& key,
+            const char* expected) {
   const T* held = std::get_if<T>(&value.value);
   if (held == nullptr) {
     throw_data("{}: {}: expected {}, found {}", gguf.place(), key, expected, value.describe());
@@ -255,7 +295,8 @@ std::string GgufValue::describe() const {
 Gguf::Gguf(const std::filesystem::path& path) : place_(path.string()), file_(path) {
   Cursor cursor(file_);
   check_start(cursor);
-  // The fewest bytes of a tensor entry: name length, dimensions (one), type, offset; of a key: length, type, value.
+  // The fewest bytes of a tensor entry: name length, dimensions (one), type, offset; of a key:
+  // length, type, value.
   const size_t n_tensors = cursor.read_count("number of tensors", 8 + 4 + 8 + 4 + 8);
   const size_t n_keys = cursor.read_count("number of metadata keys", 8 + 4 + 1);
   for (size_t i = 0; i < n_keys; ++i) {
@@ -280,13 +321,14 @@ Gguf::Gguf(const std::filesystem::path& path) : place_(path.string()), file_(pat
   for (size_t i = 0; i < n_tensors; ++i) {
     StoredTensor& tensor = tensors_[i];
     if (offsets[i] % alignment != 0) {
-      throw_data("{}: tensor '{}': offset {} is no multiple of the alignment {}", place_, tensor.name,
-                 offsets[i], alignment);
+      throw_data("{}: tensor '{}': offset {} is no multiple of the alignment {}", place_,
+                 tensor.name, offsets[i], alignment);
     }
     if (offsets[i] > data_bytes || tensor.bytes > data_bytes - offsets[i]) {
-      throw_data("{}: tensor '{}': expected {} bytes at byte {} of the data, found {} bytes of data; the "
-                 "file is truncated or malformed",
-                 place_, tensor.name, tensor.bytes, offsets[i], data_bytes);
+      throw_data(
+          "{}: tensor '{}': expected {} bytes at byte {} of the data, found {} bytes of data; the "
+          "file is truncated or malformed",
+          place_, tensor.name, tensor.bytes, offsets[i], data_bytes);
     }
     tensor.data = file_.data() + data_start + offsets[i];
     pointers.push_back(&tensor);

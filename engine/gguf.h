@@ -1,4 +1,5 @@
-// GGUF files, versions 2 and 3: metadata, tensor list, alignment. Everything is checked against the file's size.
+// GGUF files, versions 2 and 3: metadata, tensor list, alignment. Everything is checked against the
+// file's size.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@
 
 namespace kv {
 
-// One metadata value. Integers of every width become int64 (uint64 beyond its range is refused), floats double.
+// One metadata value. Integers of every width become int64 (uint64 beyond its range is refused),
+// floats double.
 struct GgufValue {
   using Array = std::vector<GgufValue>;
   std::variant<int64_t, double, bool, std::string, Array> value;
@@ -28,7 +30,8 @@ class Gguf {
 
   const std::string& place() const { return place_; }  // the file, for messages
   const std::map<std::string, GgufValue>& metadata() const { return metadata_; }
-  // In file order; StoredTensor::name is the file's name. Dimensions outermost first (the file has them the other way).
+  // In file order; StoredTensor::name is the file's name. Dimensions outermost first (the file has
+  // them the other way).
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
   const StoredTensor* find_tensor(const std::string& name) const;  // null where absent
 

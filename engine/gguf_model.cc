@@ -32,9 +32,11 @@ double positive(const Gguf& gguf, const std::string& key, double value) {
   throw_data("{}: {}: expected a positive number, found {}", gguf.place(), key, value);
 }
 
-// Llama 3 files carry the divisor of each frequency instead of the rule behind it. The published models all use
-// low 1, high 4, length 8192, and the largest divisor is the factor; the whole table must follow from these.
-RopeConfig llama3_rope_of(const Gguf& gguf, const StoredTensor& tensor, double theta, int head_dim) {
+// Llama 3 files carry the divisor of each frequency instead of the rule behind it. The published
+// models all use low 1, high 4, length 8192, and the largest divisor is the factor; the whole table
+// must follow from these.
+RopeConfig llama3_rope_of(const Gguf& gguf, const StoredTensor& tensor, double theta,
+                          int head_dim) {
   if (tensor.elements() != head_dim / 2) {
     throw_data("{}: tensor '{}': expected shape [{}], found {}", gguf.place(), tensor.stored_name,
                head_dim / 2, shape_text(tensor.shape));
@@ -43,7 +45,8 @@ RopeConfig llama3_rope_of(const Gguf& gguf, const StoredTensor& tensor, double t
   RopeConfig rope;
   rope.theta = theta;
   rope.factor = *std::max_element(divisors.begin(), divisors.end());
-  if (rope.factor == 1.0 && *std::min_element(divisors.begin(), divisors.end()) == 1.0f) return rope;
+  if (rope.factor == 1.0 && *std::min_element(divisors.begin(), divisors.end()) == 1.0f)
+    return rope;
   rope.type = RopeType::kLlama3;
   rope.low_freq_factor = 1.0;
   rope.high_freq_factor = 4.0;
@@ -51,14 +54,15 @@ RopeConfig llama3_rope_of(const Gguf& gguf, const StoredTensor& tensor, double t
   for (int i = 0; i < head_dim / 2; ++i) {
     const double wavelength = 2 * std::numbers::pi * std::pow(theta, 2.0 * i / head_dim);
     const double turns = rope.original_max_position / wavelength;
-    const double smooth = std::clamp((turns - rope.low_freq_factor) /
-                                         (rope.high_freq_factor - rope.low_freq_factor), 0.0, 1.0);
+    const double smooth = std::clamp(
+        (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor), 0.0, 1.0);
     const double expected = 1.0 / ((1.0 - smooth) / rope.factor + smooth);
     if (!(std::fabs(divisors[static_cast<size_t>(i)] - expected) <= 1e-3 * expected)) {
-      throw_data("{}: tensor '{}': entry {} is {}, but Llama 3's rule (factor {}, low 1, high 4, length "
-                 "8192) gives {}; other frequency tables are not supported",
-                 gguf.place(), tensor.stored_name, i, divisors[static_cast<size_t>(i)], rope.factor,
-                 expected);
+      throw_data(
+          "{}: tensor '{}': entry {} is {}, but Llama 3's rule (factor {}, low 1, high 4, length "
+          "8192) gives {}; other frequency tables are not supported",
+          gguf.place(), tensor.stored_name, i, divisors[static_cast<size_t>(i)], rope.factor,
+          expected);
     }
   }
   return rope;
@@ -69,23 +73,27 @@ void read_scaling(const Gguf& gguf, const std::string& prefix, RopeConfig* rope)
   const std::string type = gguf.string_or(base + "type", "none");
   if (gguf.number_or(prefix + "rope.scale_linear", 1.0) != 1.0 ||
       gguf.number_or(base + "attn_factor", 1.0) != 1.0) {
-    throw_data("{}: {}rope.scale_linear and {}attn_factor other than 1 are not supported", gguf.place(),
-               prefix, base);
+    throw_data("{}: {}rope.scale_linear and {}attn_factor other than 1 are not supported",
+               gguf.place(), prefix, base);
   }
   if (type == "none") return;
   if (type != "linear" && type != "yarn") {
-    throw_data("{}: {}type: '{}' is not supported; none, linear and yarn are", gguf.place(), base, type);
+    throw_data("{}: {}type: '{}' is not supported; none, linear and yarn are", gguf.place(), base,
+               type);
   }
   rope->type = type == "linear" ? RopeType::kLinear : RopeType::kYarn;
   rope->factor = positive(gguf, base + "factor", gguf.number(base + "factor"));
   if (type == "linear") return;
   rope->original_max_position = count(gguf, base + "original_context_length");
-  rope->beta_fast = positive(gguf, base + "yarn_beta_fast", gguf.number_or(base + "yarn_beta_fast", 32));
-  rope->beta_slow = positive(gguf, base + "yarn_beta_slow", gguf.number_or(base + "yarn_beta_slow", 1));
+  rope->beta_fast =
+      positive(gguf, base + "yarn_beta_fast", gguf.number_or(base + "yarn_beta_fast", 32));
+  rope->beta_slow =
+      positive(gguf, base + "yarn_beta_slow", gguf.number_or(base + "yarn_beta_slow", 1));
   for (const char* key : {"yarn_log_multiplier", "yarn_ext_factor", "yarn_attn_factor"}) {
     const double neutral = std::string(key) == "yarn_log_multiplier" ? 0.0 : 1.0;
     if (gguf.number_or(base + key, neutral) != neutral) {
-      throw_data("{}: {}{}: values other than {} are not supported", gguf.place(), base, key, neutral);
+      throw_data("{}: {}{}: values other than {} are not supported", gguf.place(), base, key,
+                 neutral);
     }
   }
 }
@@ -93,25 +101,27 @@ void read_scaling(const Gguf& gguf, const std::string& prefix, RopeConfig* rope)
 RopeConfig read_rope(const Gguf& gguf, const std::string& prefix, const ModelConfig& config) {
   const int rotated = count_or(gguf, prefix + "rope.dimension_count", config.head_dim);
   if (rotated != config.head_dim) {
-    throw_data("{}: {}rope.dimension_count: rotating {} of {} channels is not supported", gguf.place(),
-               prefix, rotated, config.head_dim);
+    throw_data("{}: {}rope.dimension_count: rotating {} of {} channels is not supported",
+               gguf.place(), prefix, rotated, config.head_dim);
   }
   RopeConfig rope;
-  rope.theta = positive(gguf, prefix + "rope.freq_base",
-                        gguf.number_or(prefix + "rope.freq_base", 10000.0));
+  rope.theta =
+      positive(gguf, prefix + "rope.freq_base", gguf.number_or(prefix + "rope.freq_base", 10000.0));
   read_scaling(gguf, prefix, &rope);
   const StoredTensor* factors = gguf.find_tensor(kRopeFactors);
   if (factors == nullptr) return rope;
   if (rope.type != RopeType::kDefault) {
-    throw_data("{}: both {}rope.scaling.type and the tensor '{}' are there; one of them is supported",
-               gguf.place(), prefix, kRopeFactors);
+    throw_data(
+        "{}: both {}rope.scaling.type and the tensor '{}' are there; one of them is supported",
+        gguf.place(), prefix, kRopeFactors);
   }
   return llama3_rope_of(gguf, *factors, rope.theta, config.head_dim);
 }
 
 // One number, or one for each layer as long as all are the same.
 int heads(const Gguf& gguf, const std::string& key) {
-  if (!std::holds_alternative<GgufValue::Array>(gguf.metadata().at(key).value)) return count(gguf, key);
+  if (!std::holds_alternative<GgufValue::Array>(gguf.metadata().at(key).value))
+    return count(gguf, key);
   const std::vector<int64_t> each = gguf.integers_or_empty(key);
   if (each.empty() || each[0] < 1 || each[0] > INT32_MAX ||
       std::adjacent_find(each.begin(), each.end(), std::not_equal_to<>()) != each.end()) {
@@ -127,8 +137,9 @@ void read_heads(const Gguf& gguf, const std::string& prefix, ModelConfig* config
   const std::string kv_key = key + "_kv";
   config->n_kv_heads = gguf.has(kv_key) ? heads(gguf, kv_key) : config->n_heads;
   if (!gguf.has(prefix + "attention.key_length") && config->dim % config->n_heads != 0) {
-    throw_data("{}: {}embedding_length {} is no multiple of {} {} and {}attention.key_length is missing",
-               gguf.place(), prefix, config->dim, key, config->n_heads, prefix);
+    throw_data(
+        "{}: {}embedding_length {} is no multiple of {} {} and {}attention.key_length is missing",
+        gguf.place(), prefix, config->dim, key, config->n_heads, prefix);
   }
   config->head_dim = count_or(gguf, prefix + "attention.key_length", config->dim / config->n_heads);
   config->rotary_dim = config->head_dim;
@@ -153,8 +164,9 @@ void read_special_ids(const Gguf& gguf, ModelConfig* config) {
 void refuse_other_layers(const Gguf& gguf, const std::string& prefix) {
   for (const char* key : {"expert_count", "attention.sliding_window"}) {
     if (gguf.integer_or(prefix + key, 0) != 0) {
-      throw_data("{}: {}{}: {} is not supported", gguf.place(), prefix, key,
-                 std::string(key) == "expert_count" ? "a mixture of experts" : "sliding-window attention");
+      throw_data(
+          "{}: {}{}: {} is not supported", gguf.place(), prefix, key,
+          std::string(key) == "expert_count" ? "a mixture of experts" : "sliding-window attention");
     }
   }
 }
@@ -180,18 +192,25 @@ std::string hugging_face_name(const std::string& name, const TensorNames& names)
   if (dot == std::string::npos) return "";
   const std::string suffix = name.substr(dot);
   if (suffix != ".weight" && suffix != ".bias") return "";
-  const std::pair<const char*, const char*> whole[] = {
-      {"token_embd", names.embedding}, {"output_norm", names.final_norm}, {"output", names.lm_head}};
+  const std::pair<const char*, const char*> whole[] = {{"token_embd", names.embedding},
+                                                       {"output_norm", names.final_norm},
+                                                       {"output", names.lm_head}};
   for (const auto& [ours, theirs] : whole) {
     if (name.substr(0, dot) == ours) return theirs + suffix;
   }
   const auto block = parse_block(name);
   if (!block) return "";
-  const std::pair<const char*, const char*> parts[] = {
-      {"attn_norm", names.attention_norm}, {"attn_q", names.q},           {"attn_k", names.k},
-      {"attn_v", names.v},                 {"attn_output", names.o},      {"attn_q_norm", names.q_norm},
-      {"attn_k_norm", names.k_norm},       {"ffn_norm", names.mlp_norm},  {"ffn_gate", names.gate},
-      {"ffn_up", names.up},                {"ffn_down", names.down}};
+  const std::pair<const char*, const char*> parts[] = {{"attn_norm", names.attention_norm},
+                                                       {"attn_q", names.q},
+                                                       {"attn_k", names.k},
+                                                       {"attn_v", names.v},
+                                                       {"attn_output", names.o},
+                                                       {"attn_q_norm", names.q_norm},
+                                                       {"attn_k_norm", names.k_norm},
+                                                       {"ffn_norm", names.mlp_norm},
+                                                       {"ffn_gate", names.gate},
+                                                       {"ffn_up", names.up},
+                                                       {"ffn_down", names.down}};
   for (const auto& [ours, theirs] : parts) {
     if (block->part == ours + suffix) return tensor_name(theirs, block->layer) + suffix;
   }
@@ -216,7 +235,8 @@ ModelConfig gguf_model_config(const Gguf& gguf) {
   ModelConfig config;
   config.architecture = architecture.name;
   const StoredTensor* embedding = gguf.find_tensor("token_embd.weight");
-  if (embedding == nullptr) throw_data("{}: the tensor 'token_embd.weight' is missing", gguf.place());
+  if (embedding == nullptr)
+    throw_data("{}: the tensor 'token_embd.weight' is missing", gguf.place());
   if (embedding->shape.size() != 2 || embedding->shape[0] > INT32_MAX) {
     throw_data("{}: tensor 'token_embd.weight': expected a matrix, found shape {}", gguf.place(),
                shape_text(embedding->shape));
@@ -249,9 +269,10 @@ std::vector<StoredTensor> gguf_tensors(const Gguf& gguf, const ModelConfig& conf
     StoredTensor tensor = stored;
     tensor.name = hugging_face_name(stored.name, *architecture.tensors);
     if (tensor.name.empty()) {
-      throw_data("{}: tensor '{}' {} is unknown in architecture '{}': leaving it out would change the "
-                 "results",
-                 gguf.place(), stored.name, shape_text(stored.shape), architecture.gguf_name);
+      throw_data(
+          "{}: tensor '{}' {} is unknown in architecture '{}': leaving it out would change the "
+          "results",
+          gguf.place(), stored.name, shape_text(stored.shape), architecture.gguf_name);
     }
     // Conversion to GGUF permutes the q and k rows of Llama models only.
     if (architecture.gguf_name == "llama" && is_rotated_projection(stored.name)) {
@@ -268,14 +289,15 @@ GgufTokenizer gguf_tokenizer(const Gguf& gguf) {
   result.model = gguf.string_or(prefix + "model", "");
   result.pre = gguf.string_or(prefix + "pre", "default");
   result.tokens = gguf.strings_or_empty(prefix + "tokens");
-  if (result.tokens.empty()) return result;  // ids of special tokens may stand in a file without a vocabulary
+  if (result.tokens.empty())
+    return result;  // ids of special tokens may stand in a file without a vocabulary
   result.merges = gguf.strings_or_empty(prefix + "merges");
   for (const int64_t type : gguf.integers_or_empty(prefix + "token_type")) {
     result.token_types.push_back(static_cast<int>(type));
   }
   if (!result.token_types.empty() && result.token_types.size() != result.tokens.size()) {
-    throw_data("{}: {}token_type: expected {} entries, one for each token, found {}", gguf.place(), prefix,
-               result.tokens.size(), result.token_types.size());
+    throw_data("{}: {}token_type: expected {} entries, one for each token, found {}", gguf.place(),
+               prefix, result.tokens.size(), result.token_types.size());
   }
   const auto id = [&](const char* key) {
     const int64_t value = gguf.integer_or(prefix + key, -1);

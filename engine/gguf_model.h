@@ -1,4 +1,5 @@
-// What a GGUF file says about its model: configuration, weights under Hugging Face's names, tokenizer, chat template.
+// What a GGUF file says about its model: configuration, weights under Hugging Face's names,
+// tokenizer, chat template.
 #pragma once
 
 #include <memory>
@@ -22,6 +23,7 @@ std::vector<StoredTensor> gguf_tensors(const Gguf& gguf, const ModelConfig& conf
 
 GgufTokenizer gguf_tokenizer(const Gguf& gguf);  // tokens is empty where the file has no tokenizer
 // Null where the file has no template.
-std::shared_ptr<const ChatTemplate> gguf_chat_template(const Gguf& gguf, const GgufTokenizer& tokenizer);
+std::shared_ptr<const ChatTemplate> gguf_chat_template(const Gguf& gguf,
+                                                       const GgufTokenizer& tokenizer);
 
 }  // namespace kv

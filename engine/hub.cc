@@ -56,7 +56,8 @@ bool is_model_folder(const fs::path& path) {
          fs::is_regular_file(path / "adapter_config.json", ignored);
 }
 
-// The model at this place: the folder, the .gguf file, or the only .gguf file in a folder without config.json.
+// The model at this place: the folder, the .gguf file, or the only .gguf file in a folder without
+// config.json.
 std::optional<fs::path> model_at(const fs::path& path) {
   std::error_code ignored;
   if (is_gguf_file(path) || is_model_folder(path)) return path;
@@ -94,7 +95,8 @@ std::optional<fs::path> snapshot_of(const fs::path& repository, std::string* loo
   const fs::path snapshot = repository / "snapshots" / commit;
   *looked = snapshot.string();
   // A commit is one name, never a way out of the folder.
-  if (commit.empty() || commit.find('/') != std::string::npos || commit[0] == '.') return std::nullopt;
+  if (commit.empty() || commit.find('/') != std::string::npos || commit[0] == '.')
+    return std::nullopt;
   return model_at(snapshot);
 }
 
@@ -130,10 +132,13 @@ std::string id_of_repository(const fs::path& folder) {
 
 }  // namespace
 
-fs::path model_folder() { return environment("KVENGINE_MODELS").value_or(model_roots().back()); }
+fs::path model_folder() {
+  return environment("KVENGINE_MODELS").value_or(model_roots().back());
+}
 
 fs::path find_model(const std::string& name) {
-  if (name.empty()) throw_data("the model's name is empty; expected a folder, a .gguf file or a name");
+  if (name.empty())
+    throw_data("the model's name is empty; expected a folder, a .gguf file or a name");
   std::vector<std::string> looked = {name};
   std::error_code ignored;
   if (const auto found = model_at(name)) return *found;

@@ -7,13 +7,16 @@
 
 namespace kv {
 
-// Accepts a folder, a .gguf file, a name in the model folder (KVENGINE_MODELS, then ./models, then the data folder of
-// the user) or a hub id org/name, looked up in the Hugging Face cache (HF_HUB_CACHE, HF_HOME/hub,
+// Accepts a folder, a .gguf file, a name in the model folder (KVENGINE_MODELS, then ./models, then
+// the data folder of the user) or a hub id org/name, looked up in the Hugging Face cache
+// (HF_HUB_CACHE, HF_HOME/hub,
 // ~/.cache/huggingface/hub; refs/main -> snapshots/<commit>).
-// Throws Error(kData) that lists every place it looked in and the `kvengine pull` command that would fetch it.
+// Throws Error(kData) that lists every place it looked in and the `kvengine pull` command that
+// would fetch it.
 std::filesystem::path find_model(const std::string& name);
 
-// Where `pull` puts models: KVENGINE_MODELS if set, else the user's data folder (XDG_DATA_HOME/kvengine/models).
+// Where `pull` puts models: KVENGINE_MODELS if set, else the user's data folder
+// (XDG_DATA_HOME/kvengine/models).
 std::filesystem::path model_folder();
 
 // Names that find_model would accept without a path, sorted.

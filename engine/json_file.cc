@@ -11,7 +11,8 @@ namespace kv {
 
 nlohmann::json parse_json(std::string_view text, const std::string& place) {
   using nlohmann::json;
-  std::vector<std::set<std::string>> open_objects;  // keys seen so far in each object around the current place
+  std::vector<std::set<std::string>>
+      open_objects;  // keys seen so far in each object around the current place
   std::string duplicate;
   const auto watch = [&](int, json::parse_event_t event, json& parsed) {
     if (event == json::parse_event_t::object_start) open_objects.emplace_back();

@@ -9,7 +9,8 @@
 namespace kv {
 
 // place: what messages call the text ("config.json", "model.safetensors: header").
-// Throws Error(kData) for a syntax error (with the byte offset) and for a key that occurs twice in one object.
+// Throws Error(kData) for a syntax error (with the byte offset) and for a key that occurs twice in
+// one object.
 nlohmann::json parse_json(std::string_view text, const std::string& place);
 
 nlohmann::json parse_json_file(const std::filesystem::path& path);

@@ -20,7 +20,8 @@ void keep_openblas_to_one_thread() {
   static_cast<void>(done);
 }
 
-constexpr int kBlasColumns = 256;  // outputs of one sgemm call: enough work for a task, few enough to share out
+constexpr int kBlasColumns =
+    256;  // outputs of one sgemm call: enough work for a task, few enough to share out
 
 }  // namespace
 
@@ -51,7 +52,9 @@ void Linear::set_bias(const float* bias, int first, int n) {
 }
 
 size_t Linear::bytes() const {
-  const size_t weights = packed_ ? packed_->bytes() : row_major_ ? row_major_->size() * sizeof(float) : 0;
+  const size_t weights = packed_      ? packed_->bytes()
+                         : row_major_ ? row_major_->size() * sizeof(float)
+                                      : 0;
   return weights + bias_.size() * sizeof(float);
 }
 
@@ -65,9 +68,9 @@ void Linear::multiply(const float* x, int64_t ldx, int m, float* y, int64_t ldy)
   parallel_for((n_out_ + kBlasColumns - 1) / kBlasColumns, [&](int64_t block) {
     const int first = static_cast<int>(block) * kBlasColumns;
     const int n = std::min(kBlasColumns, n_out_ - first);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, n_in_, 1.0f, x, static_cast<int>(ldx),
-                row_major_->data() + static_cast<size_t>(first) * n_in_, n_in_, 0.0f, y + first,
-                static_cast<int>(ldy));
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, n_in_, 1.0f, x,
+                static_cast<int>(ldx), row_major_->data() + static_cast<size_t>(first) * n_in_,
+                n_in_, 0.0f, y + first, static_cast<int>(ldy));
     if (bias == nullptr) return;
     for (int i = 0; i < m; ++i) kernels().add(y + i * ldy + first, bias + first, n);
   });

@@ -1,4 +1,5 @@
-// One weight matrix with its optional bias, multiplied by our own kernels or (gemm: openblas) by OpenBLAS.
+// One weight matrix with its optional bias, multiplied by our own kernels or (gemm: openblas) by
+// OpenBLAS.
 #pragma once
 
 #include <cstdint>
@@ -33,12 +34,13 @@ class Linear {
 
  private:
   int n_out_ = 0, n_in_ = 0;
-  std::shared_ptr<PackedMatrix> packed_;          // native
+  std::shared_ptr<PackedMatrix> packed_;           // native
   std::shared_ptr<std::vector<float>> row_major_;  // openblas
-  std::vector<float> bias_;                       // empty: none
+  std::vector<float> bias_;                        // empty: none
 };
 
-// The embedding table is read by rows; with tied weights its rows come out of the packed output matrix.
+// The embedding table is read by rows; with tied weights its rows come out of the packed output
+// matrix.
 using Embedding = Linear;
 
 }  // namespace kv

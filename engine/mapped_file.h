@@ -29,7 +29,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Whole text of a small file (JSON, templates). Same errors as MappedFile, but an empty file is an empty string.
+// Whole text of a small file (JSON, templates). Same errors as MappedFile, but an empty file is an
+// empty string.
 std::string read_whole_file(const std::filesystem::path& path);
 
 }  // namespace kv

@@ -15,7 +15,8 @@
 namespace kv {
 namespace {
 
-constexpr int kRowsPerTask = 2 * kPanel;  // whole panels, so that no two tasks write to one cache line
+constexpr int kRowsPerTask =
+    2 * kPanel;  // whole panels, so that no two tasks write to one cache line
 
 // Which type the products read: nothing stands for "as stored".
 std::optional<DType> wanted_dtype(const std::string& weights) {
@@ -128,7 +129,8 @@ std::string hash_weights(const std::vector<StoredTensor>& tensors) {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
-// transformers ties the two only where they are equal; a file that has both and disagrees has no clear meaning.
+// transformers ties the two only where they are equal; a file that has both and disagrees has no
+// clear meaning.
 void check_repeated_embedding(const ModelFiles& files) {
   for (const StoredTensor& head : files.repeated_embedding) {
     const StoredTensor& embedding =
@@ -137,9 +139,10 @@ void check_repeated_embedding(const ModelFiles& files) {
         std::memcmp(head.data, embedding.data, head.bytes) == 0) {
       continue;
     }
-    throw_data("{}: tensor '{}' differs from the embedding '{}', but config.json says "
-               "tie_word_embeddings: true; set it to false to use both",
-               head.file, head.stored_name, embedding.stored_name);
+    throw_data(
+        "{}: tensor '{}' differs from the embedding '{}', but config.json says "
+        "tie_word_embeddings: true; set it to false to use both",
+        head.file, head.stored_name, embedding.stored_name);
   }
 }
 
@@ -148,7 +151,8 @@ size_t memory_of(const Model& model) {
   if (!model.config.tied_embeddings) bytes += model.lm_head.bytes();
   for (const LayerWeights& layer : model.layers) {
     bytes += layer.qkv.bytes() + layer.o.bytes() + layer.gate_up.bytes() + layer.down.bytes();
-    for (const auto* vector : {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
+    for (const auto* vector :
+         {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
       bytes += vector->size() * sizeof(float);
     }
   }
@@ -166,7 +170,8 @@ ModelText gguf_text(const Gguf& gguf) {
 
 ModelText folder_text(const std::filesystem::path& folder) {
   ModelText text;
-  if (std::filesystem::exists(folder / "tokenizer.json")) text.tokenizer = Tokenizer::from_folder(folder);
+  if (std::filesystem::exists(folder / "tokenizer.json"))
+    text.tokenizer = Tokenizer::from_folder(folder);
   text.chat_template = ChatTemplate::from_folder(folder);
   return text;
 }
@@ -206,11 +211,13 @@ const Tokenizer& Model::require_tokenizer() const {
   if (tokenizer) return *tokenizer;
   const bool folder = std::filesystem::is_directory(location);
   throw_data("{}: the model has no tokenizer: expected {}; without one only token ids can be given",
-             location.string(), folder ? "tokenizer.json in the folder" : "tokenizer.ggml.tokens in the file");
+             location.string(),
+             folder ? "tokenizer.json in the folder" : "tokenizer.ggml.tokens in the file");
 }
 
 ModelText read_model_text(const std::filesystem::path& location) {
-  return std::filesystem::is_directory(location) ? folder_text(location) : gguf_text(Gguf(location));
+  return std::filesystem::is_directory(location) ? folder_text(location)
+                                                 : gguf_text(Gguf(location));
 }
 
 ModelHeader read_model_header(const std::filesystem::path& location) {

@@ -1,4 +1,5 @@
-// Model: configuration, weights and tokenizer of one loaded model. Immutable after load, shared by all threads.
+// Model: configuration, weights and tokenizer of one loaded model. Immutable after load, shared by
+// all threads.
 #pragma once
 
 #include <filesystem>
@@ -16,10 +17,12 @@ namespace kv {
 class Tokenizer;
 class ChatTemplate;
 
-// One pre-norm decoder layer (Llama, Qwen2, Qwen3, Mistral). Empty vectors where the model has no such tensor.
+// One pre-norm decoder layer (Llama, Qwen2, Qwen3, Mistral). Empty vectors where the model has no
+// such tensor.
 struct LayerWeights {
   std::vector<float> attention_norm;  // (dim)
-  Linear qkv;                         // (n_heads + 2 n_kv_heads) * head_dim outputs: q heads, k heads, v heads; bias inside
+  Linear
+      qkv;  // (n_heads + 2 n_kv_heads) * head_dim outputs: q heads, k heads, v heads; bias inside
   std::vector<float> q_norm, k_norm;  // (head_dim); with qk_norm
   Linear o;                           // (dim, n_heads * head_dim)
   std::vector<float> mlp_norm;        // (dim)
@@ -29,27 +32,30 @@ struct LayerWeights {
 
 struct LoadOptions {
   std::string weights = "stored";  // stored | f32 | bf16 | f16: the type that products read
-  bool openblas = false;           // gemm: openblas (float32 copies of every matrix; not bit-reproducible)
+  bool openblas = false;  // gemm: openblas (float32 copies of every matrix; not bit-reproducible)
 };
 
 class Model {
  public:
-  // location: a Hugging Face folder or a .gguf file (engine/hub.h turns names into locations). Every tensor is checked
-  // (presence, dtype, shape, bounds) before work starts. Throws Error(kData) naming file and tensor.
-  static std::shared_ptr<const Model> load(const std::filesystem::path& location, const LoadOptions& options = {});
+  // location: a Hugging Face folder or a .gguf file (engine/hub.h turns names into locations).
+  // Every tensor is checked (presence, dtype, shape, bounds) before work starts. Throws
+  // Error(kData) naming file and tensor.
+  static std::shared_ptr<const Model> load(const std::filesystem::path& location,
+                                           const LoadOptions& options = {});
 
   ModelConfig config;
-  Embedding embedding;                // (vocab, dim)
+  Embedding embedding;  // (vocab, dim)
   std::vector<LayerWeights> layers;
-  std::vector<float> final_norm;      // (dim)
-  Linear lm_head;                     // (vocab, dim); with tied embeddings it shares the embedding's memory
+  std::vector<float> final_norm;  // (dim)
+  Linear lm_head;  // (vocab, dim); with tied embeddings it shares the embedding's memory
 
   std::shared_ptr<const Tokenizer> tokenizer;         // null where the folder has none
   std::shared_ptr<const ChatTemplate> chat_template;  // null where there is none
   std::filesystem::path location;
-  std::string stored_dtype;           // what the file stores, for people: "BF16", "Q4_1+Q6_K+F32"
-  std::string weights_hash;           // xxh3-128 hex over names, shapes and bytes of all tensors as stored, in name order
-  size_t weight_bytes = 0;            // memory that the weights take
+  std::string stored_dtype;  // what the file stores, for people: "BF16", "Q4_1+Q6_K+F32"
+  std::string weights_hash;  // xxh3-128 hex over names, shapes and bytes of all tensors as stored,
+                             // in name order
+  size_t weight_bytes = 0;   // memory that the weights take
   int64_t n_parameters = 0;
 
   // The tokenizer, or Error(kData) that says what was looked for and where.
@@ -68,7 +74,7 @@ struct ModelHeader {
   ModelConfig config;
   std::string stored_dtype;
   int64_t n_parameters = 0;
-  size_t weight_bytes = 0;             // bytes in the file
+  size_t weight_bytes = 0;  // bytes in the file
   std::filesystem::path location;
 };
 ModelHeader read_model_header(const std::filesystem::path& location);

@@ -10,8 +10,8 @@
 namespace kv {
 namespace {
 
-// What generation stops at is generation_config.json's business first: chat models end turns with a token that
-// config.json does not name.
+// What generation stops at is generation_config.json's business first: chat models end turns with a
+// token that config.json does not name.
 void read_generation_config(const std::filesystem::path& file, ModelConfig* config) {
   if (!std::filesystem::exists(file)) return;
   const nlohmann::json parsed = parse_json_file(file);
@@ -42,10 +42,14 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
 
 const char* rope_type_name(RopeType type) {
   switch (type) {
-    case RopeType::kDefault: return "default";
-    case RopeType::kLinear: return "linear";
-    case RopeType::kLlama3: return "llama3";
-    case RopeType::kYarn: return "yarn";
+    case RopeType::kDefault:
+      return "default";
+    case RopeType::kLinear:
+      return "linear";
+    case RopeType::kLlama3:
+      return "llama3";
+    case RopeType::kYarn:
+      return "yarn";
   }
   return "";
 }

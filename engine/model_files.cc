@@ -20,7 +20,8 @@ StorageType storage_of(const SafetensorsEntry& entry, const std::string& name) {
   if (entry.dtype == "F32") return StorageType::kF32;
   if (entry.dtype == "F16") return StorageType::kF16;
   if (entry.dtype == "BF16") return StorageType::kBF16;
-  throw_data("{}: tensor '{}': expected dtype F32, F16 or BF16, found {}", entry.file, name, entry.dtype);
+  throw_data("{}: tensor '{}': expected dtype F32, F16 or BF16, found {}", entry.file, name,
+             entry.dtype);
 }
 
 std::vector<StoredTensor> tensors_of(const Safetensors& safetensors) {
@@ -44,9 +45,10 @@ ModelFiles open_folder(const std::filesystem::path& folder) {
   files.location = folder;
   if (std::filesystem::exists(folder / "adapter_config.json") &&
       !std::filesystem::exists(folder / "config.json")) {
-    throw_data("{}: a LoRA adapter without its base model; adapters are not supported yet: merge it into "
-               "its base model and save that",
-               folder.string());
+    throw_data(
+        "{}: a LoRA adapter without its base model; adapters are not supported yet: merge it into "
+        "its base model and save that",
+        folder.string());
   }
   files.config = read_model_config(folder);
   files.architecture = &architecture_named(files.config.architecture, folder.string());
@@ -80,7 +82,8 @@ void set_aside_tied_head(ModelFiles* files) {
 
 std::string what_to_do(const ModelFiles& files, const std::string& name) {
   if (name != std::string(files.architecture->tensors->lm_head) + ".weight") return "";
-  return "; a model that shares it with the embedding says tie_word_embeddings: true in config.json";
+  return "; a model that shares it with the embedding says tie_word_embeddings: true in "
+         "config.json";
 }
 
 void check_against_config(const ModelFiles& files) {
@@ -102,17 +105,19 @@ void check_against_config(const ModelFiles& files) {
   }
   if (present.empty()) return;
   const StoredTensor& extra = *present.begin()->second;
-  throw_data("{}: tensor '{}' {}: {} with this config has no such weight, so leaving it out would change "
-             "the results{}",
-             extra.file, extra.stored_name, shape_text(extra.shape), files.config.architecture,
-             present.size() == 1 ? "" : fmt::format(" ({} more like it)", present.size() - 1));
+  throw_data(
+      "{}: tensor '{}' {}: {} with this config has no such weight, so leaving it out would change "
+      "the results{}",
+      extra.file, extra.stored_name, shape_text(extra.shape), files.config.architecture,
+      present.size() == 1 ? "" : fmt::format(" ({} more like it)", present.size() - 1));
 }
 
 }  // namespace
 
 const StoredTensor& ModelFiles::tensor(const std::string& name) const {
-  const auto found = std::lower_bound(tensors.begin(), tensors.end(), name,
-                                      [](const StoredTensor& t, const std::string& n) { return t.name < n; });
+  const auto found =
+      std::lower_bound(tensors.begin(), tensors.end(), name,
+                       [](const StoredTensor& t, const std::string& n) { return t.name < n; });
   KV_CHECK(found != tensors.end() && found->name == name, "tensor {}", name);
   return *found;
 }
@@ -147,7 +152,8 @@ ModelFiles open_model_files(const std::filesystem::path& location) {
     throw_data("{}: no such model: expected a folder in Hugging Face layout or a .gguf file",
                location.string());
   }
-  ModelFiles files = std::filesystem::is_directory(status) ? open_folder(location) : open_gguf(location);
+  ModelFiles files =
+      std::filesystem::is_directory(status) ? open_folder(location) : open_gguf(location);
   std::sort(files.tensors.begin(), files.tensors.end(),
             [](const StoredTensor& a, const StoredTensor& b) { return a.name < b.name; });
   set_aside_tied_head(&files);

@@ -19,19 +19,21 @@ struct ModelFiles {
   ModelConfig config;
   const Architecture* architecture = nullptr;
   std::vector<StoredTensor> tensors;  // every weight of the model, in name order
-  // lm_head.weight of a model whose config ties it to the embedding: must repeat the embedding's bytes.
+  // lm_head.weight of a model whose config ties it to the embedding: must repeat the embedding's
+  // bytes.
   std::vector<StoredTensor> repeated_embedding;
   std::shared_ptr<const Gguf> gguf;   // null for a folder
   std::shared_ptr<const void> owner;  // keeps the mapped files alive
 
   const StoredTensor& tensor(const std::string& name) const;  // which must be there
-  std::string stored_dtype() const;   // "BF16", "Q4_1+Q6_K+F32": most bytes first
+  std::string stored_dtype() const;  // "BF16", "Q4_1+Q6_K+F32": most bytes first
   int64_t n_parameters() const;
   size_t bytes() const;
 };
 
-// location: a folder in Hugging Face layout or a .gguf file. Checks that every tensor that the config asks for is there
-// with its shape and a dtype that can be read, and that no other one is there. Throws Error(kData).
+// location: a folder in Hugging Face layout or a .gguf file. Checks that every tensor that the
+// config asks for is there with its shape and a dtype that can be read, and that no other one is
+// there. Throws Error(kData).
 ModelFiles open_model_files(const std::filesystem::path& location);
 
 }  // namespace kv

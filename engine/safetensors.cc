@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kLengthBytes = 8;            // the header's length, little-endian
+constexpr size_t kLengthBytes = 8;               // the header's length, little-endian
 constexpr size_t kMaxHeaderBytes = 100'000'000;  // as the format says
 
 // Where a tensor lies in the data part.
@@ -86,9 +86,10 @@ SafetensorsEntry read_entry(const json& value, const std::byte* data, size_t dat
     throw_data("{}: data_offsets [{}, {}] end before they begin", place, range->begin, range->end);
   }
   if (range->end > data_bytes) {
-    throw_data("{}: data_offsets [{}, {}] reach beyond the file: expected at least {} bytes of data, "
-               "found {}; the file is truncated or malformed",
-               place, range->begin, range->end, range->end, data_bytes);
+    throw_data(
+        "{}: data_offsets [{}, {}] reach beyond the file: expected at least {} bytes of data, "
+        "found {}; the file is truncated or malformed",
+        place, range->begin, range->end, range->end, data_bytes);
   }
   entry.bytes = bytes_of(entry.shape, element_bytes, place);
   if (entry.bytes != range->end - range->begin) {
@@ -109,13 +110,15 @@ void check_coverage(std::vector<Range> ranges, size_t data_bytes, const std::str
   const std::string* previous = nullptr;
   for (const Range& range : ranges) {
     if (range.begin < expected) {
-      throw_data("{}: tensors '{}' and '{}' overlap: the second begins at data byte {}, the first ends "
-                 "at {}",
-                 file, *previous, range.name, range.begin, expected);
+      throw_data(
+          "{}: tensors '{}' and '{}' overlap: the second begins at data byte {}, the first ends "
+          "at {}",
+          file, *previous, range.name, range.begin, expected);
     }
     if (range.begin > expected) {
-      throw_data("{}: tensor '{}' begins at data byte {}, expected {}: bytes of no tensor lie between",
-                 file, range.name, range.begin, expected);
+      throw_data(
+          "{}: tensor '{}' begins at data byte {}, expected {}: bytes of no tensor lie between",
+          file, range.name, range.begin, expected);
     }
     expected = range.end;
     previous = &range.name;
@@ -129,7 +132,8 @@ void check_coverage(std::vector<Range> ranges, size_t data_bytes, const std::str
 void read_metadata(const json& value, const std::string& file,
                    std::map<std::string, std::string>* metadata) {
   if (!value.is_object()) {
-    throw_data("{}: header: __metadata__: expected an object, found {}", file, describe_json(value));
+    throw_data("{}: header: __metadata__: expected an object, found {}", file,
+               describe_json(value));
   }
   for (const auto& [key, text] : value.items()) {
     if (!text.is_string()) {
@@ -144,16 +148,17 @@ void read_metadata(const json& value, const std::string& file,
 std::string_view read_header(const MappedFile& file, size_t* data_start) {
   const std::string name = file.path().string();
   if (file.size() < kLengthBytes) {
-    throw_data("{}: expected at least {} bytes, found {}: not a safetensors file", name, kLengthBytes,
-               file.size());
+    throw_data("{}: expected at least {} bytes, found {}: not a safetensors file", name,
+               kLengthBytes, file.size());
   }
   uint64_t length = 0;
   std::memcpy(&length, file.data(), sizeof(length));
   const size_t rest = file.size() - kLengthBytes;
   if (length > rest || length > kMaxHeaderBytes) {
-    throw_data("{}: header length: expected at most {} bytes, found {}; the file is truncated or is no "
-               "safetensors file",
-               name, std::min(rest, kMaxHeaderBytes), length);
+    throw_data(
+        "{}: header length: expected at most {} bytes, found {}; the file is truncated or is no "
+        "safetensors file",
+        name, std::min(rest, kMaxHeaderBytes), length);
   }
   *data_start = kLengthBytes + static_cast<size_t>(length);
   return {reinterpret_cast<const char*>(file.data()) + kLengthBytes, static_cast<size_t>(length)};
@@ -192,16 +197,17 @@ std::vector<T> copy_as(const SafetensorsEntry& entry) {
 
 [[noreturn]] void wrong_dtype(const SafetensorsEntry& entry, const std::string& name,
                               const char* expected) {
-  throw_data("{}: tensor '{}': expected dtype {}, found {}", entry.file, name, expected, entry.dtype);
+  throw_data("{}: tensor '{}': expected dtype {}, found {}", entry.file, name, expected,
+             entry.dtype);
 }
 
 }  // namespace
 
 size_t safetensors_dtype_bytes(const std::string& dtype) {
   static const std::map<std::string, size_t> kBytes = {
-      {"BOOL", 1},    {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I16", 2}, {"U16", 2},
-      {"F16", 2},     {"BF16", 2}, {"I32", 4}, {"U32", 4},     {"F32", 4},     {"I64", 8}, {"U64", 8},
-      {"F64", 8},     {"C64", 8}};
+      {"BOOL", 1}, {"U8", 1},  {"I8", 1},   {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I16", 2},
+      {"U16", 2},  {"F16", 2}, {"BF16", 2}, {"I32", 4},     {"U32", 4},     {"F32", 4},
+      {"I64", 8},  {"U64", 8}, {"F64", 8},  {"C64", 8}};
   const auto found = kBytes.find(dtype);
   return found == kBytes.end() ? 0 : found->second;
 }
@@ -218,9 +224,10 @@ Safetensors Safetensors::open_folder(const std::filesystem::path& folder) {
   const auto index = folder / "model.safetensors.index.json";
   if (std::filesystem::exists(single)) return open_file(single);
   if (!std::filesystem::exists(index)) {
-    throw_data("{}: no weights: expected model.safetensors or model.safetensors.index.json; other formats "
-               "(pytorch_model.bin, …) must be converted to safetensors",
-               folder.string());
+    throw_data(
+        "{}: no weights: expected model.safetensors or model.safetensors.index.json; other formats "
+        "(pytorch_model.bin, …) must be converted to safetensors",
+        folder.string());
   }
   const std::map<std::string, std::string> shard_of = read_index(index);
   std::set<std::string> shards;
@@ -283,7 +290,8 @@ const SafetensorsEntry* Safetensors::find(const std::string& name) const {
 const SafetensorsEntry& Safetensors::get(const std::string& name) const {
   const SafetensorsEntry* entry = find(name);
   if (entry == nullptr) {
-    throw_data("{}: the tensor '{}' is missing ({} others are there)", place_, name, entries_.size());
+    throw_data("{}: the tensor '{}' is missing ({} others are there)", place_, name,
+               entries_.size());
   }
   return *entry;
 }

@@ -1,7 +1,7 @@
 // Safetensors files: 8 bytes header length, a JSON header, the tensors' bytes.
 //
-// Everything is checked before use: lengths, offsets, shapes and dtypes against the file's size, and that the tensors
-// cover the data exactly, without gaps or overlaps.
+// Everything is checked before use: lengths, offsets, shapes and dtypes against the file's size,
+// and that the tensors cover the data exactly, without gaps or overlaps.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ struct SafetensorsEntry {
   std::vector<int64_t> shape;       // outermost first; empty: a scalar
   const std::byte* data = nullptr;  // into the mapped file; no alignment
   size_t bytes = 0;
-  std::string file;                 // for messages
+  std::string file;  // for messages
 };
 
 // One file, or all shards of a folder. Cheap to copy: copies share the mapping.
@@ -34,11 +34,13 @@ class Safetensors {
 
   const std::map<std::string, SafetensorsEntry>& entries() const { return entries_; }
   const SafetensorsEntry* find(const std::string& name) const;  // null where absent
-  // Throws Error(kData) where the tensor is absent or (shape given) has another shape; -1 stands for any extent.
+  // Throws Error(kData) where the tensor is absent or (shape given) has another shape; -1 stands
+  // for any extent.
   const SafetensorsEntry& get(const std::string& name) const;
   const SafetensorsEntry& get(const std::string& name, const std::vector<int64_t>& shape) const;
 
-  // Copies of a whole tensor. floats: F32, F16 or BF16; int32s: I32; int64s: I64 or I32; bytes: U8 or BOOL.
+  // Copies of a whole tensor. floats: F32, F16 or BF16; int32s: I32; int64s: I64 or I32; bytes: U8
+  // or BOOL.
   std::vector<float> floats(const std::string& name) const;
   std::vector<int32_t> int32s(const std::string& name) const;
   std::vector<int64_t> int64s(const std::string& name) const;

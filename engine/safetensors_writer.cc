@@ -15,11 +15,13 @@
 namespace kv {
 
 void SafetensorsWriter::add_raw(const std::string& name, const std::string& dtype,
-                                const std::vector<int64_t>& shape, std::span<const std::byte> bytes) {
+                                const std::vector<int64_t>& shape,
+                                std::span<const std::byte> bytes) {
   size_t expected = safetensors_dtype_bytes(dtype);
   KV_CHECK(expected != 0, "dtype {}", dtype);
   for (const int64_t extent : shape) expected *= static_cast<size_t>(extent);
-  KV_CHECK(bytes.size() == expected, "tensor {} {} has {} bytes", name, shape_text(shape), bytes.size());
+  KV_CHECK(bytes.size() == expected, "tensor {} {} has {} bytes", name, shape_text(shape),
+           bytes.size());
   for (const Tensor& other : tensors_) KV_CHECK(other.name != name, "tensor {} added twice", name);
   tensors_.push_back(
       {name, dtype, shape, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())});

@@ -12,17 +12,23 @@ namespace kv {
 class SafetensorsWriter {
  public:
   // Values are copied. The number of values must be the product of shape; a name may be added once.
-  void add(const std::string& name, const std::vector<int64_t>& shape, std::span<const float> values);
-  void add(const std::string& name, const std::vector<int64_t>& shape, std::span<const int32_t> values);
-  void add(const std::string& name, const std::vector<int64_t>& shape, std::span<const int64_t> values);
-  void add(const std::string& name, const std::vector<int64_t>& shape, std::span<const uint8_t> values);
+  void add(const std::string& name, const std::vector<int64_t>& shape,
+           std::span<const float> values);
+  void add(const std::string& name, const std::vector<int64_t>& shape,
+           std::span<const int32_t> values);
+  void add(const std::string& name, const std::vector<int64_t>& shape,
+           std::span<const int64_t> values);
+  void add(const std::string& name, const std::vector<int64_t>& shape,
+           std::span<const uint8_t> values);
   // Any other dtype, as raw bytes ("BF16", "F16", …).
   void add_raw(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
                std::span<const std::byte> bytes);
 
-  // The whole file: widest elements first, then by name; header padded with spaces to a multiple of 8 bytes.
+  // The whole file: widest elements first, then by name; header padded with spaces to a multiple of
+  // 8 bytes.
   std::string serialize() const;
-  // Under a temporary name in the same folder, then renamed: a reader never sees half a file. Throws Error(kData).
+  // Under a temporary name in the same folder, then renamed: a reader never sees half a file.
+  // Throws Error(kData).
   void write(const std::filesystem::path& file) const;
 
  private:

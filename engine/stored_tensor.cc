@@ -17,13 +17,14 @@ struct StorageInfo {
 };
 
 const StorageInfo& info(StorageType type) {
-  static const StorageInfo kInfo[] = {{"F32", 1, 4},    {"F16", 1, 2},    {"BF16", 1, 2},
-                                      {"Q4_0", 32, 18}, {"Q4_1", 32, 20}, {"Q8_0", 32, 34},
+  static const StorageInfo kInfo[] = {{"F32", 1, 4},     {"F16", 1, 2},    {"BF16", 1, 2},
+                                      {"Q4_0", 32, 18},  {"Q4_1", 32, 20}, {"Q8_0", 32, 34},
                                       {"Q6_K", 256, 210}};
   return kInfo[static_cast<int>(type)];
 }
 
-// Row of the file that holds row `row` of the half-split order: within a head, i and i + half lie side by side.
+// Row of the file that holds row `row` of the half-split order: within a head, i and i + half lie
+// side by side.
 int64_t file_row(const StoredTensor& tensor, int64_t row) {
   const int64_t head_dim = tensor.interleaved_head_dim;
   if (head_dim == 0) return row;
@@ -37,7 +38,8 @@ bool same_bits(StorageType stored, DType wanted) {
          (stored == StorageType::kBF16 && wanted == DType::kBF16);
 }
 
-// n consecutive values of the file as float. source needs no alignment; scratch holds n 16-bit values.
+// n consecutive values of the file as float. source needs no alignment; scratch holds n 16-bit
+// values.
 void decode(StorageType type, const std::byte* source, int64_t n, std::vector<uint16_t>& scratch,
             float* out) {
   switch (type) {
@@ -48,20 +50,31 @@ void decode(StorageType type, const std::byte* source, int64_t n, std::vector<ui
     case StorageType::kBF16:
       scratch.resize(static_cast<size_t>(n));
       std::memcpy(scratch.data(), source, scratch.size() * sizeof(uint16_t));
-      (type == StorageType::kF16 ? kernels().from_f16 : kernels().from_bf16)(scratch.data(), n, out);
+      (type == StorageType::kF16 ? kernels().from_f16 : kernels().from_bf16)(scratch.data(), n,
+                                                                             out);
       return;
-    case StorageType::kQ4_0: return dequantize_q4_0(source, n, out);
-    case StorageType::kQ4_1: return dequantize_q4_1(source, n, out);
-    case StorageType::kQ8_0: return dequantize_q8_0(source, n, out);
-    case StorageType::kQ6_K: return dequantize_q6_k(source, n, out);
+    case StorageType::kQ4_0:
+      return dequantize_q4_0(source, n, out);
+    case StorageType::kQ4_1:
+      return dequantize_q4_1(source, n, out);
+    case StorageType::kQ8_0:
+      return dequantize_q8_0(source, n, out);
+    case StorageType::kQ6_K:
+      return dequantize_q6_k(source, n, out);
   }
 }
 
 }  // namespace
 
-const char* storage_name(StorageType type) { return info(type).name; }
-int block_values(StorageType type) { return info(type).values; }
-size_t block_bytes(StorageType type) { return info(type).bytes; }
+const char* storage_name(StorageType type) {
+  return info(type).name;
+}
+int block_values(StorageType type) {
+  return info(type).values;
+}
+size_t block_bytes(StorageType type) {
+  return info(type).bytes;
+}
 
 int64_t StoredTensor::elements() const {
   int64_t n = 1;
@@ -69,7 +82,9 @@ int64_t StoredTensor::elements() const {
   return n;
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("{}", shape); }
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return fmt::format("{}", shape);
+}
 
 DType stored_dtype(StorageType type) {
   if (type == StorageType::kF16) return DType::kF16;

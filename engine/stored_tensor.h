@@ -19,15 +19,15 @@ int block_values(StorageType type);          // values that are stored together:
 size_t block_bytes(StorageType type);        // bytes of such a block
 
 struct StoredTensor {
-  std::string name;             // Hugging Face's spelling: "model.layers.0.mlp.up_proj.weight"
-  std::string stored_name;      // as the file spells it
-  std::string file;             // for messages
+  std::string name;         // Hugging Face's spelling: "model.layers.0.mlp.up_proj.weight"
+  std::string stored_name;  // as the file spells it
+  std::string file;         // for messages
   StorageType type = StorageType::kF32;
-  std::vector<int64_t> shape;   // outermost first: a matrix is (outputs, inputs)
+  std::vector<int64_t> shape;       // outermost first: a matrix is (outputs, inputs)
   const std::byte* data = nullptr;  // into the mapped file; no alignment
   size_t bytes = 0;
-  // GGUF files of Llama models hold the rows of each q and k head as pairs (i, i + half) side by side. Not 0: the head
-  // size, and rows are handed out in the half-split order all the same.
+  // GGUF files of Llama models hold the rows of each q and k head as pairs (i, i + half) side by
+  // side. Not 0: the head size, and rows are handed out in the half-split order all the same.
   int interleaved_head_dim = 0;
 
   int64_t elements() const;
@@ -38,14 +38,16 @@ struct StoredTensor {
 // "[576, 192]"
 std::string shape_text(const std::vector<int64_t>& shape);
 
-// The type in which products read such a tensor when nothing else is asked for: itself, or f32 for quantised ones.
+// The type in which products read such a tensor when nothing else is asked for: itself, or f32 for
+// quantised ones.
 DType stored_dtype(StorageType type);
 
-// Rows first .. first + n - 1 as elements of `dtype` (n, row_length()), 16-bit ones rounded to nearest even.
-// A vector is one row.
+// Rows first .. first + n - 1 as elements of `dtype` (n, row_length()), 16-bit ones rounded to
+// nearest even. A vector is one row.
 void read_rows(const StoredTensor& tensor, int64_t first, int64_t n, DType dtype, void* out);
 
-// A whole tensor as float; a permuted vector (q and k biases) comes out in the half-split order too.
+// A whole tensor as float; a permuted vector (q and k biases) comes out in the half-split order
+// too.
 std::vector<float> read_floats(const StoredTensor& tensor);
 
 }  // namespace kv

@@ -17,13 +17,6 @@
 #include "engine/error.h"
 #include "kernels/kernels.h"
 
-#ifndef KV_VERSION
-#define KV_VERSION "0.1.0"
-#endif
-#ifndef KV_COMMIT
-#define KV_COMMIT ""
-#endif
-
 namespace kv {
 namespace {
 
@@ -52,6 +45,7 @@ int64_t control_group_room() {
 
 }  // namespace
 
+// Both are defined by CMakeLists.txt for this file alone.
 std::string build_version() { return KV_VERSION; }
 std::string build_commit() { return KV_COMMIT; }
 

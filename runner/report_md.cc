@@ -157,8 +157,8 @@ std::string specs(const std::vector<ReportCell>& cells) {
   for (const ReportCell& cell : cells) {
     if (std::find(seen.begin(), seen.end(), cell.spec) != seen.end()) continue;
     seen.push_back(cell.spec);
-    text += fmt::format("- {} at ratio {}: `{}`\n", cell.compressor, number_text(cell.compression_ratio),
-                        cell.spec);
+    text += fmt::format("- {} at ratio {}: `{}`\n", cell.compressor,
+                        number_text(cell.compression_ratio), cell.spec);
   }
   return text;
 }

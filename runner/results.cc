@@ -1,5 +1,7 @@
 #include "runner/results.h"
 
+#include <sys/file.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -196,23 +198,33 @@ std::vector<SampleRecord> latest_records(std::vector<SampleRecord> records) {
 
 ResultWriter::ResultWriter(const std::filesystem::path& samples_jsonl, bool fresh)
     : path_(samples_jsonl) {
-  if (std::filesystem::exists(path_)) {
-    if (fresh) {
-      move_aside(path_);
-    } else {
-      const std::string text = read_file(path_);
-      for (const SampleRecord& record : latest_records(parse_records(text, path_.string()))) {
-        if (record.error.empty()) done_.insert({record.fingerprint, record.sample_id});
-      }
-      // Cutting, not only skipping: the next record would otherwise be glued onto the broken line.
-      if (complete_length(text) < text.size()) {
-        std::filesystem::resize_file(path_, complete_length(text));
-      }
-    }
+  open();
+  if (fresh && std::filesystem::file_size(path_) > 0) {
+    move_aside(path_);
+    std::fclose(file_);
+    open();
   }
+  const std::string text = read_file(path_);
+  for (const SampleRecord& record : latest_records(parse_records(text, path_.string()))) {
+    if (record.error.empty()) done_.insert({record.fingerprint, record.sample_id});
+  }
+  // Cutting, not only skipping: the next record would otherwise be glued onto the broken line.
+  if (complete_length(text) < text.size()) {
+    std::filesystem::resize_file(path_, complete_length(text));
+  }
+}
+
+void ResultWriter::open() {
   file_ = std::fopen(path_.c_str(), "ab");
   if (file_ == nullptr) {
     throw_data("{}: cannot be opened for writing: {}", path_.string(), std::strerror(errno));
+  }
+  // The lock goes with the process, however that ends.
+  if (flock(fileno(file_), LOCK_EX | LOCK_NB) != 0) {
+    std::fclose(file_);
+    file_ = nullptr;
+    throw_data("{}: another run is writing to it; wait for its end or give another folder with --out",
+               path_.string());
   }
 }
 

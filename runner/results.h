@@ -45,7 +45,7 @@ struct SampleRecord {
 
   // Memory of this one sequence, bytes.
   int64_t kv_bytes = 0;            // in use right after compression
-  int64_t kv_bytes_peak = 0;       // the most in use until the sample was answered
+  int64_t kv_bytes_peak = 0;       // the most in use from the prompt's uncompressed rows to the end of the answer
   int64_t kv_bytes_allocated = 0;  // whole pages held right after compression
   int64_t kv_bytes_full = 0;       // what the full cache of the context takes at 16 bits per value
 
@@ -91,7 +91,7 @@ std::vector<SampleRecord> latest_records(std::vector<SampleRecord> records);
 // Appends to samples.jsonl. One record is one fwrite and one flush, so that a kill can cut at most the last line.
 class ResultWriter {
  public:
-  // Opens (or makes) the file and cuts off an incomplete last line. fresh: moves earlier records aside to
+  // Opens (or makes) and locks the file and cuts off an incomplete last line. fresh: moves earlier records aside to
   // samples.<n>.jsonl first. Throws Error(kData).
   ResultWriter(const std::filesystem::path& samples_jsonl, bool fresh);
   ~ResultWriter();
@@ -106,6 +106,8 @@ class ResultWriter {
   }
 
  private:
+  void open();
+
   std::filesystem::path path_;
   std::FILE* file_ = nullptr;
   std::set<std::pair<std::string, std::string>> done_;

@@ -7,7 +7,8 @@
 namespace kv {
 namespace {
 
-constexpr double kDefaultTheta = 10000.0;  // of all architectures here, where a config leaves it out
+constexpr double kDefaultTheta =
+    10000.0;  // of all architectures here, where a config leaves it out
 
 double positive(const ConfigReader& reader, const char* key, double value) {
   if (!(value > 0) || !std::isfinite(value)) reader.fail(key, "a positive number");
@@ -23,7 +24,8 @@ void refuse_partial_rotary(const ConfigReader& reader) {
 void read_llama3(const ConfigReader& rope, RopeConfig* config) {
   config->type = RopeType::kLlama3;
   config->factor = positive(rope, "factor", rope.required_number("factor"));
-  config->low_freq_factor = positive(rope, "low_freq_factor", rope.required_number("low_freq_factor"));
+  config->low_freq_factor =
+      positive(rope, "low_freq_factor", rope.required_number("low_freq_factor"));
   config->high_freq_factor =
       positive(rope, "high_freq_factor", rope.required_number("high_freq_factor"));
   if (config->high_freq_factor <= config->low_freq_factor) {
@@ -102,11 +104,13 @@ ModelConfig read_common_config(const ConfigReader& reader) {
   config.hidden_dim = reader.required_count("intermediate_size");
   config.n_layers = reader.required_count("num_hidden_layers");
   config.n_heads = reader.required_count("num_attention_heads");
-  // Checkpoints from before grouped-query attention do not have the key: one KV head for each query head.
+  // Checkpoints from before grouped-query attention do not have the key: one KV head for each query
+  // head.
   config.n_kv_heads = reader.count_or("num_key_value_heads", config.n_heads);
   if (!reader.has("head_dim") && config.dim % config.n_heads != 0) {
-    throw_data("{}: hidden_size {} is no multiple of num_attention_heads {} and head_dim is missing",
-               reader.place(), config.dim, config.n_heads);
+    throw_data(
+        "{}: hidden_size {} is no multiple of num_attention_heads {} and head_dim is missing",
+        reader.place(), config.dim, config.n_heads);
   }
   config.head_dim = reader.count_or("head_dim", config.dim / config.n_heads);
   config.rotary_dim = config.head_dim;
@@ -124,7 +128,8 @@ ModelConfig read_common_config(const ConfigReader& reader) {
     reader.unsupported("hidden_act", fmt::format("'{}' (silu is)", activation));
   }
   if (reader.has("quantization_config")) {
-    reader.unsupported("quantization_config", "a checkpoint with quantised weights (GGUF files are)");
+    reader.unsupported("quantization_config",
+                       "a checkpoint with quantised weights (GGUF files are)");
   }
   return config;
 }
@@ -142,8 +147,8 @@ void refuse_sliding_layers(const ConfigReader& reader) {
 
 void check_model_config(const ModelConfig& config, const std::string& place) {
   if (config.n_heads % config.n_kv_heads != 0) {
-    throw_data("{}: the number of query heads, {}, is no multiple of the number of KV heads, {}", place,
-               config.n_heads, config.n_kv_heads);
+    throw_data("{}: the number of query heads, {}, is no multiple of the number of KV heads, {}",
+               place, config.n_heads, config.n_kv_heads);
   }
   if (config.head_dim % 2 != 0) {
     throw_data("{}: head_dim {} is odd; RoPE needs pairs of channels", place, config.head_dim);
@@ -157,8 +162,8 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
   for (const int64_t product : {static_cast<int64_t>(config.n_heads) * config.head_dim * 3,
                                 static_cast<int64_t>(config.hidden_dim) * 2}) {
     if (product > (1 << 24)) {
-      throw_data("{}: a layer of {} columns is beyond what this program handles ({})", place, product,
-                 1 << 24);
+      throw_data("{}: a layer of {} columns is beyond what this program handles ({})", place,
+                 product, 1 << 24);
     }
   }
 }

@@ -49,9 +49,13 @@ void ConfigReader::unsupported(const char* key, const std::string& what) const {
   throw_data("{}: {}: {} is not supported", place_, key, what);
 }
 
-bool ConfigReader::has(const char* key) const { return find(key) != nullptr; }
+bool ConfigReader::has(const char* key) const {
+  return find(key) != nullptr;
+}
 
-bool ConfigReader::written(const char* key) const { return object_->contains(key); }
+bool ConfigReader::written(const char* key) const {
+  return object_->contains(key);
+}
 
 int ConfigReader::required_count(const char* key) const {
   const json& value = required(key);

@@ -1,4 +1,5 @@
-// Typed, strict access to a config.json: every complaint names the file, the key, what was expected and found.
+// Typed, strict access to a config.json: every complaint names the file, the key, what was expected
+// and found.
 #pragma once
 
 #include <memory>

@@ -18,8 +18,8 @@ ModelConfig read_mistral_config(const ConfigReader& reader) {
   // A window that covers every position the model was trained for hides nothing.
   if (window < config.max_position) {
     reader.unsupported("sliding_window",
-                       fmt::format("a window of {} tokens, below max_position_embeddings {},", window,
-                                   config.max_position));
+                       fmt::format("a window of {} tokens, below max_position_embeddings {},",
+                                   window, config.max_position));
   }
   return config;
 }

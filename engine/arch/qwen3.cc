@@ -5,7 +5,8 @@
 namespace kv {
 
 ModelConfig read_qwen3_config(const ConfigReader& reader) {
-  // transformers would take 128, not dim / n_heads, where the key is absent; every checkpoint has it.
+  // transformers would take 128, not dim / n_heads, where the key is absent; every checkpoint has
+  // it.
   reader.required_count("head_dim");
   ModelConfig config = read_common_config(reader);
   refuse_sliding_layers(reader);

@@ -11,9 +11,10 @@
 namespace kv {
 
 struct Architecture {
-  std::string name;       // architectures[0] of config.json
-  std::string gguf_name;  // general.architecture of GGUF files; "": such files come under another name
-  std::string doc;        // one line for `kvengine list models`
+  std::string name;  // architectures[0] of config.json
+  std::string
+      gguf_name;    // general.architecture of GGUF files; "": such files come under another name
+  std::string doc;  // one line for `kvengine list models`
   // config.json -> ModelConfig; refuses what the forward pass would not compute.
   ModelConfig (*read_config)(const ConfigReader& reader);
   const TensorNames* tensors;  // how its files spell the weights

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "engine/error.h"
+#include "engine/tokenizer/unicode_tables.h"
 
 namespace kv {
 namespace {
@@ -32,11 +33,18 @@ LeadByte lead_byte(uint8_t byte) {
   return {0, 0, 0};
 }
 
-// Decimal digits and other numbers that Unicode 15.1 and 16 added after utf8proc's table was made.
-constexpr uint32_t kLateNumbers[][2] = {
-    {0x10D40, 0x10D49}, {0x116D0, 0x116E3}, {0x11BF0, 0x11BF9},
-    {0x16D70, 0x16D79}, {0x1CCF0, 0x1CCF9}, {0x1E5F1, 0x1E5FA},
-};
+std::string normalize_known(std::string_view text, int options) {
+  utf8proc_uint8_t* mapped = nullptr;
+  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                             static_cast<utf8proc_ssize_t>(text.size()), &mapped,
+                                             static_cast<utf8proc_option_t>(options));
+  if (size < 0)
+    throw_data("Unicode normalisation of a text of {} bytes: {}", text.size(),
+               utf8proc_errmsg(size));
+  std::string out(reinterpret_cast<char*>(mapped), static_cast<size_t>(size));
+  std::free(mapped);
+  return out;
+}
 
 using CaseMap = utf8proc_int32_t (*)(utf8proc_int32_t);
 
@@ -53,6 +61,11 @@ std::string map_case(std::string_view text, CaseMap map, uint32_t special,
     }
   }
   return out;
+}
+
+utf8proc_int32_t to_lower(utf8proc_int32_t code) {
+  const LowerCaseRange* late = find_range(kLateCapitals, static_cast<uint32_t>(code));
+  return late == nullptr ? utf8proc_tolower(code) : code + late->offset;
 }
 
 }  // namespace
@@ -142,13 +155,18 @@ bool is_numeric(uint32_t code) {
       category == UTF8PROC_CATEGORY_NO) {
     return true;
   }
-  return std::any_of(std::begin(kLateNumbers), std::end(kLateNumbers),
-                     [&](const auto& range) { return code >= range[0] && code <= range[1]; });
+  return find_range(kLateNumbers, code) != nullptr;
 }
 
 bool is_word(uint32_t code) {
+  if (code < 0x80) return (code | 0x20) - 'a' < 26 || code - '0' < 10 || code == '_';
   if (code == 0x200C || code == 0x200D) return true;
-  return ONIGENC_IS_CODE_WORD(ONIG_ENCODING_UTF8, code) != 0;
+  // Oniguruma takes Latin-1's superscripts and fractions for word characters.
+  if (code < 0x100 &&
+      utf8proc_category(static_cast<utf8proc_int32_t>(code)) == UTF8PROC_CATEGORY_NO)
+    return false;
+  return ONIGENC_IS_CODE_WORD(ONIG_ENCODING_UTF8, code) != 0 ||
+         find_range(kLateWords, code) != nullptr;
 }
 
 std::string normalize_form(std::string_view text, NormalForm form) {
@@ -157,21 +175,22 @@ std::string normalize_form(std::string_view text, NormalForm form) {
   const bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
   options |= compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
   if (form == NormalForm::kNfkc || form == NormalForm::kNfkd) options |= UTF8PROC_COMPAT;
-  utf8proc_uint8_t* mapped = nullptr;
-  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                             static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-                                             static_cast<utf8proc_option_t>(options));
-  if (size < 0)
-    throw_data("Unicode normalisation of a text of {} bytes: {}", text.size(),
-               utf8proc_errmsg(size));
-  std::string out(reinterpret_cast<char*>(mapped), static_cast<size_t>(size));
-  std::free(mapped);
-  return out;
+  std::string out;
+  size_t begin = 0;  // of the text since the last inert character
+  for (size_t at = 0; at < text.size();) {
+    const size_t here = at;
+    const uint32_t code = next_code_point(text, at);
+    if (find_range(kInertInNormalForms, code) == nullptr) continue;
+    out += normalize_known(text.substr(begin, here - begin), options);
+    out += text.substr(here, at - here);
+    begin = at;
+  }
+  return out + normalize_known(text.substr(begin), options);
 }
 
 std::string lower_case(std::string_view text) {
   // U+0130 is the only character whose full lower case has two code points.
-  return map_case(text, utf8proc_tolower, 0x130, "i\xCC\x87");
+  return map_case(text, to_lower, 0x130, "i\xCC\x87");
 }
 
 std::string upper_case(std::string_view text) {

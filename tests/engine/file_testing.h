@@ -1,4 +1,5 @@
-// For tests of files: a folder that goes away, files made of strings, and errors whose text is checked.
+// For tests of files: a folder that goes away, files made of strings, and errors whose text is
+// checked.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,7 +20,8 @@ namespace kv {
 class TempFolder {
  public:
   TempFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "kvengine-test-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "kvengine-test-XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
     path_ = pattern;
   }

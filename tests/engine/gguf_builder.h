@@ -12,7 +12,8 @@ namespace kv {
 class GgufBuilder {
  public:
   uint32_t version = 3;
-  size_t alignment = 32;  // what offsets are rounded to; write the key general.alignment for others than 32
+  size_t alignment =
+      32;  // what offsets are rounded to; write the key general.alignment for others than 32
 
   static std::string text(const std::string& s) { return bytes_of<uint64_t>(s.size()) + s; }
 
@@ -23,7 +24,9 @@ class GgufBuilder {
   }
   void u32(const std::string& key, uint32_t value) { raw(key, 4, bytes_of(value)); }
   void f32(const std::string& key, float value) { raw(key, 6, bytes_of(value)); }
-  void boolean(const std::string& key, bool value) { raw(key, 7, std::string(1, value ? '\1' : '\0')); }
+  void boolean(const std::string& key, bool value) {
+    raw(key, 7, std::string(1, value ? '\1' : '\0'));
+  }
   void string(const std::string& key, const std::string& value) { raw(key, 8, text(value)); }
   void strings(const std::string& key, const std::vector<std::string>& values) {
     std::string bytes = bytes_of<uint32_t>(8) + bytes_of<uint64_t>(values.size());
@@ -43,20 +46,25 @@ class GgufBuilder {
     tensor_at(name, type, shape, data_.size());
     data_ += bytes;
   }
-  void floats(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values) {
-    tensor(name, 0, shape,
-           std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)));
+  void floats(const std::string& name, const std::vector<int64_t>& shape,
+              const std::vector<float>& values) {
+    tensor(
+        name, 0, shape,
+        std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)));
   }
   // An entry of the list alone, with any offset.
-  void tensor_at(const std::string& name, uint32_t type, const std::vector<int64_t>& shape, uint64_t offset) {
+  void tensor_at(const std::string& name, uint32_t type, const std::vector<int64_t>& shape,
+                 uint64_t offset) {
     infos_ += text(name) + bytes_of<uint32_t>(static_cast<uint32_t>(shape.size()));
-    for (auto extent = shape.rbegin(); extent != shape.rend(); ++extent) infos_ += bytes_of<uint64_t>(*extent);
+    for (auto extent = shape.rbegin(); extent != shape.rend(); ++extent)
+      infos_ += bytes_of<uint64_t>(*extent);
     infos_ += bytes_of(type) + bytes_of(offset);
     ++n_tensors_;
   }
 
   std::string build() const {
-    std::string file = "GGUF" + bytes_of(version) + bytes_of(n_tensors_) + bytes_of(n_keys_) + keys_ + infos_;
+    std::string file =
+        "GGUF" + bytes_of(version) + bytes_of(n_tensors_) + bytes_of(n_keys_) + keys_ + infos_;
     file.resize((file.size() + alignment - 1) / alignment * alignment);
     return file + data_;
   }

@@ -1,4 +1,5 @@
-// GGUF files as models: the tiny models of tests/data written as GGUF must load to the same weights.
+// GGUF files as models: the tiny models of tests/data written as GGUF must load to the same
+// weights.
 #include "engine/gguf_model.h"
 
 #include <cmath>
@@ -15,7 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path tiny(const std::string& name) { return fs::path(KV_SOURCE_DIR) / "tests" / "data" / name; }
+fs::path tiny(const std::string& name) {
+  return fs::path(KV_SOURCE_DIR) / "tests" / "data" / name;
+}
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
   const size_t at = text.find(from);
@@ -24,25 +27,33 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 std::string gguf_name(std::string name) {
   if (name.starts_with("model.norm")) return replaced(name, "model.norm", "output_norm");
-  const std::pair<const char*, const char*> kRenames[] = {
-      {"model.embed_tokens", "token_embd"}, {"lm_head", "output"},
-      {"model.layers", "blk"},              {"input_layernorm", "attn_norm"},
-      {"post_attention_layernorm", "ffn_norm"}, {"self_attn.q_norm", "attn_q_norm"},
-      {"self_attn.k_norm", "attn_k_norm"},  {"self_attn.q_proj", "attn_q"},
-      {"self_attn.k_proj", "attn_k"},       {"self_attn.v_proj", "attn_v"},
-      {"self_attn.o_proj", "attn_output"},  {"mlp.gate_proj", "ffn_gate"},
-      {"mlp.up_proj", "ffn_up"},            {"mlp.down_proj", "ffn_down"}};
+  const std::pair<const char*, const char*> kRenames[] = {{"model.embed_tokens", "token_embd"},
+                                                          {"lm_head", "output"},
+                                                          {"model.layers", "blk"},
+                                                          {"input_layernorm", "attn_norm"},
+                                                          {"post_attention_layernorm", "ffn_norm"},
+                                                          {"self_attn.q_norm", "attn_q_norm"},
+                                                          {"self_attn.k_norm", "attn_k_norm"},
+                                                          {"self_attn.q_proj", "attn_q"},
+                                                          {"self_attn.k_proj", "attn_k"},
+                                                          {"self_attn.v_proj", "attn_v"},
+                                                          {"self_attn.o_proj", "attn_output"},
+                                                          {"mlp.gate_proj", "ffn_gate"},
+                                                          {"mlp.up_proj", "ffn_up"},
+                                                          {"mlp.down_proj", "ffn_down"}};
   for (const auto& [from, to] : kRenames) name = replaced(name, from, to);
   return name;
 }
 
-// Rows of each head from halves (0 … h-1, h … 2h-1) to pairs (0, h, 1, h + 1, …): what conversion does for Llama.
+// Rows of each head from halves (0 … h-1, h … 2h-1) to pairs (0, h, 1, h + 1, …): what conversion
+// does for Llama.
 std::vector<float> interleaved(const std::vector<float>& values, int head_dim, size_t row) {
   std::vector<float> result(values.size());
   const size_t n_heads = values.size() / row / head_dim;
   for (size_t head = 0; head < n_heads; ++head) {
     for (int i = 0; i < head_dim; ++i) {
-      const size_t from = head * head_dim + (i % 2) * (head_dim / 2) + i / 2, to = head * head_dim + i;
+      const size_t from = head * head_dim + (i % 2) * (head_dim / 2) + i / 2,
+                   to = head * head_dim + i;
       std::copy_n(values.begin() + static_cast<int64_t>(from * row), row,
                   result.begin() + static_cast<int64_t>(to * row));
     }
@@ -51,8 +62,9 @@ std::vector<float> interleaved(const std::vector<float>& values, int head_dim, s
 }
 
 // A tiny model as a GGUF file; change: applied to the builder before the tensors.
-std::string as_gguf(const std::string& name, const std::string& architecture,
-                    const std::function<void(GgufBuilder&)>& change = [](GgufBuilder&) {}) {
+std::string as_gguf(
+    const std::string& name, const std::string& architecture,
+    const std::function<void(GgufBuilder&)>& change = [](GgufBuilder&) {}) {
   const ModelConfig c = read_model_config(tiny(name));
   GgufBuilder b;
   b.string("general.architecture", architecture);
@@ -73,9 +85,11 @@ std::string as_gguf(const std::string& name, const std::string& architecture,
   const Safetensors file = Safetensors::open_file(tiny(name) / "model.safetensors");
   for (const auto& [tensor, entry] : file.entries()) {
     std::vector<float> values = file.floats(tensor);
-    const bool rotated = tensor.find("q_proj") != std::string::npos || tensor.find("k_proj") != std::string::npos;
+    const bool rotated =
+        tensor.find("q_proj") != std::string::npos || tensor.find("k_proj") != std::string::npos;
     if (rotated && architecture == "llama") {
-      values = interleaved(values, c.head_dim, entry.shape.size() == 2 ? static_cast<size_t>(entry.shape[1]) : 1);
+      values = interleaved(values, c.head_dim,
+                           entry.shape.size() == 2 ? static_cast<size_t>(entry.shape[1]) : 1);
     }
     b.floats(gguf_name(tensor), entry.shape, values);
   }
@@ -84,7 +98,8 @@ std::string as_gguf(const std::string& name, const std::string& architecture,
 
 std::vector<float> rows_of(const Linear& linear) {
   std::vector<float> rows(static_cast<size_t>(linear.n_out()) * linear.n_in());
-  for (int o = 0; o < linear.n_out(); ++o) linear.row(o, rows.data() + static_cast<size_t>(o) * linear.n_in());
+  for (int o = 0; o < linear.n_out(); ++o)
+    linear.row(o, rows.data() + static_cast<size_t>(o) * linear.n_in());
   return rows;
 }
 
@@ -141,16 +156,20 @@ TEST_P(GgufModel, LoadsLikeTheFolderItCameFrom) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GgufModel,
-                         testing::Values(std::pair{"tiny-llama", "llama"}, std::pair{"tiny-llama3", "llama"},
-                                         std::pair{"tiny-qwen2", "qwen2"}, std::pair{"tiny-qwen3", "qwen3"}),
+                         testing::Values(std::pair{"tiny-llama", "llama"},
+                                         std::pair{"tiny-llama3", "llama"},
+                                         std::pair{"tiny-qwen2", "qwen2"},
+                                         std::pair{"tiny-qwen3", "qwen3"}),
                          [](const auto& test) { return std::string(test.param.first).substr(5); });
 
-ModelConfig config_of(const std::function<void(GgufBuilder&)>& change, const std::string& name = "tiny-llama") {
+ModelConfig config_of(const std::function<void(GgufBuilder&)>& change,
+                      const std::string& name = "tiny-llama") {
   const TempFolder folder;
   return read_model_header(folder.write("m.gguf", as_gguf(name, "llama", change))).config;
 }
 
-void expect_refused(const std::function<void(GgufBuilder&)>& change, std::vector<std::string> parts) {
+void expect_refused(const std::function<void(GgufBuilder&)>& change,
+                    std::vector<std::string> parts) {
   parts.push_back("m.gguf");
   expect_error([&] { config_of(change); }, parts);
 }
@@ -176,7 +195,8 @@ TEST(GgufConfig, RopeScaling) {
                  {"llama.rope.scaling.factor", "missing"});
   expect_refused([](GgufBuilder& b) { b.u32("llama.rope.dimension_count", 8); },
                  {"llama.rope.dimension_count", "8 of 16"});
-  expect_refused([](GgufBuilder& b) { b.f32("llama.rope.scale_linear", 2); }, {"rope.scale_linear"});
+  expect_refused([](GgufBuilder& b) { b.f32("llama.rope.scale_linear", 2); },
+                 {"rope.scale_linear"});
 }
 
 // Llama 3's divisors of the frequencies, from the definition in its model card.
@@ -199,7 +219,9 @@ std::vector<float> llama3_divisors(double theta, int head_dim, double factor) {
 TEST(GgufConfig, FrequencyDivisorsOfLlama3) {
   const double theta = 500000;  // of tiny-llama3, head_dim 16
   for (const double factor : {8.0, 32.0}) {
-    const auto add = [&](GgufBuilder& b) { b.floats("rope_freqs.weight", {8}, llama3_divisors(theta, 16, factor)); };
+    const auto add = [&](GgufBuilder& b) {
+      b.floats("rope_freqs.weight", {8}, llama3_divisors(theta, 16, factor));
+    };
     const RopeConfig rope = config_of(add, "tiny-llama3").rope;
     EXPECT_EQ(rope.type, RopeType::kLlama3);
     EXPECT_EQ(rope.factor, factor);
@@ -207,28 +229,42 @@ TEST(GgufConfig, FrequencyDivisorsOfLlama3) {
     EXPECT_EQ(rope.high_freq_factor, 4);
     EXPECT_EQ(rope.original_max_position, 8192);
   }
-  const auto ones = [](GgufBuilder& b) { b.floats("rope_freqs.weight", {8}, std::vector<float>(8, 1)); };
+  const auto ones = [](GgufBuilder& b) {
+    b.floats("rope_freqs.weight", {8}, std::vector<float>(8, 1));
+  };
   EXPECT_EQ(config_of(ones).rope.type, RopeType::kDefault);
-  expect_refused([](GgufBuilder& b) { b.floats("rope_freqs.weight", {8}, {1, 1, 1, 2, 3, 5, 7, 9}); },
-                 {"rope_freqs.weight", "entry", "not supported"});
-  expect_refused([](GgufBuilder& b) { b.floats("rope_freqs.weight", {4}, std::vector<float>(4, 1)); },
-                 {"rope_freqs.weight", "[8]", "[4]"});
+  expect_refused(
+      [](GgufBuilder& b) {
+        b.floats("rope_freqs.weight", {8}, {1, 1, 1, 2, 3, 5, 7, 9});
+      },
+      {"rope_freqs.weight", "entry", "not supported"});
+  expect_refused(
+      [](GgufBuilder& b) { b.floats("rope_freqs.weight", {4}, std::vector<float>(4, 1)); },
+      {"rope_freqs.weight", "[8]", "[4]"});
 }
 
 TEST(GgufConfig, StopsAtEndOfTextAndEndOfTurn) {
   EXPECT_EQ(config_of([](GgufBuilder& b) { b.u32("tokenizer.ggml.eot_token_id", 5); }).eos_ids,
             (std::vector<int>{2, 5}));
-  EXPECT_EQ(config_of([](GgufBuilder& b) { b.u32("tokenizer.ggml.eot_token_id", 2); }).eos_ids, std::vector<int>{2});
+  EXPECT_EQ(config_of([](GgufBuilder& b) { b.u32("tokenizer.ggml.eot_token_id", 2); }).eos_ids,
+            std::vector<int>{2});
 }
 
 TEST(GgufConfig, RefusesWhatItWouldNotCompute) {
-  expect_refused([](GgufBuilder& b) { b.u32("llama.expert_count", 8); }, {"llama.expert_count", "not supported"});
-  expect_refused([](GgufBuilder& b) { b.u32("llama.attention.sliding_window", 128); }, {"sliding_window"});
-  expect_refused([](GgufBuilder& b) { b.floats("blk.0.attn_sinks.weight", {4}, {1, 2, 3, 4}); },
-                 {"blk.0.attn_sinks.weight", "unknown"});
-  expect_refused([](GgufBuilder& b) { b.floats("blk.x.attn_q.weight", {1}, {1}); }, {"blk.x.attn_q.weight"});
-  expect_refused([](GgufBuilder& b) { b.floats("blk.1.attn_q.bias", {64}, std::vector<float>(64)); },
-                 {"blk.1.attn_q.bias", "no such weight"});
+  expect_refused([](GgufBuilder& b) { b.u32("llama.expert_count", 8); },
+                 {"llama.expert_count", "not supported"});
+  expect_refused([](GgufBuilder& b) { b.u32("llama.attention.sliding_window", 128); },
+                 {"sliding_window"});
+  expect_refused(
+      [](GgufBuilder& b) {
+        b.floats("blk.0.attn_sinks.weight", {4}, {1, 2, 3, 4});
+      },
+      {"blk.0.attn_sinks.weight", "unknown"});
+  expect_refused([](GgufBuilder& b) { b.floats("blk.x.attn_q.weight", {1}, {1}); },
+                 {"blk.x.attn_q.weight"});
+  expect_refused(
+      [](GgufBuilder& b) { b.floats("blk.1.attn_q.bias", {64}, std::vector<float>(64)); },
+      {"blk.1.attn_q.bias", "no such weight"});
   const TempFolder folder;
   const auto bert = folder.write("m.gguf", as_gguf("tiny-llama", "bert"));
   expect_error([&] { Model::load(bert); }, {"m.gguf", "'bert'", "llama, qwen2, qwen3"});
@@ -238,9 +274,11 @@ TEST(GgufConfig, MissingKeysAndTensorsAreNamed) {
   const TempFolder folder;
   GgufBuilder b;
   b.string("general.architecture", "llama");
-  expect_error([&] { Model::load(folder.write("m.gguf", b.build())); }, {"m.gguf", "token_embd.weight", "missing"});
+  expect_error([&] { Model::load(folder.write("m.gguf", b.build())); },
+               {"m.gguf", "token_embd.weight", "missing"});
   b.floats("token_embd.weight", {4, 2}, std::vector<float>(8));
-  expect_error([&] { Model::load(folder.write("m.gguf", b.build())); }, {"llama.embedding_length", "missing"});
+  expect_error([&] { Model::load(folder.write("m.gguf", b.build())); },
+               {"llama.embedding_length", "missing"});
 }
 
 TEST(GgufTokenizer, ReadsTheKeys) {
@@ -267,18 +305,21 @@ TEST(GgufTokenizer, ReadsTheKeys) {
   EXPECT_TRUE(t.add_bos);
   EXPECT_FALSE(t.add_eos);
   b.u32(at + "padding_token_id", 3);
-  expect_error([&] { gguf_tokenizer(Gguf(folder.write("m.gguf", b.build()))); }, {"padding_token_id", "3"});
+  expect_error([&] { gguf_tokenizer(Gguf(folder.write("m.gguf", b.build()))); },
+               {"padding_token_id", "3"});
   GgufBuilder none;
   EXPECT_TRUE(gguf_tokenizer(Gguf(folder.write("m.gguf", none.build()))).tokens.empty());
 }
 
-// The values come from the Python package gguf's own dequantisation of the same file, in Hugging Face's row order.
+// The values come from the Python package gguf's own dequantisation of the same file, in Hugging
+// Face's row order.
 TEST(SmolLm2, LoadsWithTheValuesOfItsFile) {
   fs::path file;
   try {
     file = find_model("smollm2-135m-instruct");
   } catch (const Error&) {
-    GTEST_SKIP() << "smollm2-135m-instruct is not in a model folder; `kvengine pull smollm2-135m-instruct` fetches it";
+    GTEST_SKIP() << "smollm2-135m-instruct is not in a model folder; `kvengine pull "
+                    "smollm2-135m-instruct` fetches it";
   }
   const auto model = Model::load(file);
   EXPECT_EQ(model->stored_dtype, "Q4_1+Q8_0+F32");

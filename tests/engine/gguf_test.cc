@@ -8,7 +8,9 @@
 namespace kv {
 namespace {
 
-Gguf open(const TempFolder& folder, const std::string& text) { return Gguf(folder.write("x.gguf", text)); }
+Gguf open(const TempFolder& folder, const std::string& text) {
+  return Gguf(folder.write("x.gguf", text));
+}
 
 void expect_refused(const std::string& text, std::vector<std::string> parts) {
   const TempFolder folder;
@@ -105,7 +107,8 @@ TEST(Gguf, RefusesEveryTruncation) {
   const TempFolder folder;
   EXPECT_NO_THROW(open(folder, whole));
   for (size_t length = 0; length < whole.size(); ++length) {
-    EXPECT_THROW(open(folder, whole.substr(0, length)), Error) << "cut to " << length << " of " << whole.size();
+    EXPECT_THROW(open(folder, whole.substr(0, length)), Error)
+        << "cut to " << length << " of " << whole.size();
   }
 }
 
@@ -129,8 +132,10 @@ TEST(Gguf, RefusesBadMetadata) {
   expect_refused(one(13, ""), {"key", "unknown value type 13"});
   expect_refused(one(7, "\2"), {"key", "expected a bool", "2"});
   expect_refused(one(8, bytes_of<uint64_t>(~uint64_t{0})), {"key", "string of"});
-  expect_refused(one(9, bytes_of<uint32_t>(4) + bytes_of<uint64_t>(uint64_t{1} << 62)), {"key", "announced"});
-  expect_refused(one(9, bytes_of<uint32_t>(99) + bytes_of<uint64_t>(0)), {"key", "element type 99"});
+  expect_refused(one(9, bytes_of<uint32_t>(4) + bytes_of<uint64_t>(uint64_t{1} << 62)),
+                 {"key", "announced"});
+  expect_refused(one(9, bytes_of<uint32_t>(99) + bytes_of<uint64_t>(0)),
+                 {"key", "element type 99"});
   expect_refused(one(10, bytes_of<uint64_t>(~uint64_t{0})), {"key", "beyond"});
   std::string deep = bytes_of<uint32_t>(0) + bytes_of<uint64_t>(0);
   for (int i = 0; i < 10; ++i) deep = bytes_of<uint32_t>(9) + bytes_of<uint64_t>(1) + deep;
@@ -139,7 +144,8 @@ TEST(Gguf, RefusesBadMetadata) {
   twice.u32("key", 1);
   twice.u32("key", 2);
   expect_refused(twice.build(), {"'key' occurs twice"});
-  const std::string many = "GGUF" + bytes_of<uint32_t>(3) + bytes_of<uint64_t>(0) + bytes_of<uint64_t>(~uint64_t{0});
+  const std::string many =
+      "GGUF" + bytes_of<uint32_t>(3) + bytes_of<uint64_t>(0) + bytes_of<uint64_t>(~uint64_t{0});
   expect_refused(many, {"number of metadata keys"});
 }
 
@@ -185,7 +191,9 @@ class Block {
   explicit Block(const std::string& bytes) : bytes_(bytes) {}
   int byte(size_t i) const { return static_cast<uint8_t>(bytes_[i]); }
   int signed_byte(size_t i) const { return static_cast<int8_t>(bytes_[i]); }
-  double half(size_t i) const { return half_value(static_cast<uint16_t>(byte(i) | byte(i + 1) << 8)); }
+  double half(size_t i) const {
+    return half_value(static_cast<uint16_t>(byte(i) | byte(i + 1) << 8));
+  }
 
  private:
   std::string bytes_;
@@ -197,7 +205,9 @@ double q4_0(const Block& b, int i) {
 double q4_1(const Block& b, int i) {
   return b.half(0) * (i < 16 ? b.byte(4 + i) % 16 : b.byte(4 + i - 16) / 16) + b.half(2);
 }
-double q8_0(const Block& b, int i) { return b.half(0) * b.signed_byte(2 + i); }
+double q8_0(const Block& b, int i) {
+  return b.half(0) * b.signed_byte(2 + i);
+}
 double q6_k(const Block& b, int i) {
   const int part = i / 128, j = i % 128;
   const int low_byte = b.byte(64 * part + j % 64);
@@ -241,14 +251,17 @@ TEST_P(GgufFormat, MatchesItsDefinition) {
   const std::vector<float> values = read_floats(tensor);
   ASSERT_EQ(values.size(), blocks.size() * static_cast<size_t>(format.values));
   for (size_t i = 0; i < values.size(); ++i) {
-    const double expected = format.value(blocks[i / format.values], static_cast<int>(i % format.values));
+    const double expected =
+        format.value(blocks[i / format.values], static_cast<int>(i % format.values));
     // Two roundings to float at most; the sum in q4_1 may cancel, hence the absolute part.
-    ASSERT_NEAR(values[i], expected, 1.3e-7 * std::fabs(expected) + 1e-6 * (format.number == 3)) << "value " << i;
+    ASSERT_NEAR(values[i], expected, 1.3e-7 * std::fabs(expected) + 1e-6 * (format.number == 3))
+        << "value " << i;
   }
   // Rows from the middle, and the other types they can be read as.
   std::vector<float> middle(2 * values.size() / rows);
   read_rows(tensor, 1, 2, DType::kF32, middle.data());
-  EXPECT_TRUE(std::equal(middle.begin(), middle.end(), values.begin() + static_cast<int64_t>(values.size()) / rows));
+  EXPECT_TRUE(std::equal(middle.begin(), middle.end(),
+                         values.begin() + static_cast<int64_t>(values.size()) / rows));
   std::vector<uint16_t> narrow(values.size()), expected_narrow(values.size());
   read_rows(tensor, 0, rows, DType::kBF16, narrow.data());
   kernels().to_bf16(values.data(), static_cast<int64_t>(values.size()), expected_narrow.data());
@@ -256,7 +269,8 @@ TEST_P(GgufFormat, MatchesItsDefinition) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GgufFormat,
-                         testing::Values(Format{"Q4_0", 2, 32, 18, {0}, q4_0}, Format{"Q4_1", 3, 32, 20, {0, 2}, q4_1},
+                         testing::Values(Format{"Q4_0", 2, 32, 18, {0}, q4_0},
+                                         Format{"Q4_1", 3, 32, 20, {0, 2}, q4_1},
                                          Format{"Q8_0", 8, 32, 34, {0}, q8_0},
                                          Format{"Q6_K", 14, 256, 210, {208}, q6_k}),
                          [](const auto& test) { return std::string(test.param.name); });

@@ -43,7 +43,8 @@ class Environment {
 class Hub : public testing::Test {
  protected:
   Hub() {
-    for (const char* name : {"KVENGINE_MODELS", "HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"}) {
+    for (const char* name :
+         {"KVENGINE_MODELS", "HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"}) {
       environment_.clear(name);
     }
     environment_.set("HOME", folder_.path() / "home");
@@ -54,7 +55,8 @@ class Hub : public testing::Test {
     return folder_.path() / place;
   }
   // A repository of a Hugging Face cache with one snapshot.
-  fs::path cached(const std::string& cache, const std::string& repository, const std::string& commit = "abc123") {
+  fs::path cached(const std::string& cache, const std::string& repository,
+                  const std::string& commit = "abc123") {
     folder_.write(cache + "/" + repository + "/refs/main", commit + "\n");
     return model(cache + "/" + repository + "/snapshots/" + commit);
   }
@@ -129,10 +131,11 @@ TEST_F(Hub, RefusesBrokenCaches) {
 
 TEST_F(Hub, AMissingModelListsEveryPlaceAndTheCommand) {
   environment_.set("HF_HUB_CACHE", folder_.path() / "cache");
-  expect_error([&] { find_model("org/nothing"); },
-               {"org/nothing", (folder_.path() / "models/org/nothing").string(), "models/nothing",
-                (folder_.path() / "cache/models--org--nothing/refs/main").string(),
-                (folder_.path() / "home/.cache/huggingface/hub").string(), "kvengine pull org/nothing"});
+  expect_error(
+      [&] { find_model("org/nothing"); },
+      {"org/nothing", (folder_.path() / "models/org/nothing").string(), "models/nothing",
+       (folder_.path() / "cache/models--org--nothing/refs/main").string(),
+       (folder_.path() / "home/.cache/huggingface/hub").string(), "kvengine pull org/nothing"});
   expect_error([&] { find_model((folder_.path() / "no").string()); }, {"/no", "config.json"});
   expect_error([] { find_model(""); }, {"empty"});
   const fs::path text = folder_.write("notes.txt", "x");

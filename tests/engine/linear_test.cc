@@ -62,10 +62,11 @@ TEST_P(LinearShapes, MultipliesAsInDouble) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, LinearShapes,
-    testing::Combine(testing::Values(Case{1, 1, 1}, Case{33, 7, 1}, Case{96, 48, 5}, Case{600, 31, 3}, Case{64, 16, 0}),
-                     testing::Bool(), testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(All, LinearShapes,
+                         testing::Combine(testing::Values(Case{1, 1, 1}, Case{33, 7, 1},
+                                                          Case{96, 48, 5}, Case{600, 31, 3},
+                                                          Case{64, 16, 0}),
+                                          testing::Bool(), testing::Bool()));
 
 TEST(Linear, BiasOfSomeOutputsLeavesTheOthersAlone) {
   const std::vector<float> w = {1, 2, 3}, x = {10}, bias = {5};

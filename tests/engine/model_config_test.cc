@@ -10,11 +10,21 @@ namespace {
 using nlohmann::json;
 
 json llama() {
-  return {{"architectures", {"LlamaForCausalLM"}}, {"vocab_size", 512},          {"hidden_size", 64},
-          {"intermediate_size", 112},              {"num_hidden_layers", 3},     {"num_attention_heads", 4},
-          {"num_key_value_heads", 2},              {"head_dim", 16},             {"max_position_embeddings", 1024},
-          {"rms_norm_eps", 1e-6},                  {"hidden_act", "silu"},       {"tie_word_embeddings", false},
-          {"bos_token_id", 1},                     {"eos_token_id", 2},          {"rope_theta", 10000.0}};
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"vocab_size", 512},
+          {"hidden_size", 64},
+          {"intermediate_size", 112},
+          {"num_hidden_layers", 3},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},
+          {"head_dim", 16},
+          {"max_position_embeddings", 1024},
+          {"rms_norm_eps", 1e-6},
+          {"hidden_act", "silu"},
+          {"tie_word_embeddings", false},
+          {"bos_token_id", 1},
+          {"eos_token_id", 2},
+          {"rope_theta", 10000.0}};
 }
 
 json with(json config, const json& changes) {
@@ -58,15 +68,17 @@ TEST(ModelConfig, ReadsEverySize) {
 }
 
 TEST(ModelConfig, EveryRequiredKeyIsNamedWhereItIsMissing) {
-  for (const char* key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-                          "num_attention_heads", "max_position_embeddings", "rms_norm_eps", "architectures"}) {
+  for (const char* key :
+       {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+        "num_attention_heads", "max_position_embeddings", "rms_norm_eps", "architectures"}) {
     json config = llama();
     config.erase(key);
     expect_refused(config, {key});
     expect_refused(with(llama(), {{key, nullptr}}), {key});
     expect_refused(with(llama(), {{key, "many"}}), {key, "\"many\""});
   }
-  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "head_dim", "num_key_value_heads"}) {
+  for (const char* key :
+       {"vocab_size", "hidden_size", "num_hidden_layers", "head_dim", "num_key_value_heads"}) {
     expect_refused(with(llama(), {{key, 0}}), {key, "positive integer", "0"});
     expect_refused(with(llama(), {{key, 1.5}}), {key, "positive integer", "1.5"});
     expect_refused(with(llama(), {{key, -4}}), {key, "positive integer", "-4"});
@@ -76,7 +88,8 @@ TEST(ModelConfig, EveryRequiredKeyIsNamedWhereItIsMissing) {
 
 TEST(ModelConfig, OlderConfigsLeaveOutWhatDidNotExistYet) {
   json config = llama();
-  for (const char* key : {"num_key_value_heads", "head_dim", "rope_theta", "tie_word_embeddings", "hidden_act"}) {
+  for (const char* key :
+       {"num_key_value_heads", "head_dim", "rope_theta", "tie_word_embeddings", "hidden_act"}) {
     config.erase(key);
   }
   const ModelConfig c = read(config);
@@ -113,7 +126,9 @@ TEST(ModelConfig, Biases) {
 }
 
 TEST(ModelConfig, RopeInBothSpellings) {
-  const json llama3 = {{"factor", 8.0}, {"low_freq_factor", 1.5}, {"high_freq_factor", 5.0},
+  const json llama3 = {{"factor", 8.0},
+                       {"low_freq_factor", 1.5},
+                       {"high_freq_factor", 5.0},
                        {"original_max_position_embeddings", 64}};
   const auto check = [](const ModelConfig& c) {
     EXPECT_EQ(c.rope.type, RopeType::kLlama3);
@@ -126,15 +141,21 @@ TEST(ModelConfig, RopeInBothSpellings) {
   const json theta = {{"rope_theta", 500000.0}};
   json v5 = llama();
   v5.erase("rope_theta");
-  check(read(with(v5, {{"rope_parameters", with(llama3, with(theta, {{"rope_type", "llama3"}}))}})));
-  check(read(with(llama(), with(theta, {{"rope_scaling", with(llama3, {{"rope_type", "llama3"}})}}))));
+  check(
+      read(with(v5, {{"rope_parameters", with(llama3, with(theta, {{"rope_type", "llama3"}}))}})));
+  check(read(
+      with(llama(), with(theta, {{"rope_scaling", with(llama3, {{"rope_type", "llama3"}})}}))));
   check(read(with(llama(), with(theta, {{"rope_scaling", with(llama3, {{"type", "llama3"}})}}))));
   EXPECT_EQ(read(with(llama(), {{"rope_scaling", nullptr}})).rope.type, RopeType::kDefault);
-  EXPECT_EQ(read(with(v5, {{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 5e5}}}})).rope.theta, 5e5);
+  EXPECT_EQ(read(with(v5, {{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 5e5}}}}))
+                .rope.theta,
+            5e5);
 }
 
 TEST(ModelConfig, RopeOfEveryType) {
-  const auto rope = [](const json& scaling) { return read(with(llama(), {{"rope_scaling", scaling}})).rope; };
+  const auto rope = [](const json& scaling) {
+    return read(with(llama(), {{"rope_scaling", scaling}})).rope;
+  };
   const RopeConfig linear = rope({{"type", "linear"}, {"factor", 4}});
   EXPECT_EQ(linear.type, RopeType::kLinear);
   EXPECT_EQ(linear.factor, 4.0);
@@ -145,9 +166,15 @@ TEST(ModelConfig, RopeOfEveryType) {
   EXPECT_EQ(plain.beta_slow, 1.0);
   EXPECT_EQ(plain.attention_factor, 0.0);
   EXPECT_TRUE(plain.truncate);
-  const RopeConfig full = rope({{"rope_type", "yarn"}, {"factor", 4.0}, {"beta_fast", 24.0}, {"beta_slow", 2.0},
-                                {"attention_factor", 1.1}, {"mscale", 0.7}, {"mscale_all_dim", 0.9},
-                                {"truncate", false}, {"original_max_position_embeddings", 256}});
+  const RopeConfig full = rope({{"rope_type", "yarn"},
+                                {"factor", 4.0},
+                                {"beta_fast", 24.0},
+                                {"beta_slow", 2.0},
+                                {"attention_factor", 1.1},
+                                {"mscale", 0.7},
+                                {"mscale_all_dim", 0.9},
+                                {"truncate", false},
+                                {"original_max_position_embeddings", 256}});
   EXPECT_EQ(full.beta_fast, 24.0);
   EXPECT_EQ(full.beta_slow, 2.0);
   EXPECT_EQ(full.attention_factor, 1.1);
@@ -169,30 +196,43 @@ TEST(ModelConfig, RefusesRopeThatItWouldNotCompute) {
   refused({{"rope_type", "linear"}}, {"'factor' is missing"});
   refused({{"rope_type", "yarn"}}, {"factor"});
   refused({{"rope_type", "linear"}, {"factor", 0}}, {"factor", "positive"});
-  refused({{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}}, {"'high_freq_factor' is missing"});
-  refused({{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 4.0}, {"high_freq_factor", 4.0}},
+  refused({{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}},
+          {"'high_freq_factor' is missing"});
+  refused({{"rope_type", "llama3"},
+           {"factor", 8.0},
+           {"low_freq_factor", 4.0},
+           {"high_freq_factor", 4.0}},
           {"high_freq_factor"});
   refused({{"rope_type", 3}}, {"rope_type", "a string"});
   refused("linear", {"expected an object"});
   refused({{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}, {"partial_rotary_factor"});
   refused({{"full_attention", {{"rope_type", "default"}}}}, {"full_attention", "between layers"});
-  expect_refused(with(llama(), {{"partial_rotary_factor", 0.5}}), {"partial_rotary_factor", "not supported"});
+  expect_refused(with(llama(), {{"partial_rotary_factor", 0.5}}),
+                 {"partial_rotary_factor", "not supported"});
   expect_refused(with(llama(), {{"rope_theta", -1}}), {"rope_theta", "positive"});
 }
 
 TEST(ModelConfig, RefusesWhatTheForwardPassDoesNotDo) {
-  expect_refused(with(llama(), {{"hidden_act", "gelu"}}), {"hidden_act", "'gelu'", "not supported"});
-  expect_refused(named("Qwen2ForCausalLM", {{"use_sliding_window", true}}), {"use_sliding_window", "not supported"});
-  expect_refused(named("Qwen3ForCausalLM", {{"layer_types", {"full_attention", "sliding_attention"}}}),
-                 {"layer_types", "sliding_attention"});
-  EXPECT_NO_THROW(read(named("Qwen2ForCausalLM", {{"use_sliding_window", false}, {"sliding_window", 32}})));
-  expect_refused(named("MistralForCausalLM", {{"sliding_window", 1023}}), {"sliding_window", "1023", "1024"});
+  expect_refused(with(llama(), {{"hidden_act", "gelu"}}),
+                 {"hidden_act", "'gelu'", "not supported"});
+  expect_refused(named("Qwen2ForCausalLM", {{"use_sliding_window", true}}),
+                 {"use_sliding_window", "not supported"});
+  expect_refused(
+      named("Qwen3ForCausalLM", {{"layer_types", {"full_attention", "sliding_attention"}}}),
+      {"layer_types", "sliding_attention"});
+  EXPECT_NO_THROW(
+      read(named("Qwen2ForCausalLM", {{"use_sliding_window", false}, {"sliding_window", 32}})));
+  expect_refused(named("MistralForCausalLM", {{"sliding_window", 1023}}),
+                 {"sliding_window", "1023", "1024"});
   EXPECT_NO_THROW(read(named("MistralForCausalLM", {{"sliding_window", 1024}})));
   // Without the key transformers takes a window of 4096.
   EXPECT_NO_THROW(read(named("MistralForCausalLM")));
-  expect_refused(named("MistralForCausalLM", {{"max_position_embeddings", 8192}}), {"sliding_window", "4096"});
-  EXPECT_NO_THROW(read(named("MistralForCausalLM", {{"max_position_embeddings", 8192}, {"sliding_window", nullptr}})));
-  expect_refused(with(llama(), {{"quantization_config", {{"bits", 4}}}}), {"quantization_config", "not supported"});
+  expect_refused(named("MistralForCausalLM", {{"max_position_embeddings", 8192}}),
+                 {"sliding_window", "4096"});
+  EXPECT_NO_THROW(read(named("MistralForCausalLM",
+                             {{"max_position_embeddings", 8192}, {"sliding_window", nullptr}})));
+  expect_refused(with(llama(), {{"quantization_config", {{"bits", 4}}}}),
+                 {"quantization_config", "not supported"});
   expect_refused(named("BertModel"), {"'BertModel'", "LlamaForCausalLM", "Qwen3ForCausalLM"});
   expect_refused(with(llama(), {{"architectures", json::array()}}), {"architectures"});
 }
@@ -202,20 +242,33 @@ TEST(ModelConfig, EndOfText) {
   EXPECT_EQ(read(llama(), {{"eos_token_id", {7, 9}}}).eos_ids, (std::vector<int>{7, 9}));
   EXPECT_EQ(read(llama(), json::object()).eos_ids, std::vector<int>{2});
   EXPECT_EQ(read(with(llama(), {{"eos_token_id", {3, 4}}})).eos_ids, (std::vector<int>{3, 4}));
-  EXPECT_TRUE(read(with(llama(), {{"eos_token_id", nullptr}, {"bos_token_id", nullptr}})).eos_ids.empty());
-  expect_error([] { read(llama(), {{"eos_token_id", "x"}}); }, {"generation_config.json", "eos_token_id", "\"x\""});
-  expect_error([] { read(llama(), {{"eos_token_id", {1.5}}}); }, {"generation_config.json", "eos_token_id"});
+  EXPECT_TRUE(
+      read(with(llama(), {{"eos_token_id", nullptr}, {"bos_token_id", nullptr}})).eos_ids.empty());
+  expect_error(
+      [] {
+        read(llama(), {{"eos_token_id", "x"}});
+      },
+      {"generation_config.json", "eos_token_id", "\"x\""});
+  expect_error(
+      [] {
+        read(llama(), {{"eos_token_id", {1.5}}});
+      },
+      {"generation_config.json", "eos_token_id"});
 }
 
 TEST(ModelConfig, BrokenFilesAreNamed) {
   const TempFolder folder;
-  expect_error([&] { read_model_config(folder.path()); }, {folder.path().string(), "no config.json"});
+  expect_error([&] { read_model_config(folder.path()); },
+               {folder.path().string(), "no config.json"});
   folder.write("config.json", "{\"vocab_size\": 5,,}");
-  expect_error([&] { read_model_config(folder.path()); }, {"config.json", "not valid JSON at byte"});
+  expect_error([&] { read_model_config(folder.path()); },
+               {"config.json", "not valid JSON at byte"});
   folder.write("config.json", "{\"vocab_size\": 5, \"vocab_size\": 6}");
-  expect_error([&] { read_model_config(folder.path()); }, {"config.json", "'vocab_size' occurs twice"});
+  expect_error([&] { read_model_config(folder.path()); },
+               {"config.json", "'vocab_size' occurs twice"});
   folder.write("config.json", "[]");
-  expect_error([&] { read_model_config(folder.path()); }, {"config.json", "expected an object", "a list"});
+  expect_error([&] { read_model_config(folder.path()); },
+               {"config.json", "expected an object", "a list"});
 }
 
 }  // namespace

@@ -15,11 +15,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path tiny(const std::string& name) { return fs::path(KV_SOURCE_DIR) / "tests" / "data" / name; }
+fs::path tiny(const std::string& name) {
+  return fs::path(KV_SOURCE_DIR) / "tests" / "data" / name;
+}
 
 std::vector<float> rows_of(const Linear& linear) {
   std::vector<float> rows(static_cast<size_t>(linear.n_out()) * linear.n_in());
-  for (int o = 0; o < linear.n_out(); ++o) linear.row(o, rows.data() + static_cast<size_t>(o) * linear.n_in());
+  for (int o = 0; o < linear.n_out(); ++o)
+    linear.row(o, rows.data() + static_cast<size_t>(o) * linear.n_in());
   return rows;
 }
 
@@ -102,11 +105,13 @@ TEST_P(TinyModel, EveryWeightIsWhereTheForwardPassExpectsIt) {
     const std::string at = "model.layers." + std::to_string(i) + ".";
     const LayerWeights& layer = model->layers[i];
     const std::string attention = at + "self_attn.", mlp = at + "mlp.";
-    EXPECT_EQ(rows_of(layer.qkv), joined(file, {attention + "q_proj.weight", attention + "k_proj.weight",
-                                                attention + "v_proj.weight"}));
+    EXPECT_EQ(rows_of(layer.qkv),
+              joined(file, {attention + "q_proj.weight", attention + "k_proj.weight",
+                            attention + "v_proj.weight"}));
     EXPECT_EQ(layer.qkv.n_out(), (c.n_heads + 2 * c.n_kv_heads) * c.head_dim);
     EXPECT_EQ(rows_of(layer.o), file.floats(attention + "o_proj.weight"));
-    EXPECT_EQ(rows_of(layer.gate_up), joined(file, {mlp + "gate_proj.weight", mlp + "up_proj.weight"}));
+    EXPECT_EQ(rows_of(layer.gate_up),
+              joined(file, {mlp + "gate_proj.weight", mlp + "up_proj.weight"}));
     EXPECT_EQ(rows_of(layer.down), file.floats(mlp + "down_proj.weight"));
     EXPECT_EQ(layer.attention_norm, file.floats(at + "input_layernorm.weight"));
     EXPECT_EQ(layer.mlp_norm, file.floats(at + "post_attention_layernorm.weight"));
@@ -116,8 +121,9 @@ TEST_P(TinyModel, EveryWeightIsWhereTheForwardPassExpectsIt) {
       EXPECT_EQ(layer.k_norm, file.floats(attention + "k_norm.weight"));
     }
     if (c.qkv_bias) {
-      EXPECT_EQ(bias_of(layer.qkv), joined(file, {attention + "q_proj.bias", attention + "k_proj.bias",
-                                                  attention + "v_proj.bias"}));
+      EXPECT_EQ(bias_of(layer.qkv),
+                joined(file, {attention + "q_proj.bias", attention + "k_proj.bias",
+                              attention + "v_proj.bias"}));
     }
   }
   EXPECT_EQ(rows_of(model->embedding), file.floats("model.embed_tokens.weight"));
@@ -150,7 +156,8 @@ TEST_P(TinyModel, OneThreadLoadsTheSame) {
   EXPECT_EQ(rows_of(one->layers[1].gate_up), rows_of(two->layers[1].gate_up));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TinyModel, testing::Values("tiny-llama", "tiny-llama3", "tiny-qwen2", "tiny-qwen3"),
+INSTANTIATE_TEST_SUITE_P(All, TinyModel,
+                         testing::Values("tiny-llama", "tiny-llama3", "tiny-qwen2", "tiny-qwen3"),
                          [](const auto& test) { return std::string(test.param).substr(5); });
 
 TEST(Model, WeightsInOtherTypes) {
@@ -158,7 +165,8 @@ TEST(Model, WeightsInOtherTypes) {
   EXPECT_EQ(stored->stored_dtype, "F32");
   const std::vector<float> exact = rows_of(stored->layers[0].qkv);
   for (const auto& [name, narrow, widen] :
-       {std::tuple{"bf16", kernels().to_bf16, kernels().from_bf16}, std::tuple{"f16", kernels().to_f16, kernels().from_f16}}) {
+       {std::tuple{"bf16", kernels().to_bf16, kernels().from_bf16},
+        std::tuple{"f16", kernels().to_f16, kernels().from_f16}}) {
     std::vector<uint16_t> bits(exact.size());
     narrow(exact.data(), static_cast<int64_t>(exact.size()), bits.data());
     std::vector<float> rounded(exact.size());
@@ -174,8 +182,8 @@ TEST(Model, WeightsInOtherTypes) {
   }
   EXPECT_EQ(rows_of(Model::load(tiny("tiny-qwen2"), {.weights = "f32"})->layers[1].down),
             rows_of(Model::load(tiny("tiny-qwen2"))->layers[1].down));
-  expect_error([] { Model::load(tiny("tiny-llama"), {.weights = "int3"}); }, {"weights", "int3", "bf16"},
-               ErrorKind::kUsage);
+  expect_error([] { Model::load(tiny("tiny-llama"), {.weights = "int3"}); },
+               {"weights", "int3", "bf16"}, ErrorKind::kUsage);
 }
 
 TEST(Model, TiedEmbeddingsShareMemory) {
@@ -183,13 +191,15 @@ TEST(Model, TiedEmbeddingsShareMemory) {
   EXPECT_TRUE(tied->config.tied_embeddings);
   const auto untied = Model::load(tiny("tiny-llama3"));
   EXPECT_FALSE(untied->config.tied_embeddings);
-  // One table instead of two: what is counted is what the parameters take, up to the padding of whole panels.
+  // One table instead of two: what is counted is what the parameters take, up to the padding of
+  // whole panels.
   EXPECT_LT(tied->weight_bytes, static_cast<size_t>(tied->n_parameters) * 4 * 11 / 10);
 }
 
 TEST(Model, MissingTensorsAreNamed) {
-  for (const char* name : {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight",
-                           "model.layers.1.self_attn.k_proj.weight", "model.layers.0.mlp.down_proj.weight"}) {
+  for (const char* name :
+       {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight",
+        "model.layers.1.self_attn.k_proj.weight", "model.layers.0.mlp.down_proj.weight"}) {
     ModelCopy copy("tiny-llama3");
     ASSERT_EQ(copy.tensors().erase(name), 1u);
     copy.expect_refused({copy.path().string(), name, "is missing"});
@@ -203,7 +213,8 @@ TEST(Model, WrongShapesAndTypesAreNamed) {
   ModelCopy turned("tiny-llama");
   auto& q = turned.tensors().at("model.layers.0.self_attn.q_proj.weight");
   std::swap(q.shape[0], q.shape[1]);
-  turned.expect_refused({"model.layers.0.self_attn.q_proj.weight", "expected shape [64, 32]", "found [32, 64]"});
+  turned.expect_refused(
+      {"model.layers.0.self_attn.q_proj.weight", "expected shape [64, 32]", "found [32, 64]"});
 
   ModelCopy flat("tiny-llama");
   auto& norm = flat.tensors().at("model.norm.weight");
@@ -229,7 +240,8 @@ TEST(Model, TensorsThatWouldBeLeftOutAreRefused) {
   layer.expect_refused({"model.layers.1.", "no such weight", "more like it"});
 
   ModelCopy table("tiny-llama");
-  table.tensors()["model.layers.0.self_attn.rotary_emb.inv_freq"] = {"F32", {8}, std::string(32, '\0')};
+  table.tensors()["model.layers.0.self_attn.rotary_emb.inv_freq"] = {
+      "F32", {8}, std::string(32, '\0')};
   table.write();
   EXPECT_EQ(Model::load(table.path())->weights_hash, Model::load(tiny("tiny-llama"))->weights_hash);
 }
@@ -242,7 +254,8 @@ TEST(Model, AHeadThatRepeatsTheEmbeddingIsNoError) {
   EXPECT_EQ(model->n_parameters, Model::load(tiny("tiny-llama"))->n_parameters);
   same.tensors()["lm_head.weight"].bytes[5] ^= 1;
   same.write();
-  expect_error([&] { Model::load(same.path()); }, {"lm_head.weight", "differs", "tie_word_embeddings"});
+  expect_error([&] { Model::load(same.path()); },
+               {"lm_head.weight", "differs", "tie_word_embeddings"});
 }
 
 TEST(Model, ShardsHashLikeOneFile) {
@@ -250,7 +263,8 @@ TEST(Model, ShardsHashLikeOneFile) {
   std::string map;
   for (const auto& [name, tensor] : copy.tensors()) {
     const bool first = name < "model.layers.1";
-    map += (map.empty() ? "" : ",") + ("\"" + name + "\":\"" + (first ? "a" : "b") + ".safetensors\"");
+    map +=
+        (map.empty() ? "" : ",") + ("\"" + name + "\":\"" + (first ? "a" : "b") + ".safetensors\"");
   }
   copy.write("a.safetensors", [](const std::string& name) { return name < "model.layers.1"; });
   copy.write("b.safetensors", [](const std::string& name) { return name >= "model.layers.1"; });

@@ -15,8 +15,8 @@ std::string file_with(const std::string& header, size_t data_bytes) {
 
 std::string entry(const std::string& name, const std::string& dtype, const std::string& shape,
                   const std::string& offsets) {
-  return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets +
-         "}";
+  return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
+         ",\"data_offsets\":" + offsets + "}";
 }
 
 void expect_refused(const std::string& text, const std::vector<std::string>& parts) {
@@ -73,8 +73,8 @@ TEST(Safetensors, AlignsEveryTensorToItsElements) {
 TEST(Safetensors, WidensHalfAndBfloat) {
   const TempFolder folder;
   const auto path = folder.path() / "x.safetensors";
-  const std::vector<uint16_t> half = {0x3c00, 0xc000, 0x0001};      // 1, -2, 2^-24
-  const std::vector<uint16_t> brain = {0x3f80, 0xc000, 0x0001};     // 1, -2, 2^-133
+  const std::vector<uint16_t> half = {0x3c00, 0xc000, 0x0001};   // 1, -2, 2^-24
+  const std::vector<uint16_t> brain = {0x3f80, 0xc000, 0x0001};  // 1, -2, 2^-133
   SafetensorsWriter writer;
   writer.add_raw("h", "F16", {3}, std::as_bytes(std::span(half)));
   writer.add_raw("b", "BF16", {3}, std::as_bytes(std::span(brain)));
@@ -102,8 +102,9 @@ TEST(Safetensors, GetChecksNameShapeAndDtype) {
 
 TEST(Safetensors, KeepsMetadata) {
   const TempFolder folder;
-  const auto path = folder.write(
-      "x", file_with("{\"__metadata__\":{\"format\":\"pt\"}," + entry("a", "U8", "[2]", "[0,2]") + "}", 2));
+  const auto path = folder.write("x", file_with("{\"__metadata__\":{\"format\":\"pt\"}," +
+                                                    entry("a", "U8", "[2]", "[0,2]") + "}",
+                                                2));
   EXPECT_EQ(Safetensors::open_file(path).metadata().at("format"), "pt");
   expect_refused(file_with("{\"__metadata__\":{\"format\":1}}", 0), {"__metadata__", "format"});
   expect_refused(file_with("{\"__metadata__\":[]}", 0), {"__metadata__", "a list"});
@@ -115,7 +116,8 @@ TEST(Safetensors, RefusesEveryTruncation) {
   const TempFolder folder;
   for (size_t length = 0; length < whole.size(); ++length) {
     const auto path = folder.write("cut", whole.substr(0, length));
-    EXPECT_THROW(Safetensors::open_file(path), Error) << "cut to " << length << " of " << whole.size();
+    EXPECT_THROW(Safetensors::open_file(path), Error)
+        << "cut to " << length << " of " << whole.size();
   }
   expect_refused(whole + "x", {"bytes of data"});
   expect_refused(whole.substr(0, whole.size() - 1), {"truncated", "expected at least", "found"});
@@ -123,7 +125,8 @@ TEST(Safetensors, RefusesEveryTruncation) {
 
 TEST(Safetensors, RefusesBadHeaderLengths) {
   const std::string whole = sample_writer().serialize();
-  for (const uint64_t length : {uint64_t{1} << 63, ~uint64_t{0}, uint64_t{whole.size()}, uint64_t{200'000'000}}) {
+  for (const uint64_t length :
+       {uint64_t{1} << 63, ~uint64_t{0}, uint64_t{whole.size()}, uint64_t{200'000'000}}) {
     expect_refused(bytes_of(length) + whole.substr(8), {"header length", std::to_string(length)});
   }
   expect_refused(file_with("", 0), {"not valid JSON"});
@@ -132,12 +135,18 @@ TEST(Safetensors, RefusesBadHeaderLengths) {
 }
 
 TEST(Safetensors, RefusesBadEntries) {
-  const auto one = [](const std::string& text, size_t n = 4) { return file_with("{" + text + "}", n); };
+  const auto one = [](const std::string& text, size_t n = 4) {
+    return file_with("{" + text + "}", n);
+  };
   expect_refused(one("\"a\":3"), {"'a'", "expected an object", "the number 3"});
-  expect_refused(one("\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}"), {"'a'", "'dtype' is missing"});
-  expect_refused(one("\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}"), {"'a'", "'shape' is missing"});
-  expect_refused(one("\"a\":{\"dtype\":\"F32\",\"shape\":[1]}"), {"'a'", "'data_offsets' is missing"});
-  expect_refused(one("\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}"), {"dtype", "a string"});
+  expect_refused(one("\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}"),
+                 {"'a'", "'dtype' is missing"});
+  expect_refused(one("\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}"),
+                 {"'a'", "'shape' is missing"});
+  expect_refused(one("\"a\":{\"dtype\":\"F32\",\"shape\":[1]}"),
+                 {"'a'", "'data_offsets' is missing"});
+  expect_refused(one("\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}"),
+                 {"dtype", "a string"});
   expect_refused(one(entry("a", "F33", "[1]", "[0,4]")), {"'a'", "unknown dtype 'F33'"});
   expect_refused(one(entry("a", "F32", "1", "[0,4]")), {"'a'", "shape", "a list"});
   expect_refused(one(entry("a", "F32", "[-1]", "[0,4]")), {"'a'", "shape", "non-negative", "-1"});
@@ -156,7 +165,8 @@ TEST(Safetensors, RefusesOverflowingNumbers) {
   expect_refused(one(entry("a", "F32", "[4611686018427387904,4]", "[0,4]")), {"'a'", "too large"});
   // 2^62 + 1 values of 4 bytes wrap around to 4 bytes.
   expect_refused(one(entry("a", "F32", "[4611686018427387905]", "[0,4]")), {"'a'", "too large"});
-  expect_refused(one(entry("a", "F32", "[1]", "[0,18446744073709551615]")), {"'a'", "data_offsets"});
+  expect_refused(one(entry("a", "F32", "[1]", "[0,18446744073709551615]")),
+                 {"'a'", "data_offsets"});
   expect_refused(one(entry("a", "F32", "[1]", "[9223372036854775804,9223372036854775807]")),
                  {"'a'", "reach beyond"});
   expect_refused(one(entry("a", "F32", "[99999999999999999999]", "[0,4]")), {"'a'", "shape"});
@@ -171,8 +181,10 @@ TEST(Safetensors, RefusesOverlapsGapsAndDuplicates) {
   expect_refused(two("[0,4]", "[5,9]", 9), {"'b'", "begins at data byte 5, expected 4"});
   expect_refused(two("[1,5]", "[5,9]", 9), {"'a'", "begins at data byte 1, expected 0"});
   expect_refused(two("[0,4]", "[4,8]", 9), {"take 8 bytes", "9 bytes of data"});
-  expect_refused(file_with("{" + entry("a", "U8", "[1]", "[0,1]") + "," + entry("a", "U8", "[1]", "[0,1]") + "}", 1),
-                 {"'a' occurs twice"});
+  expect_refused(
+      file_with(
+          "{" + entry("a", "U8", "[1]", "[0,1]") + "," + entry("a", "U8", "[1]", "[0,1]") + "}", 1),
+      {"'a' occurs twice"});
 }
 
 class Sharded : public testing::Test {

@@ -1,0 +1,154 @@
+// The built program: exit statuses, messages, and that stdout carries nothing but results.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "engine/safetensors.h"
+#include "tests/runner/program.h"
+
+namespace kv {
+namespace {
+
+TEST(Cli, UsageErrorsEndWithTwo) {
+  const TestFolder folder;
+  for (const char* arguments :
+       {"", "nothing", "run", "run a.yaml b.yaml", "run --no-such-flag", "list metals", "generate", "compare a b",
+        "score f", "run missing.yaml", "generate --model x --prompt p --top-p 3", "pull nothing-known"}) {
+    const ProgramResult result = folder.run(arguments);
+    EXPECT_EQ(result.status, 2) << arguments << "\n" << result.err;
+    EXPECT_EQ(result.out, "") << arguments;
+    EXPECT_NE(result.err, "") << arguments;
+  }
+}
+
+TEST(Cli, EveryVerbHasHelpWithAnExample) {
+  const TestFolder folder;
+  for (const char* verb : {"run", "validate", "report", "probe", "generate", "tokenize", "list", "inspect", "pull", "env"}) {
+    const ProgramResult result = folder.run(std::string(verb) + " --help");
+    EXPECT_EQ(result.status, 0) << verb;
+    EXPECT_NE(result.out.find("Example: "), std::string::npos) << result.out;
+    EXPECT_NE(result.out.find("kvengine " + std::string(verb)), std::string::npos) << result.out;
+  }
+}
+
+TEST(Cli, AMissingModelEndsWithThreeAndSaysWhereItLooked) {
+  const TestFolder folder;
+  const ProgramResult result = folder.run("inspect no-such-model");
+  EXPECT_EQ(result.status, 3);
+  EXPECT_NE(result.err.find("no-such-model"), std::string::npos);
+  EXPECT_NE(result.err.find("pull"), std::string::npos);
+}
+
+TEST(Cli, AnUnknownInstructionSetEndsWithTwo) {
+  const TestFolder folder;
+  const ProgramResult result = folder.run("env", "KVENGINE_ISA=mmx");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("mmx"), std::string::npos);
+}
+
+TEST(Cli, EnvAndListsAreJson) {
+  const TestFolder folder;
+  const ProgramResult env = folder.run("env", "KVENGINE_ISA=scalar");
+  ASSERT_EQ(env.status, 0) << env.err;
+  EXPECT_EQ(nlohmann::json::parse(env.out).at("isa"), "scalar");
+  for (const char* what : {"models", "compressors", "tasks"}) {
+    const ProgramResult list = folder.run(std::string("list --json ") + what);
+    ASSERT_EQ(list.status, 0) << list.err;
+    EXPECT_TRUE(nlohmann::json::parse(list.out).is_array());
+  }
+  EXPECT_NE(folder.run("list compressors").out.find("snapkv"), std::string::npos);
+}
+
+TEST(Cli, TokenizeIsUndoneByDecode) {
+  const TestFolder folder;
+  write_text(folder.path() / "text.txt", "Hello  world,\n caf\xC3\xA9 42!\n");
+  const std::string model = "tokenize --model '" + tiny_model() + "' ";
+  const ProgramResult ids = folder.run(model + "--file text.txt");
+  ASSERT_EQ(ids.status, 0) << ids.err;
+  write_text(folder.path() / "ids.json", ids.out);
+  EXPECT_EQ(folder.run(model + "--decode --file ids.json").out, file_text(folder.path() / "text.txt"));
+  const ProgramResult lines = folder.run(model + "--lines <text.txt");
+  EXPECT_EQ(std::count(lines.out.begin(), lines.out.end(), '\n'), 2);
+  EXPECT_EQ(folder.run(model + "--decode --file text.txt").status, 2);
+}
+
+TEST(Cli, GenerateIsTheSameForAnyNumberOfThreads) {
+  const TestFolder folder;
+  const std::string arguments = "generate --model '" + tiny_model() +
+                                "' --prompt 'The lighthouse keeper counted the boats' --ignore-eos "
+                                "--max-new-tokens 12 --compressor 'snapkv(ratio=0.5,window=4)+int8' ";
+  const ProgramResult one = folder.run(arguments + "--threads 1");
+  const ProgramResult two = folder.run(arguments + "--threads 2");
+  ASSERT_EQ(one.status, 0) << one.err;
+  EXPECT_EQ(one.out, two.out);
+  const auto hash = [](const std::string& err) { return err.substr(err.find("logits")); };
+  EXPECT_EQ(hash(one.err), hash(two.err));
+}
+
+TEST(Cli, InspectSaysWhatTheModelIs) {
+  const TestFolder folder;
+  const ProgramResult result = folder.run("inspect '" + tiny_model() + "'");
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("Qwen2ForCausalLM"), std::string::npos);
+  EXPECT_NE(result.out.find("bytes per token"), std::string::npos);
+}
+
+std::string request(const std::string& more = "") {
+  return R"({"model": ")" + tiny_model() + R"(", "prompt_ids": [5, 6, 7, 8, 9, 10, 11, 12])" + more + "}";
+}
+
+TEST(Probe, WritesEveryTensor) {
+  const TestFolder folder;
+  write_text(folder.path() / "r.json",
+             "[" + request() + "," +
+                 request(R"(, "compressor": "knorm(ratio=0.5)", "suffix_ids": [3, 4, 5], "generate": 4,
+                           "threads": 2, "prefill_chunk": 3, "scores": true)") +
+                 "]");
+  const ProgramResult result = folder.run("probe r.json out.safetensors");
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out, "");
+  const Safetensors file = Safetensors::open_file(folder.path() / "out.safetensors");
+  EXPECT_EQ(file.floats("r0.prompt_logits"), file.floats("r1.prompt_logits"));  // chunks and threads never show
+  EXPECT_EQ(file.int32s("r0.kept.0.0").size(), 8u);
+  EXPECT_EQ(file.int32s("r1.kept.0.0").size(), 4u);
+  EXPECT_EQ(file.floats("r1.scores.1.0").size(), 8u);
+  EXPECT_EQ(file.find("r0.scores.0.0"), nullptr);
+  EXPECT_EQ(file.get("r1.suffix_logits").shape[0], 3);
+  EXPECT_EQ(file.floats("r1.suffix_nll").size(), 3u);
+  EXPECT_EQ(file.int32s("r1.generated").size(), 4u);
+  EXPECT_EQ(file.int32s("r0.generated").size(), 0u);
+  EXPECT_LT(file.int64s("r1.kv_bytes")[0], file.int64s("r0.kv_bytes")[0]);
+  EXPECT_EQ(file.bytes("r0.logits_hash").size(), 16u);
+}
+
+TEST(Probe, BadRequestsAreNamedByTheirIndexAndWriteNothing) {
+  const TestFolder folder;
+  const std::vector<std::pair<std::string, int>> cases = {
+      {request(R"(, "promt_ids": [1])"), 2},
+      {request(R"(, "compressor": "snapvk(ratio=0.5)")"), 2},
+      {request(R"(, "compressor": {"name": "knorm", "ratio": [0.25, 0.5]})"), 2},
+      {request(R"(, "suffix_ids": [100000])"), 2},
+      {request(R"(, "suffix_ids": [-1])"), 2},
+      {request(R"(, "generate": -1)"), 2},
+      {request(R"(, "kv_dtype": "f8")"), 2},
+      {request(R"(, "threads": 0)"), 2},
+      {R"({"model": "no-such-model", "prompt_ids": [1]})", 3},
+      {R"({"prompt_ids": [1]})", 2},
+      {R"({"model": ")" + tiny_model() + R"(", "prompt_ids": []})", 2},
+      {"7", 2},
+  };
+  for (const auto& [bad, status] : cases) {
+    write_text(folder.path() / "r.json", "[" + request() + "," + bad + "]");
+    const ProgramResult result = folder.run("probe r.json out.safetensors");
+    EXPECT_EQ(result.status, status) << bad << "\n" << result.err;
+    EXPECT_NE(result.err.find("[1]"), std::string::npos) << bad << "\n" << result.err;
+    EXPECT_FALSE(std::filesystem::exists(folder.path() / "out.safetensors")) << bad;
+  }
+  write_text(folder.path() / "r.json", "{");
+  EXPECT_EQ(folder.run("probe r.json out.safetensors").status, 2);
+  EXPECT_EQ(folder.run("probe missing.json out.safetensors").status, 3);
+}
+
+}  // namespace
+}  // namespace kv

@@ -1,0 +1,197 @@
+// Configs: every mistake is an error with its line, before anything is computed.
+#include "runner/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "engine/error.h"
+#include "runner/value_io.h"
+
+namespace kv {
+namespace {
+
+const std::filesystem::path kFile = std::filesystem::path(KV_SOURCE_DIR) / "tests/data/x.yaml";
+
+// Models are found beside the config, so that tests need no model folder.
+RunConfig parse(const std::string& text, const RunFlags& flags = {}) { return parse_config(text, kFile, flags); }
+
+constexpr const char* kHead = "models: [tiny-qwen2]\ntasks: [perplexity]\n";
+
+struct BadConfig {
+  const char* name;
+  const char* text;
+  std::vector<const char*> expected;  // parts of the message
+};
+
+class BadConfigs : public ::testing::TestWithParam<BadConfig> {};
+
+TEST_P(BadConfigs, IsRefusedWithItsPlace) {
+  try {
+    parse(GetParam().text);
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    for (const char* part : GetParam().expected) {
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what() << "\nlacks: " << part;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadConfigs,
+    ::testing::Values(
+        BadConfig{"empty", "", {"x.yaml", "empty"}},
+        BadConfig{"list", "- a\n", {"x.yaml:1", "map"}},
+        BadConfig{"unknown_key", "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressor: [none]\n",
+                  {"x.yaml:3: compressor", "unknown key", "compressors"}},
+        BadConfig{"twice", "models: [tiny-qwen2]\ntasks: [perplexity]\nmodels: [b]\n",
+                  {"x.yaml:3: models", "twice", "line 1"}},
+        BadConfig{"syntax", "models: [tiny-qwen2\ntasks: 1\n", {"x.yaml:2", "not valid YAML"}},
+        BadConfig{"tab", "models:\n\t- a\n", {"x.yaml:2", "not valid YAML"}},
+        BadConfig{"run_key", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun:\n  kvdtype: f16\n",
+                  {"x.yaml:4", "kvdtype", "kv_dtype"}},
+        BadConfig{"run_choice", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {kv_dtype: f8}\n",
+                  {"x.yaml:3", "kv_dtype", "f8"}},
+        BadConfig{"run_type", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {threads: two}\n",
+                  {"x.yaml:3", "threads", "two"}},
+        BadConfig{"run_range", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {threads: 0}\n",
+                  {"x.yaml:3", "threads"}},
+        BadConfig{"int8_weights", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {weights: int8}\n",
+                  {"x.yaml:3", "int8", "not in this build"}},
+        BadConfig{"memory", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {memory: 8 bananas}\n",
+                  {"x.yaml:3", "8GiB", "8 bananas"}},
+        BadConfig{"ratio", "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressors:\n  - none\n  - snapkv(ratio=1.5)\n",
+                  {"x.yaml:5", "ratio"}},
+        BadConfig{"method", "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressors:\n  - snapvk(ratio=0.5)\n",
+                  {"x.yaml:4", "snapvk", "snapkv"}},
+        BadConfig{"task", "models: [tiny-qwen2]\ntasks:\n  - perplexty\n", {"x.yaml:3", "perplexty", "perplexity"}},
+        BadConfig{"task_twice", "models: [tiny-qwen2]\ntasks:\n  - perplexity\n  - {name: perplexity}\n",
+                  {"x.yaml:4", "same task"}},
+        BadConfig{"limit_name", "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {passkey: 3}\n",
+                  {"x.yaml:3", "passkey", "no such task"}},
+        BadConfig{"limit_zero", "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {perplexity: 0}\n",
+                  {"x.yaml:3", "from 1"}},
+        BadConfig{"no_model", "tasks: [perplexity]\n", {"x.yaml", "no models"}},
+        BadConfig{"no_task", "models: [tiny-qwen2]\n", {"x.yaml", "no tasks"}},
+        BadConfig{"model_missing", "models:\n  - tiny-nothing\ntasks: [perplexity]\n", {"x.yaml:2", "tiny-nothing"}},
+        BadConfig{"model_twice", "models:\n  - tiny-qwen2\n  - tiny-qwen2\ntasks: [perplexity]\n",
+                  {"x.yaml:3", "twice"}},
+        BadConfig{"model_type", "models:\n  - 3\ntasks: [perplexity]\n", {"x.yaml:2", "expected a model"}}),
+    [](const auto& instance) { return instance.param.name; });
+
+TEST(Config, AddsTheBaselineFirstAndMergesEqualCompressors) {
+  const RunConfig config = parse(std::string(kHead) +
+                                 "compressors:\n  - {name: knorm, ratio: [0.5, 0.25]}\n  - knorm(ratio=0.5)\n");
+  ASSERT_EQ(config.compressors.size(), 3u);
+  EXPECT_TRUE(config.compressors[0].is_none());
+  EXPECT_DOUBLE_EQ(config.compressors[1].ratio, 0.5);
+  EXPECT_DOUBLE_EQ(config.compressors[2].ratio, 0.25);
+  EXPECT_EQ(config.notes.size(), 2u);
+}
+
+TEST(Config, PathsAreRelativeToTheConfig) {
+  const RunConfig config = parse(std::string(kHead) + "run: {out: results/a}\n");
+  EXPECT_EQ(config.run.out, kFile.parent_path() / "results/a");
+  EXPECT_EQ(parse(kHead).run.out, kFile.parent_path() / "results/x");
+  EXPECT_EQ(config.models[0].location,
+            std::filesystem::weakly_canonical(kFile.parent_path() / "tiny-qwen2"));
+}
+
+TEST(Config, FlagsWin) {
+  RunFlags flags;
+  flags.threads = 3;
+  flags.limit = 2;
+  flags.max_new_tokens = 7;
+  flags.compressors = {"int4"};
+  flags.out = "elsewhere";
+  flags.shard = "1/4";
+  flags.sets = {"run.kv_dtype=bf16", "run.seed=5"};
+  const RunConfig config = parse(
+      std::string(kHead) + "compressors: [knorm(ratio=0.5)]\nlimits: {perplexity: 9}\nrun: {threads: 1, kv_dtype: f32}\n",
+      flags);
+  EXPECT_EQ(config.run.threads, 3);
+  EXPECT_EQ(config.run.max_new_tokens, 7);
+  EXPECT_EQ(config.run.kv_dtype, "bf16");
+  EXPECT_EQ(config.run.seed, 5);
+  EXPECT_EQ(config.tasks[0].limit, 2);
+  ASSERT_EQ(config.compressors.size(), 2u);
+  EXPECT_EQ(config.compressors[1].short_name, "int4");
+  EXPECT_EQ(config.run.out, std::filesystem::absolute("elsewhere"));
+  EXPECT_EQ(config.shard.index, 1);
+  EXPECT_EQ(config.shard.count, 4);
+}
+
+TEST(Config, FlagsAreCheckedToo) {
+  RunFlags flags;
+  flags.threads = 0;
+  EXPECT_THROW(parse(kHead, flags), Error);
+  flags = {};
+  flags.limit = 0;
+  EXPECT_THROW(parse(kHead, flags), Error);
+  flags = {};
+  for (const char* set : {"run.kv_dtype", "run.nothing=1", "=1", "tasks[7]=x", "run..x=1", "run[0]=1"}) {
+    flags.sets = {set};
+    EXPECT_THROW(parse(kHead, flags), Error) << set;
+  }
+}
+
+TEST(Config, SetReachesListsAndMakesMaps) {
+  Value root = parse_yaml("tasks: [{name: perplexity, lengths: [1]}]\n", "x.yaml");
+  apply_set(root, "tasks[0].lengths=[256, 512]");
+  apply_set(root, "run.threads=2");
+  EXPECT_EQ(root.find("tasks")->items[0].find("lengths")->items.size(), 2u);
+  EXPECT_DOUBLE_EQ(root.find("run")->find("threads")->number, 2);
+}
+
+TEST(Config, ReadsSizes) {
+  EXPECT_EQ(parse_bytes("8GiB"), int64_t{8} << 30);
+  EXPECT_EQ(parse_bytes("1.5 kB"), 1500);
+  EXPECT_EQ(parse_bytes("1024"), 1024);
+  EXPECT_EQ(parse_bytes("GiB"), std::nullopt);
+  EXPECT_EQ(parse_bytes("-1GiB"), std::nullopt);
+  EXPECT_EQ(parse_bytes("1 parsec"), std::nullopt);
+}
+
+TEST(Config, ReadsShards) {
+  for (const char* bad : {"", "1", "1/", "/2", "2/2", "-1/2", "0/0", "a/b", "0/2x"}) {
+    EXPECT_THROW(parse_shard(bad), Error) << bad;
+  }
+  EXPECT_EQ(parse_shard("0/1").count, 1);
+}
+
+TEST(Yaml, TypesFollowTheCoreSchema) {
+  const Value v = parse_yaml(
+      "a: 1\nb: '1'\nc: true\nd: yes\ne:\nf: 1e-4\ng: .5\nh: snapkv(ratio=0.5)\ni: -3\nj: inf\n", "x.yaml");
+  EXPECT_TRUE(v.find("a")->is_number());
+  EXPECT_TRUE(v.find("b")->is_string());
+  EXPECT_EQ(v.find("c")->kind, Value::Kind::kBool);
+  EXPECT_TRUE(v.find("d")->is_string());
+  EXPECT_TRUE(v.find("e")->is_null());
+  EXPECT_DOUBLE_EQ(v.find("f")->number, 1e-4);
+  EXPECT_DOUBLE_EQ(v.find("g")->number, 0.5);
+  EXPECT_TRUE(v.find("h")->is_string());
+  EXPECT_DOUBLE_EQ(v.find("i")->number, -3);
+  EXPECT_TRUE(v.find("j")->is_string());
+  EXPECT_EQ(v.find("h")->place, "x.yaml:8: h");
+}
+
+TEST(Yaml, RefusesAliasesWithoutEnd) {
+  EXPECT_THROW(parse_yaml("a: &x [*x]\n", "x.yaml"), Error);
+  EXPECT_THROW(parse_yaml("a: 1\n---\nb: 2\n", "x.yaml"), Error);
+}
+
+TEST(Json, NamesPlacesAndRefusesDuplicates) {
+  const Value v = parse_json("[{\"prompt_ids\": [1, 2.5]}]", "r.json");
+  EXPECT_EQ(v.items[0].find("prompt_ids")->items[1].place, "r.json: [0].prompt_ids[1]");
+  EXPECT_THROW(parse_json("{\"a\": 1, \"a\": 2}", "r.json"), Error);
+  try {
+    parse_json("{\n  \"a\": nope\n}", "r.json");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("r.json:2"), std::string::npos) << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace kv

@@ -1,0 +1,177 @@
+// Whole sweeps on a committed model of a few kilobytes: same results however they are cut, killed and threaded.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <unistd.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <tuple>
+
+#include "runner/results.h"
+#include "tests/runner/program.h"
+
+extern char** environ;
+
+namespace kv {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kConfig = R"(
+models: [MODEL]
+compressors:
+  - {name: knorm, ratio: 0.5}
+  - snapkv(ratio=0.5,window=8)+int4
+  - int8
+tasks:
+  - {name: perplexity, max_length: 96, samples: 3}
+  - {name: passkey, lengths: [200], depths: 2, repeats: 2}
+run: {threads: 1, max_new_tokens: 6, out: out}
+)";
+
+// scores, output and logits_hash of every (cell, sample).
+using Outcome = std::tuple<std::map<std::string, double>, std::string, std::string, std::string>;
+
+class Sweep : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string text = kConfig;
+    text.replace(text.find("MODEL"), 5, tiny_model());
+    write_text(folder_.path() / "c.yaml", text);
+  }
+
+  std::map<std::string, Outcome> outcomes(const std::string& out) const {
+    std::map<std::string, Outcome> result;
+    for (const SampleRecord& r : read_records(folder_.path() / out / "samples.jsonl")) {
+      EXPECT_EQ(r.error, "");
+      const bool is_new =
+          result.emplace(r.cell_id + "#" + r.sample_id, Outcome{r.scores, r.output, r.logits_hash, r.stop_reason}).second;
+      EXPECT_TRUE(is_new) << r.cell_id << " " << r.sample_id << " is recorded twice";
+    }
+    return result;
+  }
+
+  std::map<std::string, Outcome> run(const std::string& out, const std::string& flags) const {
+    const ProgramResult result = folder_.run("run c.yaml --quiet --out " + out + " " + flags);
+    EXPECT_EQ(result.status, 0) << flags << "\n" << result.err;
+    return outcomes(out);
+  }
+
+  TestFolder folder_;
+};
+
+TEST_F(Sweep, ResultsDoNotDependOnThreadsBatchesChunksShardsOrInstructionSet) {
+  const auto expected = run("a", "");
+  ASSERT_EQ(expected.size(), 4u * (3 + 4));
+  EXPECT_EQ(run("b", "--threads 2 --set run.batch=1"), expected);
+  EXPECT_EQ(run("c", "--set run.prefill_chunk=7 --set run.batch=3"), expected);
+  auto shards = run("d0", "--shard 0/2");
+  EXPECT_LT(shards.size(), expected.size());
+  shards.merge(run("d1", "--shard 1/2"));
+  EXPECT_EQ(shards, expected);
+  ASSERT_EQ(folder_.run("run c.yaml --quiet --out e", "KVENGINE_ISA=scalar").status, 0);
+  EXPECT_EQ(outcomes("e"), expected);
+  EXPECT_EQ(folder_.run("report d0 d1 --out merged").status, 0);
+  ASSERT_EQ(folder_.run("report a").status, 0);
+}
+
+TEST_F(Sweep, ContextsArePrefilledOnceForAllCells) {
+  run("a", "");
+  const auto manifest = nlohmann::json::parse(file_text(folder_.path() / "a/manifest.json"));
+  EXPECT_EQ(manifest.at("exit_reason"), "done");
+  EXPECT_GT(manifest.at("tokens_prefilled").get<int64_t>(), 0);
+  EXPECT_EQ(manifest.at("tokens_requested").get<int64_t>(), 4 * manifest.at("tokens_prefilled").get<int64_t>());
+}
+
+TEST_F(Sweep, AResumedRunPrefillsNothingAndAddsNothing) {
+  const auto expected = run("a", "");
+  const std::string before = file_text(folder_.path() / "a/samples.jsonl");
+  run("a", "");
+  EXPECT_EQ(file_text(folder_.path() / "a/samples.jsonl"), before);
+  const auto manifest = nlohmann::json::parse(file_text(folder_.path() / "a/manifest.json"));
+  EXPECT_EQ(manifest.at("sessions").at(1).at("tokens_prefilled"), 0);
+  // A line cut by a kill is redone, wherever it was cut; nothing else is.
+  for (size_t lost : {size_t{1}, size_t{300}, before.size() / 2}) {
+    write_text(folder_.path() / "a/samples.jsonl", before.substr(0, before.size() - lost));
+    EXPECT_EQ(run("a", ""), expected) << lost;
+  }
+  const auto fresh = run("a", "--fresh");
+  EXPECT_EQ(fresh, expected);
+}
+
+TEST_F(Sweep, AnotherTokenLimitIsAnotherExperiment) {
+  const size_t n = run("a", "").size();
+  EXPECT_EQ(folder_.run("run c.yaml --quiet --out a --max-new-tokens 2").status, 0);
+  EXPECT_EQ(read_records(folder_.path() / "a/samples.jsonl").size(), 2 * n);
+}
+
+TEST_F(Sweep, AKilledRunEndsWithTheSameScores) {
+  const auto expected = run("a", "");
+  const std::string program = std::string(KV_BINARY_DIR) + "/kvengine";
+  const std::string config = (folder_.path() / "c.yaml").string();
+  const std::string out = (folder_.path() / "k").string();
+  for (int delay_ms : {40, 80, 120}) {
+    std::vector<std::string> words = {program, "run", config, "--quiet", "--out", out};
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    pid_t child = 0;
+    ASSERT_EQ(posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ), 0);
+    usleep(static_cast<useconds_t>(delay_ms) * 1000);
+    kill(child, delay_ms == 80 ? SIGTERM : SIGKILL);
+    int status = 0;
+    waitpid(child, &status, 0);
+  }
+  EXPECT_EQ(run("k", ""), expected);
+}
+
+TEST_F(Sweep, ScoresAgainstTheFullCache) {
+  run("a", "");
+  for (const SampleRecord& r : read_records(folder_.path() / "a/samples.jsonl")) {
+    EXPECT_GT(r.kv_bytes, 0);
+    EXPECT_GE(r.kv_bytes_peak, r.kv_bytes);
+    EXPECT_FALSE(r.prefill_ms.has_value());
+    if (r.task != "perplexity") continue;
+    EXPECT_EQ(r.n_context, 48);
+    EXPECT_EQ(r.n_tokens, 48);
+    if (r.method == "none") {
+      EXPECT_EQ(r.scores.at("kld"), 0);
+      EXPECT_EQ(r.scores.at("top1_agreement"), 1);
+      EXPECT_DOUBLE_EQ(r.kv_retained(), 1);
+    } else {
+      EXPECT_GT(r.scores.at("kld"), 0) << r.spec;
+      EXPECT_LT(r.kv_retained(), 1);
+    }
+  }
+}
+
+TEST_F(Sweep, TimingFillsTheTimes) {
+  run("a", "--set run.timing=true --limit 1 --task perplexity");
+  for (const SampleRecord& r : read_records(folder_.path() / "a/samples.jsonl")) {
+    EXPECT_GT(r.prefill_ms.value(), 0);
+    EXPECT_GT(r.decode_ms.value(), 0);
+    EXPECT_EQ(r.timing_spread.count("ttft_ms"), 1u);
+  }
+}
+
+TEST_F(Sweep, DryRunAndValidateRunNothing) {
+  const ProgramResult dry = folder_.run("run c.yaml --dry-run");
+  EXPECT_EQ(dry.status, 0) << dry.err;
+  EXPECT_NE(dry.out.find("   8 "), std::string::npos) << dry.out;
+  EXPECT_NE(dry.out.find("tokens/s"), std::string::npos);
+  const ProgramResult valid = folder_.run("validate c.yaml");
+  EXPECT_EQ(valid.status, 0) << valid.err;
+  EXPECT_NE(valid.out.find("8 cells"), std::string::npos) << valid.out;
+  EXPECT_FALSE(fs::exists(folder_.path() / "out"));
+}
+
+TEST_F(Sweep, TooLittleMemoryIsFoundBeforeTheWork) {
+  const ProgramResult result = folder_.run("run c.yaml --set run.memory=1000");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("run.memory"), std::string::npos) << result.err;
+  EXPECT_FALSE(fs::exists(folder_.path() / "out"));
+}
+
+}  // namespace
+}  // namespace kv

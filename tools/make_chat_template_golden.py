@@ -1,0 +1,235 @@
+"""Make the goldens of the chat template tests: what Jinja, set up as transformers sets it up, renders.
+
+  make_chat_template_golden.py        writes tests/data/chat_template/cases.json
+
+Needs the Python package transformers (5.2.0 with jinja2 3.1.6 made the committed file). The tests need no Python.
+"""
+import json
+import pathlib
+
+from transformers.utils.chat_template_utils import _compile_jinja_template
+
+OUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "chat_template"
+SMOLLM2_LIKE = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nAnswer briefly.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+QWEN_LIKE = r'''{%- if tools %}
+    {{- '<|im_start|>system\n' }}
+    {%- if messages[0]['role'] == 'system' %}
+        {{- messages[0]['content'] }}
+    {%- else %}
+        {{- 'Default system.' }}
+    {%- endif %}
+    {{- "\n\n# Tools\n<tools>" }}
+    {%- for tool in tools %}
+        {{- "\n" }}
+        {{- tool | tojson }}
+    {%- endfor %}
+    {{- "\n</tools>{\"name\": <n>}<|im_end|>\n" }}
+{%- else %}
+    {%- if messages[0]['role'] == 'system' %}
+        {{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}
+    {%- else %}
+        {{- '<|im_start|>system\nDefault.<|im_end|>\n' }}
+    {%- endif %}
+{%- endif %}
+{%- for message in messages %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) or (message.role == "assistant" and not message.tool_calls) %}
+        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
+    {%- elif message.role == "assistant" %}
+        {{- '<|im_start|>' + message.role }}
+        {%- if message.content %}
+            {{- '\n' + message.content }}
+        {%- endif %}
+        {%- for tool_call in message.tool_calls %}
+            {%- if tool_call.function is defined %}
+                {%- set tool_call = tool_call.function %}
+            {%- endif %}
+            {{- '\n<tool_call>\n{"name": "' }}
+            {{- tool_call.name }}
+            {{- '", "arguments": ' }}
+            {{- tool_call.arguments | tojson }}
+            {{- '}\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\n' }}
+    {%- elif message.role == "tool" %}
+        {%- if (loop.index0 == 0) or (messages[loop.index0 - 1].role != "tool") %}
+            {{- '<|im_start|>user' }}
+        {%- endif %}
+        {{- '\n<tool_response>\n' }}
+        {{- message.content }}
+        {{- '\n</tool_response>' }}
+        {%- if loop.last or (messages[loop.index0 + 1].role != "tool") %}
+            {{- '<|im_end|>\n' }}
+        {%- endif %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+{%- endif %}
+'''
+LLAMA_LIKE = r'''{{- bos_token }}
+{%- if custom_tools is defined %}{%- set tools = custom_tools %}{%- endif %}
+{%- if not date_string is defined %}{%- set date_string = "26 Jul 2024" %}{%- endif %}
+{#- a comment -#}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content']|trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "" %}
+{%- endif %}
+{{- "<|sh|>system<|eh|>\n\n" }}{%- if tools is not none %}{{- "Environment: ipython\n" }}{%- endif %}
+{{- "Today Date: " + date_string + "\n\n" }}{{- system_message }}{{- "<|eot|>" }}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
+        {{- '<|sh|>' + message['role'] + '<|eh|>\n\n'+ message['content'] | trim + '<|eot|>' }}
+    {%- elif 'tool_calls' in message %}
+        {%- if not message.tool_calls|length == 1 %}{{- raise_exception("only single tool-calls") }}{%- endif %}
+        {%- set tool_call = message.tool_calls[0].function %}
+        {{- tool_call.name + "(" }}{%- for arg_name, arg_val in tool_call.arguments | items %}{{- arg_name + '="' ~ arg_val ~ '"' }}{%- if not loop.last %}{{- ", " }}{%- endif %}{%- endfor %}{{- ")" }}
+    {%- else %}
+        {%- if message.content is mapping or message.content is iterable %}{{- message.content | tojson }}{%- else %}{{- message.content }}{%- endif %}
+    {%- endif %}
+{%- endfor %}
+'''
+NAMESPACES = r'''{% set ns = namespace(found=false, text='', n=0) %}
+{% for m in messages if m.role != 'system' %}
+  {% set ns.n = ns.n + 1 %}
+  {% if m.role == 'user' and not ns.found %}
+    {% set ns.found = true %}
+    {% set ns.text = m['content'][:5] ~ '|' ~ m.content[-3:] ~ '|' ~ m.content[::-1] %}
+  {% endif %}
+  {{ loop.index }}/{{ loop.length }} {{ m.role.upper() }} {{ loop.previtem.role if loop.previtem is defined else '-' }}
+{% else %}
+  nothing
+{% endfor %}
+{{ ns.found }} {{ ns.text }} {{ ns.n }}
+'''
+MACROS = r'''{%- macro show(x, depth=0, end='!') -%}
+{{ '  ' * depth }}{{ x }}{{ end }}{% if depth < 2 %}{{ show(x + 1, depth + 1, end=end) }}{% endif %}
+{%- endmacro -%}
+{{ show(1) }} {{ show(5, end='?') }}'''
+REASONING = r'''{%- for m in messages %}{%- if '</think>' in m.content %}{%- set content = m.content.split('</think>')[-1].lstrip('\n') %}{%- set reason = m.content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}[{{ reason }}]{{ content }}{%- else %}{{ m.content }}{%- endif %}{%- endfor %}{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>' }}{%- endif %}'''
+EXPRESSIONS = [
+    '1+2*3-4//3', '7//-2', '-7%3', '7/2', '2**10', '-2**2', '1e3', '1.5', '0.1+0.2', '1e20', '1e-7', '1_000',
+    "'a' 'b'", "'a' ~ 1 ~ none ~ true", "[1,'a',none,true,1.0]", "{'a':1,'b':[1,{'c':2}]}", '(1,)', '(1,2)', '()',
+    "'x' if false", "'x' if true else 'y'", '1 if 0 else 2 if 0 else 3', '1 < 2 < 3', '1 < 3 < 2', '1 == 1.0',
+    'true == 1', "'a' in 'abc'", "'d' not in ['a']", "'k' in {'k':1}", 'not 1 == 2', "1 and 0 or 'z'", "[] or 'e'",
+    "'abc'[1]", "'abc'[-1]", "'abc'[5]", "'äöü'[1]", "'äöü€😀'|length", "'äöü€😀'[1:4]", "'äöü€😀'[::-2]",
+    '[1,2,3,4][1:]', '[1,2,3,4][:-1]', '[1,2,3][::-1]', '(1,2,3)[1:]', "'  a b '|trim", "'xxaxx'|trim('x')",
+    "'  a '.strip() ~ '|'", "'a,b,,c'.split(',')", "' a  b c '.split()", "'a b c d'.split(' ',2)",
+    "'a b c d'.rsplit(' ',1)", "'a\\nb\\r\\nc'.splitlines()", "'abc'.startswith('ab')", "'abc'.startswith(('x','a'))",
+    "'abc'.endswith('c')", "'abc'.replace('b','xx')", "'aaaa'.replace('a','b',2)", "'abc'.find('c')",
+    "'abc'.find('z')", "'äbc'.find('c')", "'hello world'.title()", '"it\'s a dog\'s".title()',
+    '"it\'s a-dog (x)"|title', "'hELLO wORLD'|capitalize", "'ABC'|lower", "'straße'.upper()", "['a','b']|join(', ')",
+    "[{'n':1},{'n':2}]|join('-', attribute='n')", '[3,1,2]|sort', "['b','A','c']|sort", '[3,1,2]|sort(reverse=true)',
+    "{'b':1,'a':2}|dictsort", "{'b':1,'a':2}|items|list", "{'b':1,'a':2}.items()|list", "{'b':1}.get('x','d')",
+    "{'b':1}.get('x')", "{'b':1}.keys()|list", '[1,2,3]|first', '[1,2,3]|last', '[]|first', "'abc'|first",
+    "'abc'|last", "'abc'|list", '[1,1,2]|unique|list', '[1,2,3]|sum', '[1,2,3]|max', '[1,2,3]|min', "'abc'|reverse",
+    '[1,2]|reverse|list', "'12'|int", "'x'|int", "'x'|int(7)", "'3.7'|int", "' 42 '|int", '3.9|int', "'1.5'|float",
+    "'3'|float", '3|float', '-3|abs', '2.5|round', '3.567|round(2)', "2.1|round(method='ceil')", "undef|default('d')",
+    "''|default('d')", "''|default('d',true)", "none|default('d')", 'undef', 'undef is defined', 'undef is undefined',
+    'none is none', "'a' is string", '1 is string', '1 is number', 'true is number', 'true is integer',
+    '1 is integer', '1.0 is float', '{} is mapping', '[] is mapping', '[] is iterable', "'a' is iterable",
+    '1 is iterable', '[] is sequence', '{} is sequence', '3 is odd', '4 is even', '9 is divisibleby 3',
+    '9 is divisibleby(3)', '1 is eq 1', '1 is ne 1', '2 is gt 1', "'a' is in ['a']", '1 is not none',
+    '1 is not defined', "'abc' is lower", 'true is true', '1 is true', 'false is boolean', 'range is callable',
+    'range(5)|list', 'range(1,10,3)|list', 'range(5,0,-2)|list', '{\'a\':1,\'b\':\'ü"\\n<\'}|tojson',
+    "[1,2.0,none,true,'x']|tojson", "{'a':[1,{'b':2}],'c':{}}|tojson(indent=2)",
+    "{'b':1,'a':2}|tojson(sort_keys=true)", "'<>&\\''|tojson", '\'<a&"b\\\'>\'|e', "'a\\nb\\n\\nc'|indent",
+    "'a\\nb'|indent(2,true)", "'a'|upper|lower|length",
+    "[{'a':1,'b':true},{'a':2,'b':false}]|selectattr('b')|map(attribute='a')|list",
+    "[{'a':1},{'a':2}]|selectattr('a','equalto',2)|list", "[{'a':1},{'a':2}]|rejectattr('a','eq',2)|list",
+    "[1,2,3,4]|select('even')|list", "[1,2,3,4]|reject('odd')|list", "['a','b']|map('upper')|join",
+    "[1,'2']|map('string')|list", 'messages[0].content', "messages[0]['nope'] is defined", 'messages[-1].role',
+    'messages|length', "messages|map(attribute='role')|list",
+    "messages|selectattr('role','equalto','user')|list|length", 'dict(a=1,b=2)', '[1]+[2]', "'ab'*3", '[0]*3',
+    "'%'|length", "'a'|string ~ 1|string", '1|string|length', '[1,2]|string', "'tab\\there'", '"q\\"q"',
+    "'\\u00e9\\x41'", "'a\\'b'", '["it\'s"]', '[\'"\']', "['\\n']", "{'a':1}.a", "{'items':5}['items']",
+    "[[1,2],[3,4]]|map('first')|list", "'x'.join(['a','b'])", "'abc'.count('b')", "'123'.isdigit()", "''.isdigit()",
+    "'aXbX'.removesuffix('X')", "'a' < 'b'", '[1,2] < [1,3]', '1 != 2', "'a b'|replace(' ','_')",
+    "123|replace('2','x')", 'loop is defined', "true and 'x' not in 'abc'", '-1|abs', '(-1)|abs', '+3', '1 - -1',
+    "{'a':1}|length", "'ß'|upper", '"İ"|lower', "'a'|default", 'none', '1 is not string',
+    "[1,2,3] is contains(1) if false else 'k'", "'é' in 'café'", "'  x'|trim ~ 'y  '|trim", '[1,[2,(3,)]]', '1.0',
+    '100000000000000000.0', '1/3', '10 // 0.3', '5.5 % 2', '-5.5 % 2', "'a'.upper().lower()", "'Hello'[0]|lower",
+    "{'a':{'b':3}}.a.b", "{'a':{'b':3}}['a']['b']", "[{'x':{'y':1}}]|map(attribute='x.y')|list",
+    "[{'x':1},{}]|map(attribute='x',default=9)|list", "'a;b'.split(';')|last", "'one two'.split()[0]", 'undef|length',
+    'undef|list', '1 in undef', "'' in 'abc'", "['a','b']|tojson", "'é😀\\u2028'|tojson", '2.50', '1e5',
+    '12345678901234567890.0', '0.00001', "'a'~'b'|upper", "'abc'|replace('','-')", "'x y'|wordcount if false else 1",
+]
+MISTAKES = [
+    'undef.x', "undef + 'a'", "1 + 'a'", "'a' + 1", 'none + 1', "raise_exception('bad thing')", '1/0', '[1]|nofilter',
+    '1 is notest', "{}['a'].b", '[].append(1)', "'a'.nomethod()", '5()', '1 in 5', "'a' < 1", '[1,2][0].x.y',
+    'messages.foo.bar', '{{', '1 +', "'abc", '(1', '[1,2', '{1:2', 'foo(', 'a b', '1 ? 2', 'x | ', 'is defined',
+    '{% endif',
+]
+SNIPPETS = [
+    '  {% if true %}\n  a\n  {% endif %}\n b', 'a {%- if true -%}  x  {%- endif -%} b', 'a\n  {# c #}\n b',
+    'a\n  {#- c -#}\n b', '{% raw %}{{ x }}{% endraw %}', 'a\n {% raw -%}  {% x %} {%- endraw %}\nb',
+    ' {%+ if true %} x {% endif +%}\n y', '{{ 1 }}\n{{ 2 }}\n', '{{- 1 -}}\n  {{ 2 }}',
+    '\r\na\r\n{% if 1 %}\r\nb{% endif %}\r\n', '{% set x %}a{{ 1 }}{% endset %}[{{ x }}]',
+    '{% set x | upper %}abc{% endset %}{{ x }}', '{% filter upper %}abc{% endfilter %}',
+    '{% with a=1, b=2 %}{{ a+b }}{% endwith %}{{ a is defined }}',
+    '{% for i in range(5) %}{% if i == 3 %}{% break %}{% endif %}{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% endfor %}',
+    '{% for a, b in [(1,2),(3,4)] %}{{ a }}-{{ b }};{% endfor %}',
+    "{% for k, v in {'a':1}.items() %}{{ k }}{{ v }}{% endfor %}", '{% set a, b = 1, 2 %}{{ a }}{{ b }}',
+    '{% set x = 1 %}{% for i in [1] %}{% set x = 2 %}{% endfor %}{{ x }}',
+    '{% set x = 1 %}{% if true %}{% set x = 2 %}{% endif %}{{ x }}', '{% for i in [] %}a{% else %}b{% endfor %}',
+    "{% for c in 'añb' %}{{ c }}.{% endfor %}",
+    "{% for i in [1,2,3] %}{{ loop.first }}{{ loop.last }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.cycle('a','b') }} {% endfor %}",
+    '{% generation %}x{% endgeneration %}y',
+    '{% for i in [1,2] %}{% for j in [1,2] %}{{ loop.index }}{{ i }}{{ j }} {% endfor %}{{ loop.index }}{% endfor %}',
+    '{% if 0 %}a{% elif 1 %}b{% else %}c{% endif %}', "{{ {'a': {'b': 1}} }}", "{{'}}'}}",
+    "{%- set x = {'a': 1} -%}{{ x.a }}", '  {{ 1 }}  \n  {% set y = 2 %}  \n{{ y }}',
+    '{% for m in messages %}\n{{ m.role }}\n{% endfor %}\nend\n\n',
+    '{% macro f(a) %}{{ a }}{{ b }}{% endmacro %}{% set b = 3 %}{{ f(1) }}',
+    '{% macro f(a,b=a) %}{{ a }}{{ b }}{% endmacro %}{{ f(1) }}{{ f(1,2) }}{{ f(b=4,a=3) }}',
+    'x{% if true %}\n\ny{% endif %}', '{#\nmulti\n#}\nx', '{% if true -%}\n\n  y\n{%- endif %}',
+    'text {{ undefinedvar }} more', '\t{% if 1 %}\tx{% endif %}',
+    '{% set ns = namespace(a=1) %}{% for i in [1,2] %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}', '{% endif %}',
+    '{% if %}x{% endif %}', '{% for x %}{% endfor %}', '{% foo %}', '{% if true %}', '{# unclosed', '{% raw %}x',
+    '{{ 1', '{% set x.y = 1 %}', '{% set ns = 1 %}{% set ns.y = 1 %}', '{% for a, b in [1] %}{% endfor %}',
+    '{% break %}', '\xa0{% if 1 %}x{% endif %}', 'a\n\u2003{% if 1 %}x{% endif %}', '{%if true%}x{%endif%}',
+    "{{1}}{{'a'}}", '{%-if true-%} x {%-else-%} y {%-endif-%}', '{{ x }}{% set x = 5 %}{{ x }}',
+    '{% for x in [1,2] if x > 1 %}{{ loop.index }}{{ x }}{% endfor %}',
+    '{% for x in [1,2] %}{{ x }}{% endfor %}{{ x }}',
+]
+MESSAGES = [{"role":"system","content":" Be  nice "},{"role":"user","content":"Hello wörld 😀\n"},{"role":"assistant","content":"<think>\nhm\n</think>\n\nhi"},{"role":"user","content":"bye"}]
+TOOL_MESSAGES = [{"role":"user","content":"w?"},{"role":"assistant","content":"","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"b":1,"a":"x é"}}}]},{"role":"tool","content":"r1"},{"role":"tool","content":"r2"},{"role":"assistant","content":"ok"}]
+TOOLS = [{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"integer"}}}}}]
+
+
+def render(template, add_generation_prompt, variables):
+    """The text, or None where the template is refused."""
+    names = dict(tools=None, documents=None, add_generation_prompt=add_generation_prompt, bos_token="<s>",
+                 eos_token="</s>")
+    try:
+        return _compile_jinja_template(template).render(**{**names, **variables})
+    except Exception:
+        return None
+
+
+def case(template, add_generation_prompt=True, **variables):
+    return dict(template=template, add_generation_prompt=add_generation_prompt, variables=variables,
+                text=render(template, add_generation_prompt, variables))
+
+
+def cases():
+    for template in (SMOLLM2_LIKE, QWEN_LIKE, LLAMA_LIKE, NAMESPACES, MACROS, REASONING):
+        for messages in (MESSAGES, MESSAGES[1:2], TOOL_MESSAGES):
+            yield case(template, messages=messages)
+        yield case(template, False, messages=MESSAGES[1:])
+        yield case(template, messages=MESSAGES, tools=TOOLS)
+        yield case(template, messages=TOOL_MESSAGES, tools=TOOLS, enable_thinking=False)
+    for expression in EXPRESSIONS + MISTAKES:
+        yield case("{{ " + expression + " }}", messages=MESSAGES)
+    for snippet in SNIPPETS:
+        yield case(snippet, messages=MESSAGES)
+
+
+if __name__ == "__main__":
+    OUT.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for row in cases():
+        if row["variables"].get("messages") == MESSAGES and len(row["variables"]) == 1:
+            row["variables"] = None  # the test fills in the messages that nearly all cases share
+        rows.append(row)
+    (OUT / "cases.json").write_text(json.dumps(dict(messages=MESSAGES, cases=rows), indent=0, ensure_ascii=False) + "\n")
