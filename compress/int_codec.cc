@@ -6,9 +6,9 @@
 // of floats:
 //
 //   x   = clamp(x, -65504, 65504)
-//   m   = largest half  <= min(x)                       minimum
-//   s   = smallest half >= (max(x) - m) / (2^bits - 1)  scale; the difference and quotient in
-//   double c_i = clamp(round_half_even((x_i - m) / s), 0, 2^bits - 1) in float; 0 where s = 0
+//   m   = largest half <= min(x)                        minimum
+//   s   = smallest half >= (max(x) - m) / (2^bits - 1)  scale, taken in double
+//   c_i = clamp(round_half_even((x_i - m) / s), 0, 2^bits - 1), taken in float; 0 where s = 0
 //   stored value: fma(c_i, s, m)
 //
 // Rounding m down and s up keeps all of [min, max] inside [m, m + (2^bits - 1) s], so no value is

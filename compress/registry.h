@@ -21,8 +21,9 @@ struct MethodInfo {
 };
 const std::vector<MethodInfo>& all_methods();  // registry order
 
-// Every parameter that specs of this method take, with defaults, in canonical order: `ratio` and `positions`, the
-// method's own, `protect` and `ties` for eviction policies; its own for the others.
+// Every parameter that specs of this method take, with defaults, in canonical order: `ratio` and
+// `positions`, the method's own, `protect` and `ties` for eviction policies; its own for the
+// others.
 std::vector<ParamSpec> all_params(const MethodInfo& method);
 
 // One compressor of one cell, in canonical form.
@@ -37,8 +38,9 @@ struct CompressorSpec {
   bool is_none() const { return canonical == "none"; }
 };
 
-// A spec string, an object, kv-canary's {method, budget}, kvpress class names. Lists under ratio or budget make one spec each, in order. Throws
-// Error(kUsage) with value.place. base_folder: what file names in the spec are relative to.
+// A spec string, an object, kv-canary's {method, budget}, kvpress class names. Lists under ratio or
+// budget make one spec each, in order. Throws Error(kUsage) with value.place. base_folder: what
+// file names in the spec are relative to.
 std::vector<CompressorSpec> read_compressors(const Value& value,
                                              const std::string& base_folder = ".");
 

@@ -1,11 +1,11 @@
 // snapkv: the prompt's last queries vote on what stays (arXiv 2404.14469, "SnapKV: LLM Knows What
 // You are Looking for Before Generation").
 //
-//   A   = attention of the last w prompt queries to all rows (window_attention.h)      (n_heads, w,
-//   L) a_j = mean over the w queries of A[., j], for rows j before the window a   = pool(a,
-//   kernel), for each query head                  max: borders left out; avg: zeros at the borders
-//   count s   = mean over the query heads of the group S   = s, and max(s over all heads) + 1 for
-//   the window's own rows, which stay
+//   A   = attention of the last w prompt queries to all rows, (n_heads, w, L): window_attention.h
+//   a_j = mean over the w queries of A[., j], for rows j before the window
+//   a   = pool(a, kernel) for each query head; max: borders left out, avg: zeros at them count
+//   s   = mean of a over the query heads of the group
+//   S   = s, and max(s over all heads) + 1 for the window's own rows, which stay
 //
 // Fewer kept than the window has rows: the newest ones. A window that is not shorter than the
 // prompt shrinks to length - 1, with a note. After a former policy the window's rows are those of

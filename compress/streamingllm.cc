@@ -2,16 +2,16 @@
 // Language Models with Attention Sinks").
 //
 //   n_removed = L - trunc(L * (1 - ratio))
-//   S = 0 for rows sinks .. sinks + n_removed - 1, else 1          kept: the first `sinks` rows and
-//   the newest others
+//   S = 0 for rows sinks .. sinks + n_removed - 1, else 1
+//   kept: the first `sinks` rows and the newest others
 //
 // Fewer kept than sinks: the first ones.
 //
 // Differs from the paper: the prompt is cut once, after its exact prefill; later rows all stay.
-// Kept keys take the positions 0 .. k - 1 (positions=contiguous), as in the paper. Differs from
-// kvpress: kvpress keeps the original positions (here: positions=original), refuses prompts of at
-// most `sinks` tokens, and picks among the sinks by torch's tie order when it keeps fewer (here:
-// ties=torch).
+// Kept keys take the positions 0 .. k - 1 (positions=contiguous), as in the paper.
+// Differs from kvpress: kvpress keeps the original positions (here: positions=original), refuses
+// prompts of at most `sinks` tokens, and picks among the sinks by torch's tie order when it keeps
+// fewer (here: ties=torch).
 #include <algorithm>
 #include <cmath>
 

@@ -13,31 +13,35 @@ namespace kv {
 namespace {
 
 constexpr int kTilesPerBlock = kAttnBlock / kTile;
-constexpr int kQueryRows = 192;    // query rows (tokens x heads of the group) that share one pass over the keys
-constexpr int kSpanBlocks = 4;     // blocks of one decode task: 512 rows
-constexpr int kDecodeTokens = 4;   // inputs with at most this many tokens are split over rows instead
+constexpr int kQueryRows =
+    192;  // query rows (tokens x heads of the group) that share one pass over the keys
+constexpr int kSpanBlocks = 4;  // blocks of one decode task: 512 rows
+constexpr int kDecodeTokens =
+    4;  // inputs with at most this many tokens are split over rows instead
 
 // Query rows of one KV head's group for some consecutive tokens, against some consecutive blocks.
 struct Unit {
   const AttentionInput* input;
   int kv_head;
-  int first_token, n_tokens;       // of the input
+  int first_token, n_tokens;  // of the input
   int first_block, n_blocks;
-  size_t partials;                 // decode: where (blocks of the head, rows, padded(head_dim) + 2) floats begin
+  size_t partials;  // decode: where (blocks of the head, rows, padded(head_dim) + 2) floats begin
 };
 
 // Everything one thread needs for one unit; grows and stays.
 struct Workspace {
   AlignedBuffer memory;
-  float *key_tile, *value_tile, *rope;   // one tile, unpacked
-  float* q;                        // (rows, head_dim) rotated and scaled
-  float* scores;                   // (rows, kAttnBlock)
-  float *block, *block_max, *block_sum;  // (rows, padded(head_dim)), (rows), (rows): the block at hand
-  float *total, *max, *sum;        // the same of the blocks folded so far
+  float *key_tile, *value_tile, *rope;  // one tile, unpacked
+  float* q;                             // (rows, head_dim) rotated and scaled
+  float* scores;                        // (rows, kAttnBlock)
+  float *block, *block_max,
+      *block_sum;            // (rows, padded(head_dim)), (rows), (rows): the block at hand
+  float *total, *max, *sum;  // the same of the blocks folded so far
 
   void size_for(int n_rows, int head_dim) {
     const int width = padded(head_dim);
-    const size_t floats = static_cast<size_t>(n_rows) * (width * 3 + kAttnBlock + 4) + 3 * width * kTile;
+    const size_t floats =
+        static_cast<size_t>(n_rows) * (width * 3 + kAttnBlock + 4) + 3 * width * kTile;
     if (memory.size() < floats * sizeof(float)) memory = AlignedBuffer(floats * sizeof(float));
     float* next = memory.as<float>();
     const auto take = [&](size_t n) { return std::exchange(next, next + n); };
@@ -89,7 +93,8 @@ class LayerAttention {
       const int at = unit.first_block + b;
       run_block(unit, at, w);
       for (int r = 0; r < n_rows; ++r) {
-        if (visible_in_block(unit, r, at) > 0) fold(w, r, w.block + r * width_, w.block_max[r], w.block_sum[r]);
+        if (visible_in_block(unit, r, at) > 0)
+          fold(w, r, w.block + r * width_, w.block_max[r], w.block_sum[r]);
       }
     }
     for (int r = 0; r < n_rows; ++r) write_row(unit, r, w.total + r * width_, w.sum[r]);
@@ -118,7 +123,8 @@ class LayerAttention {
     w.size_for(n_rows, head_dim_);
     std::fill_n(w.sum, n_rows, 0.0f);
     for (int b = 0; b < unit.n_blocks; ++b) {
-      const float* part = partials + unit.partials + static_cast<size_t>(b) * partial_floats(n_rows);
+      const float* part =
+          partials + unit.partials + static_cast<size_t>(b) * partial_floats(n_rows);
       for (int r = 0; r < n_rows; ++r) {
         if (visible_in_block(unit, r, b) == 0) continue;
         fold(w, r, part + r * width_, part[n_rows * width_ + r], part[n_rows * (width_ + 1) + r]);
@@ -145,13 +151,16 @@ class LayerAttention {
       const int token = token_of(unit, r);
       const int position = in.cache->next_position(layer_, unit.kv_head, in.first_token + token);
       float* row = q + r * head_dim_;
-      std::copy_n(in.queries + token * in.stride + static_cast<int64_t>(head_of(unit, r)) * head_dim_, head_dim_, row);
+      std::copy_n(
+          in.queries + token * in.stride + static_cast<int64_t>(head_of(unit, r)) * head_dim_,
+          head_dim_, row);
       k.rotate_row(row, rope_.cos_row(position), rope_.sin_row(position), rope_.rotary_dim());
       k.scale(row, scale_, head_dim_, row);
     }
   }
 
-  // One block for all rows: w.block (rows, width), block_max_, block_sum_. Rows that see nothing of it hold zeros.
+  // One block for all rows: w.block (rows, width), block_max_, block_sum_. Rows that see nothing of
+  // it hold zeros.
   void run_block(const Unit& unit, int block, Workspace& w) const {
     const int n_rows = unit.n_tokens * group_;
     const int used = visible_in_block(unit, n_rows - 1, block);  // the last token sees most
@@ -161,17 +170,22 @@ class LayerAttention {
     const Kernels& k = kernels();
     for (int t = 0; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t;
-      const RopeTile rope = codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
-      const float* keys = codec.load_keys(rows.pages[tile].keys(), std::min(kTile, rows.n_rows - tile * kTile),
-                                          head_dim_, rope, w.key_tile);
-      k.gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, w.scores + t * kTile, kAttnBlock, false);
+      const RopeTile rope =
+          codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
+      const float* keys =
+          codec.load_keys(rows.pages[tile].keys(), std::min(kTile, rows.n_rows - tile * kTile),
+                          head_dim_, rope, w.key_tile);
+      k.gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, w.scores + t * kTile, kAttnBlock,
+                 false);
     }
     for (int r = 0; r < n_rows; ++r) softmax_row(w, r, visible_in_block(unit, r, block), used);
     for (int t = 0; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t, n = std::min(kTile, used - t * kTile);
-      const float* values = codec.load_values(rows.pages[tile].values(), n, head_dim_, w.value_tile);
+      const float* values =
+          codec.load_values(rows.pages[tile].values(), n, head_dim_, w.value_tile);
       for (int d = 0; d < width_; d += kPanel) {
-        k.gemm_f32(w.scores + t * kTile, kAttnBlock, n_rows, n, values + d, width_, w.block + d, width_, t > 0);
+        k.gemm_f32(w.scores + t * kTile, kAttnBlock, n_rows, n, values + d, width_, w.block + d,
+                   width_, t > 0);
       }
     }
   }
@@ -208,14 +222,15 @@ class LayerAttention {
   float scale_;
 };
 
-// Splits the inputs into units: long ones by tokens, each unit folding all rows that it sees; short ones (decode) by
-// spans of rows, folded afterwards.
+// Splits the inputs into units: long ones by tokens, each unit folding all rows that it sees; short
+// ones (decode) by spans of rows, folded afterwards.
 struct Plan {
   std::vector<Unit> whole, spans, folds;
   std::vector<float> partials;
 };
 
-void plan_input(const AttentionInput& in, const ModelConfig& config, const LayerAttention& layer, Plan& plan) {
+void plan_input(const AttentionInput& in, const ModelConfig& config, const LayerAttention& layer,
+                Plan& plan) {
   const int tokens_per_unit = std::max(1, kQueryRows / config.group());
   for (int h = 0; h < config.n_kv_heads; ++h) {
     const auto blocks_until = [&](int token) {
@@ -234,24 +249,28 @@ void plan_input(const AttentionInput& in, const ModelConfig& config, const Layer
       continue;
     }
     for (int b = 0; b < n_blocks; b += kSpanBlocks) {
-      plan.spans.push_back({&in, h, 0, in.n_tokens, b, std::min(kSpanBlocks, n_blocks - b), plan.partials.size()});
+      plan.spans.push_back(
+          {&in, h, 0, in.n_tokens, b, std::min(kSpanBlocks, n_blocks - b), plan.partials.size()});
     }
     plan.folds.push_back({&in, h, 0, in.n_tokens, 0, n_blocks, plan.partials.size()});
     plan.partials.resize(plan.partials.size() +
-                         static_cast<size_t>(n_blocks) * layer.partial_floats(in.n_tokens * config.group()));
+                         static_cast<size_t>(n_blocks) *
+                             layer.partial_floats(in.n_tokens * config.group()));
   }
 }
 
 }  // namespace
 
-void attend(const ModelConfig& config, const RopeTable& rope, int layer, std::span<const AttentionInput> inputs) {
+void attend(const ModelConfig& config, const RopeTable& rope, int layer,
+            std::span<const AttentionInput> inputs) {
   const LayerAttention attention(config, rope, layer);
   Plan plan;
   for (const AttentionInput& in : inputs) plan_input(in, config, attention, plan);
   parallel_for(static_cast<int64_t>(plan.whole.size() + plan.spans.size()), [&](int64_t i) {
     const size_t u = static_cast<size_t>(i);
     if (u < plan.whole.size()) {
-      attention.run_whole(plan.whole[plan.whole.size() - 1 - u]);  // later tokens see more rows: longest first
+      attention.run_whole(
+          plan.whole[plan.whole.size() - 1 - u]);  // later tokens see more rows: longest first
     } else {
       attention.run_span(plan.spans[u - plan.whole.size()], plan.partials.data());
     }

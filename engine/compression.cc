@@ -13,30 +13,38 @@
 namespace kv {
 namespace {
 
-using Rows = std::vector<int32_t>;                  // indices of prompt rows, rising
-using LayerRows = std::vector<Rows>;                // by KV head
+using Rows = std::vector<int32_t>;    // indices of prompt rows, rising
+using LayerRows = std::vector<Rows>;  // by KV head
 
-// The rows of one layer as policies see them: keys rotated at their original positions, values, for all KV heads.
+// The rows of one layer as policies see them: keys rotated at their original positions, values, for
+// all KV heads.
 class LayerRowsAsFloat {
  public:
-  LayerRowsAsFloat(const KvCache& cache, const RopeTable& rope, int layer, bool want_keys, bool want_values)
+  LayerRowsAsFloat(const KvCache& cache, const RopeTable& rope, int layer, const KvNeeds& needs)
       : head_dim_(cache.head_dim()), width_(padded(cache.head_dim())), n_tokens_(cache.n_tokens()) {
     const int n_tiles = (n_tokens_ + kTile - 1) / kTile, n_heads = cache.n_kv_heads();
-    if (want_keys) keys_.assign(n_heads, std::vector<float>(static_cast<size_t>(n_tiles) * head_dim_ * kTile));
-    if (want_values) values_.assign(n_heads, std::vector<float>(static_cast<size_t>(n_tiles) * kTile * width_));
+    const std::vector<float> key_tiles(static_cast<size_t>(n_tiles) * head_dim_ * kTile);
+    if (needs.keys) keys_.assign(n_heads, key_tiles);
+    if (needs.raw_keys) raw_keys_.assign(n_heads, key_tiles);
+    if (needs.values)
+      values_.assign(n_heads, std::vector<float>(static_cast<size_t>(n_tiles) * kTile * width_));
     parallel_for(static_cast<int64_t>(n_heads) * n_tiles, [&](int64_t i) {
       load_tile(cache, rope, layer, static_cast<int>(i / n_tiles), static_cast<int>(i % n_tiles));
     });
   }
 
-  const std::vector<float>* keys(int h) const { return keys_.empty() ? nullptr : &keys_[h]; }
-  const std::vector<float>* values(int h) const { return values_.empty() ? nullptr : &values_[h]; }
+  const std::vector<float>& keys(int h) const { return keys_[h]; }  // (tiles, head_dim, kTile)
+  const std::vector<float>& raw_keys(int h) const { return raw_keys_[h]; }  // the same before RoPE
+  const std::vector<float>& values(int h) const {
+    return values_[h];
+  }  // (n_rows, padded(head_dim))
 
   // The same for a subset of the rows, packed again.
-  std::vector<float> gather_keys(int h, const Rows& rows) const {
+  std::vector<float> gather_keys(const std::vector<float>& tiles, const Rows& rows) const {
     std::vector<float> out((rows.size() + kTile - 1) / kTile * head_dim_ * kTile);
     for (size_t r = 0; r < rows.size(); ++r) {
-      const float* from = keys_[h].data() + static_cast<size_t>(rows[r] / kTile) * head_dim_ * kTile + rows[r] % kTile;
+      const float* from =
+          tiles.data() + static_cast<size_t>(rows[r] / kTile) * head_dim_ * kTile + rows[r] % kTile;
       float* to = out.data() + r / kTile * head_dim_ * kTile + r % kTile;
       for (int d = 0; d < head_dim_; ++d) to[d * kTile] = from[d * kTile];
     }
@@ -45,7 +53,8 @@ class LayerRowsAsFloat {
   std::vector<float> gather_values(int h, const Rows& rows) const {
     std::vector<float> out(rows.size() * width_);
     for (size_t r = 0; r < rows.size(); ++r) {
-      std::copy_n(values_[h].data() + static_cast<size_t>(rows[r]) * width_, width_, out.data() + r * width_);
+      std::copy_n(values_[h].data() + static_cast<size_t>(rows[r]) * width_, width_,
+                  out.data() + r * width_);
     }
     return out;
   }
@@ -56,38 +65,54 @@ class LayerRowsAsFloat {
     const int n = std::min(kTile, head.n_rows - tile * kTile);
     std::vector<float> scratch(width_ * kTile), angles(width_ * kTile);
     if (!keys_.empty()) {
-      const RopeTile turn = cache.codec().stores_rotated_keys() ? RopeTile{} : rope.tile(head, tile, angles.data());
-      const float* keys = cache.codec().load_keys(head.pages[tile].keys(), n, head_dim_, turn, scratch.data());
-      std::copy_n(keys, head_dim_ * kTile, keys_[h].data() + static_cast<size_t>(tile) * head_dim_ * kTile);
+      const RopeTile turn =
+          cache.codec().stores_rotated_keys() ? RopeTile{} : rope.tile(head, tile, angles.data());
+      const float* keys =
+          cache.codec().load_keys(head.pages[tile].keys(), n, head_dim_, turn, scratch.data());
+      std::copy_n(keys, head_dim_ * kTile,
+                  keys_[h].data() + static_cast<size_t>(tile) * head_dim_ * kTile);
+    }
+    if (!raw_keys_.empty()) {
+      const float* keys =
+          cache.codec().load_keys(head.pages[tile].keys(), n, head_dim_, {}, scratch.data());
+      std::copy_n(keys, head_dim_ * kTile,
+                  raw_keys_[h].data() + static_cast<size_t>(tile) * head_dim_ * kTile);
     }
     if (!values_.empty()) {
-      const float* values = cache.codec().load_values(head.pages[tile].values(), n, head_dim_, scratch.data());
-      std::copy_n(values, n * width_, values_[h].data() + static_cast<size_t>(tile) * kTile * width_);
+      const float* values =
+          cache.codec().load_values(head.pages[tile].values(), n, head_dim_, scratch.data());
+      std::copy_n(values, n * width_,
+                  values_[h].data() + static_cast<size_t>(tile) * kTile * width_);
     }
   }
 
   int head_dim_, width_, n_tokens_;
-  std::vector<std::vector<float>> keys_, values_;
+  std::vector<std::vector<float>> keys_, raw_keys_, values_;
 };
 
 // One plan on its way through its policies.
 struct Progress {
   const CompressionPlan* plan;
-  std::vector<LayerRows> rows;                         // (n_layers)(n_kv_heads) what is left
+  std::vector<LayerRows> rows;                          // (n_layers)(n_kv_heads) what is left
   std::vector<std::vector<std::vector<float>>> scores;  // by prompt row
-  std::vector<LayerKeep> decided;                      // by the policy at hand
+  std::vector<LayerKeep> decided;                       // by the policy at hand
 };
 
 class Compressor {
  public:
-  Compressor(const Model& model, const PrefilledPrompt& prompt) : config_(model.config), prompt_(prompt) {}
+  Compressor(const Model& model, const PrefilledPrompt& prompt)
+      : config_(model.config), prompt_(prompt) {}
 
   std::vector<Progress> start(const std::vector<const CompressionPlan*>& plans) const {
     Rows all(prompt_.cache.n_tokens());
     std::iota(all.begin(), all.end(), 0);
     std::vector<Progress> progress;
     for (const CompressionPlan* plan : plans) {
-      progress.push_back({plan, std::vector<LayerRows>(config_.n_layers, LayerRows(config_.n_kv_heads, all)), {}, {}});
+      progress.push_back(
+          {plan,
+           std::vector<LayerRows>(config_.n_layers, LayerRows(config_.n_kv_heads, all)),
+           {},
+           {}});
     }
     return progress;
   }
@@ -101,12 +126,14 @@ class Compressor {
       active.push_back(&p);
       const KvNeeds n = p.plan->policies[stage]->needs(prompt_.cache.n_tokens());
       needs.keys |= n.keys;
+      needs.raw_keys |= n.raw_keys;
       needs.values |= n.values;
       p.decided.clear();
     }
     for (int layer = 0; layer < config_.n_layers; ++layer) {
-      const LayerRowsAsFloat rows(prompt_.cache, *prompt_.rope, layer, needs.keys, needs.values);
-      for (Progress* p : active) p->decided.push_back(decide(*p, *p->plan->policies[stage], layer, rows));
+      const LayerRowsAsFloat rows(prompt_.cache, *prompt_.rope, layer, needs);
+      for (Progress* p : active)
+        p->decided.push_back(decide(*p, *p->plan->policies[stage], layer, rows));
     }
     for (Progress* p : active) {
       p->plan->policies[stage]->settle(p->decided);
@@ -126,7 +153,8 @@ class Compressor {
  private:
   int n_tokens() const { return prompt_.cache.n_tokens(); }
 
-  LayerKeep decide(const Progress& p, const KvPolicy& policy, int layer, const LayerRowsAsFloat& rows) const {
+  LayerKeep decide(const Progress& p, const KvPolicy& policy, int layer,
+                   const LayerRowsAsFloat& rows) const {
     const KvNeeds needs = policy.needs(n_tokens());
     LayerView view;
     view.layer = layer;
@@ -135,21 +163,28 @@ class Compressor {
     view.n_kv_heads = config_.n_kv_heads;
     view.head_dim = config_.head_dim;
     view.n_tokens = n_tokens();
+    view.rope_factor = prompt_.rope->attention_factor();
     std::vector<std::vector<float>> gathered;  // keeps what the view points at alive
-    gathered.reserve(2 * config_.n_kv_heads);
+    gathered.reserve(3 * config_.n_kv_heads);
     for (int h = 0; h < config_.n_kv_heads; ++h) {
       const Rows& left = p.rows[layer][h];
       const bool all = static_cast<int>(left.size()) == n_tokens();
       LayerView::HeadRows head;
       head.n_rows = static_cast<int>(left.size());
       head.positions = left;
-      if (needs.keys) head.keys = all ? rows.keys(h)->data() : gathered.emplace_back(rows.gather_keys(h, left)).data();
+      const auto key_tiles = [&](const std::vector<float>& tiles) {
+        return all ? tiles.data() : gathered.emplace_back(rows.gather_keys(tiles, left)).data();
+      };
+      if (needs.keys) head.keys = key_tiles(rows.keys(h));
+      if (needs.raw_keys) head.raw_keys = key_tiles(rows.raw_keys(h));
       if (needs.values) {
-        head.values = all ? rows.values(h)->data() : gathered.emplace_back(rows.gather_values(h, left)).data();
+        head.values =
+            all ? rows.values(h).data() : gathered.emplace_back(rows.gather_values(h, left)).data();
       }
       view.heads.push_back(head);
     }
-    const std::vector<float> window = window_queries(layer, std::min(needs.window_queries, n_tokens()));
+    const std::vector<float> window =
+        window_queries(layer, std::min(needs.window_queries, n_tokens()));
     view.n_window = std::min(needs.window_queries, n_tokens());
     view.window_queries = view.n_window > 0 ? window.data() : nullptr;
     return policy.select(view);
@@ -162,20 +197,23 @@ class Compressor {
     std::vector<float> out(static_cast<size_t>(config_.n_heads) * n * config_.head_dim);
     for (int h = 0; h < config_.n_heads; ++h) {
       const size_t from = ((static_cast<size_t>(layer) * config_.n_heads + h) * recorded.n_window +
-                           (recorded.n_window - n)) * config_.head_dim;
+                           (recorded.n_window - n)) *
+                          config_.head_dim;
       std::copy_n(recorded.queries.data() + from, static_cast<size_t>(n) * config_.head_dim,
                   out.data() + static_cast<size_t>(h) * n * config_.head_dim);
     }
     return out;
   }
 
-  // What the policy kept, as indices of prompt rows; its scores likewise (rows that an earlier policy removed: NaN).
+  // What the policy kept, as indices of prompt rows; its scores likewise (rows that an earlier
+  // policy removed: NaN).
   void take_decisions(Progress& p) const {
     bool any_scores = false;
     for (const LayerKeep& keep : p.decided) {
       for (const std::vector<float>& s : keep.scores) any_scores |= !s.empty();
     }
-    if (any_scores) p.scores.assign(config_.n_layers, std::vector<std::vector<float>>(config_.n_kv_heads));
+    if (any_scores)
+      p.scores.assign(config_.n_layers, std::vector<std::vector<float>>(config_.n_kv_heads));
     for (int layer = 0; layer < config_.n_layers; ++layer) {
       LayerKeep& keep = p.decided[layer];
       KV_CHECK(keep.rows.size() == static_cast<size_t>(config_.n_kv_heads));
@@ -199,7 +237,8 @@ class Compressor {
     }
   }
 
-  // Where the kept rows stand: the last policy that asks for something other than the original positions decides.
+  // Where the kept rows stand: the last policy that asks for something other than the original
+  // positions decides.
   static Positions positions_of(const CompressionPlan& plan) {
     Positions result = Positions::kOriginal;
     for (const PolicyPtr& policy : plan.policies) {
@@ -213,20 +252,25 @@ class Compressor {
     const bool same_codec = codec->spec() == prompt_.cache.codec().spec();
     KvCache cache(config_, codec);
     const Positions positions = positions_of(*p.plan);
-    std::map<Rows, std::shared_ptr<const Rows>> lists;  // heads that kept the same rows share one list
+    std::map<Rows, std::shared_ptr<const Rows>>
+        lists;  // heads that kept the same rows share one list
     const size_t n_first = p.rows[0][0].size();
     for (int layer = 0; layer < config_.n_layers; ++layer) {
       for (int h = 0; h < config_.n_kv_heads; ++h) {
         const Rows& rows = p.rows[layer][h];
         if (positions == Positions::kCanary && rows.size() != n_first) {
-          throw_usage("positions=canary needs the same number of rows in every head: layer {} head {} keeps {}, layer 0 "
-                      "head 0 keeps {}", layer, h, rows.size(), n_first);
+          throw_usage(
+              "positions=canary needs the same number of rows in every head: layer {} head {} "
+              "keeps {}, layer 0 "
+              "head 0 keeps {}",
+              layer, h, rows.size(), n_first);
         }
         place_rows(cache.head(layer, h), rows, positions, lists);
       }
     }
     parallel_for(static_cast<int64_t>(config_.n_layers) * config_.n_kv_heads, [&](int64_t i) {
-      const int layer = static_cast<int>(i / config_.n_kv_heads), h = static_cast<int>(i % config_.n_kv_heads);
+      const int layer = static_cast<int>(i / config_.n_kv_heads),
+                h = static_cast<int>(i % config_.n_kv_heads);
       const Rows& rows = p.rows[layer][h];
       if (same_codec && static_cast<int>(rows.size()) == n_tokens()) {
         cache.head(layer, h).pages = prompt_.cache.head(layer, h).pages;
@@ -251,12 +295,13 @@ class Compressor {
   }
 
   // Kept rows of one head, moved into pages of their own in the target codec.
-  void copy_rows(int layer, int h, const Rows& rows, const KvCodec& codec, KvCache::Head& target) const {
+  void copy_rows(int layer, int h, const Rows& rows, const KvCodec& codec,
+                 KvCache::Head& target) const {
     const KvCache::Head& source = prompt_.cache.head(layer, h);
     const KvCodec& from = prompt_.cache.codec();
     const int head_dim = config_.head_dim, width = padded(head_dim);
-    std::vector<float> key_scratch(width * kTile), value_scratch(width * kTile), keys(head_dim * kTile),
-        values(head_dim * kTile);
+    std::vector<float> key_scratch(width * kTile), value_scratch(width * kTile),
+        keys(head_dim * kTile), values(head_dim * kTile);
     const float *key_tile = nullptr, *value_tile = nullptr;
     int loaded = -1;
     for (size_t first = 0; first < rows.size(); first += kTile) {
@@ -265,14 +310,17 @@ class Compressor {
         const int tile = rows[first + r] / kTile, at = rows[first + r] % kTile;
         if (tile != loaded) {
           const int in_tile = std::min(kTile, source.n_rows - tile * kTile);
-          key_tile = from.load_keys(source.pages[tile].keys(), in_tile, head_dim, {}, key_scratch.data());
-          value_tile = from.load_values(source.pages[tile].values(), in_tile, head_dim, value_scratch.data());
+          key_tile =
+              from.load_keys(source.pages[tile].keys(), in_tile, head_dim, {}, key_scratch.data());
+          value_tile = from.load_values(source.pages[tile].values(), in_tile, head_dim,
+                                        value_scratch.data());
           loaded = tile;
         }
         for (int d = 0; d < head_dim; ++d) keys[r * head_dim + d] = key_tile[d * kTile + at];
         std::copy_n(value_tile + at * width, head_dim, values.data() + r * head_dim);
       }
-      PageRef page = PageRef::allocate(codec.key_tile_bytes(head_dim), codec.value_tile_bytes(head_dim));
+      PageRef page =
+          PageRef::allocate(codec.key_tile_bytes(head_dim), codec.value_tile_bytes(head_dim));
       codec.encode_keys(keys.data(), head_dim, 0, n, head_dim, page.writable_keys());
       codec.encode_values(values.data(), head_dim, 0, n, head_dim, page.writable_values());
       target.pages.push_back(std::move(page));
@@ -292,6 +340,7 @@ KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens)
       const KvNeeds needs = policy->needs(n_tokens);
       all.window_queries = std::max(all.window_queries, needs.window_queries);
       all.keys |= needs.keys;
+      all.raw_keys |= needs.raw_keys;
       all.values |= needs.values;
     }
   }
@@ -310,7 +359,8 @@ std::vector<CompressedCache> compress_all(const Model& model, const PrefilledPro
   return results;
 }
 
-CompressedCache compress(const Model& model, const PrefilledPrompt& prompt, const CompressionPlan& plan) {
+CompressedCache compress(const Model& model, const PrefilledPrompt& prompt,
+                         const CompressionPlan& plan) {
   return std::move(compress_all(model, prompt, {&plan}).front());
 }
 

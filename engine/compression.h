@@ -14,19 +14,23 @@ struct CompressedCache {
   KvCache cache;
   // Original positions of the rows that stayed, (n_layers)(n_kv_heads), rising.
   std::vector<std::vector<std::vector<int32_t>>> kept;
-  // Scores of every prompt row as the last policy with scores saw them, (n_layers)(n_kv_heads)(n_tokens); empty without.
+  // Scores of every prompt row as the last policy with scores saw them,
+  // (n_layers)(n_kv_heads)(n_tokens); empty without.
   std::vector<std::vector<std::vector<float>>> scores;
-  std::vector<std::string> notes;   // remarks of the policies
+  std::vector<std::string> notes;  // remarks of the policies
 };
 
 // What a prefill must record so that all these plans can be applied to it.
 KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens);
 
-// All plans of a grid on one prompt: the rotated keys of a layer are made once and shown to every policy.
+// All plans of a grid on one prompt: the rotated keys of a layer are made once and shown to every
+// policy.
 std::vector<CompressedCache> compress_all(const Model& model, const PrefilledPrompt& prompt,
                                           const std::vector<const CompressionPlan*>& plans);
 
-// The prompt stays as it is; the result shares its pages where nothing was removed and the codec is the same.
-CompressedCache compress(const Model& model, const PrefilledPrompt& prompt, const CompressionPlan& plan);
+// The prompt stays as it is; the result shares its pages where nothing was removed and the codec is
+// the same.
+CompressedCache compress(const Model& model, const PrefilledPrompt& prompt,
+                         const CompressionPlan& plan);
 
 }  // namespace kv

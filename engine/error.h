@@ -1,7 +1,7 @@
 // Two kinds of failure.
 //
-// Error: the user's world is wrong (a file, a key, a value). Caught in main(), printed as one message, exit 2 or 3.
-// KV_CHECK: our own bug. Prints the expression with its values and aborts.
+// Error: the user's world is wrong (a file, a key, a value). Caught in main(), printed as one
+// message, exit 2 or 3. KV_CHECK: our own bug. Prints the expression with its values and aborts.
 //
 // The one header that every folder may include.
 #pragma once
@@ -16,7 +16,8 @@
 
 namespace kv {
 
-// What the process exits with (interface: 2 bad usage or config, 3 model or data missing or malformed).
+// What the process exits with (interface: 2 bad usage or config, 3 model or data missing or
+// malformed).
 enum class ErrorKind { kUsage = 2, kData = 3 };
 
 // The message names the file, the place in it, what was expected, what was found and what to do.
@@ -54,9 +55,9 @@ namespace internal {
 }  // namespace kv
 
 // KV_CHECK(n <= capacity, "n {} capacity {}", n, capacity)
-#define KV_CHECK(condition, ...)                                                        \
-  do {                                                                                  \
-    if (!(condition)) {                                                                 \
+#define KV_CHECK(condition, ...)                                                                   \
+  do {                                                                                             \
+    if (!(condition)) {                                                                            \
       ::kv::internal::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
-    }                                                                                   \
+    }                                                                                              \
   } while (false)

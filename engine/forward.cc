@@ -16,7 +16,8 @@ void norm_rows(const float* x, const std::vector<float>& weight, float eps, int 
   const int dim = static_cast<int>(weight.size());
   parallel_for((n + 15) / 16, [&](int64_t block) {
     for (int r = static_cast<int>(block) * 16; r < std::min<int64_t>(n, (block + 1) * 16); ++r) {
-      kernels().rms_norm(x + static_cast<int64_t>(r) * dim, weight.data(), dim, eps, out + static_cast<int64_t>(r) * dim);
+      kernels().rms_norm(x + static_cast<int64_t>(r) * dim, weight.data(), dim, eps,
+                         out + static_cast<int64_t>(r) * dim);
     }
   });
 }
@@ -30,7 +31,8 @@ void add_rows(float* x, const float* y, int n, int dim) {
 }
 
 // Norm over head_dim on every query and key head (Qwen3), in place in qkv (n, width).
-void norm_heads(const ModelConfig& config, const LayerWeights& weights, float* qkv, int n, int64_t width) {
+void norm_heads(const ModelConfig& config, const LayerWeights& weights, float* qkv, int n,
+                int64_t width) {
   parallel_for(n, [&](int64_t r) {
     for (int h = 0; h < config.n_heads + config.n_kv_heads; ++h) {
       float* head = qkv + r * width + static_cast<int64_t>(h) * config.head_dim;
@@ -49,28 +51,33 @@ struct Placed {
 };
 
 // Keys before RoPE and values of one layer enter the caches, rounded to what each cache stores.
-void store_rows(const ModelConfig& config, int layer, const std::vector<Placed>& placed, const float* qkv,
-                int64_t width) {
+void store_rows(const ModelConfig& config, int layer, const std::vector<Placed>& placed,
+                const float* qkv, int64_t width) {
   for (const Placed& p : placed) p.segment->cache->reserve(layer, p.n());
   const int64_t n_kv = config.n_kv_heads;
   parallel_for(static_cast<int64_t>(placed.size()) * n_kv, [&](int64_t i) {
     const Placed& p = placed[i / n_kv];
     const int h = static_cast<int>(i % n_kv);
-    const float* keys = qkv + p.first_row * width + static_cast<int64_t>(config.n_heads + h) * config.head_dim;
+    const float* keys =
+        qkv + p.first_row * width + static_cast<int64_t>(config.n_heads + h) * config.head_dim;
     p.segment->cache->append(layer, h, keys, keys + n_kv * config.head_dim, width, p.n());
   });
 }
 
-// Queries of the window's tokens, rotated at their positions: (n_heads, n_window, head_dim) of this layer.
-void record_window(const ModelConfig& config, const RopeTable& rope, int layer, const Placed& p, const float* qkv,
-                   int64_t width, const WindowRecorder& recorder) {
+// Queries of the window's tokens, rotated at their positions: (n_heads, n_window, head_dim) of this
+// layer.
+void record_window(const ModelConfig& config, const RopeTable& rope, int layer, const Placed& p,
+                   const float* qkv, int64_t width, const WindowRecorder& recorder) {
   for (int i = 0; i < p.n(); ++i) {
     const int token = p.first_token + i, at = token - recorder.first_token;
     if (at < 0 || at >= recorder.window->n_window) continue;
     for (int h = 0; h < config.n_heads; ++h) {
-      float* out = recorder.window->queries.data() +
-                   ((static_cast<int64_t>(layer) * config.n_heads + h) * recorder.window->n_window + at) * config.head_dim;
-      std::copy_n(qkv + (p.first_row + i) * width + static_cast<int64_t>(h) * config.head_dim, config.head_dim, out);
+      float* out =
+          recorder.window->queries.data() +
+          ((static_cast<int64_t>(layer) * config.n_heads + h) * recorder.window->n_window + at) *
+              config.head_dim;
+      std::copy_n(qkv + (p.first_row + i) * width + static_cast<int64_t>(h) * config.head_dim,
+                  config.head_dim, out);
       kernels().rotate_row(out, rope.cos_row(token), rope.sin_row(token), rope.rotary_dim());
     }
   }
@@ -95,10 +102,12 @@ int Session::run_layers(std::span<const Segment> segments, const WindowRecorder*
 
   for (const Placed& p : placed) {
     for (int i = 0; i < p.n(); ++i) {
-      model_->embedding.row(p.segment->tokens[i], m.x.as<float>() + static_cast<int64_t>(p.first_row + i) * config.dim);
+      model_->embedding.row(p.segment->tokens[i],
+                            m.x.as<float>() + static_cast<int64_t>(p.first_row + i) * config.dim);
     }
   }
-  float *x = m.x.as<float>(), *h = m.h.as<float>(), *qkv = m.qkv.as<float>(), *wide = m.wide.as<float>();
+  float *x = m.x.as<float>(), *h = m.h.as<float>(), *qkv = m.qkv.as<float>(),
+        *wide = m.wide.as<float>();
   std::vector<AttentionInput> inputs;
   for (const Placed& p : placed) {
     inputs.push_back({p.segment->cache, qkv + p.first_row * width, width, p.n(), p.first_token,
@@ -135,8 +144,8 @@ void Session::logits_of(std::span<const int> rows, float* logits) {
   if (n == 0) return;
   float *x = scratch_->x.as<float>(), *h = scratch_->h.as<float>();
   parallel_for(n, [&](int64_t i) {
-    kernels().rms_norm(x + static_cast<int64_t>(rows[i]) * config.dim, model_->final_norm.data(), config.dim,
-                       config.rms_eps, h + i * config.dim);
+    kernels().rms_norm(x + static_cast<int64_t>(rows[i]) * config.dim, model_->final_norm.data(),
+                       config.dim, config.rms_eps, h + i * config.dim);
   });
   model_->lm_head.multiply(h, config.dim, static_cast<int>(n), logits, config.vocab);
 }

@@ -50,9 +50,15 @@ void release(TilePage* page) {
 
 }  // namespace
 
-size_t page_bytes_alive() { return g_bytes_alive.load(); }
-size_t page_bytes_peak() { return g_bytes_peak.load(); }
-void reset_page_bytes_peak() { g_bytes_peak.store(g_bytes_alive.load()); }
+size_t page_bytes_alive() {
+  return g_bytes_alive.load();
+}
+size_t page_bytes_peak() {
+  return g_bytes_peak.load();
+}
+void reset_page_bytes_peak() {
+  g_bytes_peak.store(g_bytes_alive.load());
+}
 
 PageRef PageRef::allocate(size_t key_bytes, size_t value_bytes) {
   PageRef ref;
@@ -64,10 +70,16 @@ PageRef::PageRef(const PageRef& other) : page_(other.page_) {
   if (page_ != nullptr) page_->references.fetch_add(1, std::memory_order_relaxed);
 }
 
-PageRef::~PageRef() { release(page_); }
+PageRef::~PageRef() {
+  release(page_);
+}
 
-const std::byte* PageRef::keys() const { return page_->keys(); }
-const std::byte* PageRef::values() const { return page_->values(); }
+const std::byte* PageRef::keys() const {
+  return page_->keys();
+}
+const std::byte* PageRef::values() const {
+  return page_->values();
+}
 
 std::byte* PageRef::writable_keys() {
   make_unique();
@@ -79,7 +91,9 @@ std::byte* PageRef::writable_values() {
   return page_->values();
 }
 
-size_t PageRef::bytes() const { return page_ == nullptr ? 0 : size_t{page_->key_bytes} + page_->value_bytes; }
+size_t PageRef::bytes() const {
+  return page_ == nullptr ? 0 : size_t{page_->key_bytes} + page_->value_bytes;
+}
 
 void PageRef::make_unique() {
   if (page_->references.load(std::memory_order_acquire) == 1) return;
@@ -100,36 +114,45 @@ KvCache::KvCache(const ModelConfig& config, CodecPtr codec)
 }
 
 void KvCache::reserve(int layer, int n) {
-  const size_t key_bytes = codec_->key_tile_bytes(head_dim_), value_bytes = codec_->value_tile_bytes(head_dim_);
+  const size_t key_bytes = codec_->key_tile_bytes(head_dim_),
+               value_bytes = codec_->value_tile_bytes(head_dim_);
   for (int h = 0; h < n_kv_heads_; ++h) {
     Head& rows = head(layer, h);
-    if (n > 0 && rows.n_rows % kTile != 0) rows.pages.back().writable_keys();  // unshares the page that grows
+    if (n > 0 && rows.n_rows % kTile != 0)
+      rows.pages.back().writable_keys();  // unshares the page that grows
     const size_t n_pages = (static_cast<size_t>(rows.n_rows) + n + kTile - 1) / kTile;
-    while (rows.pages.size() < n_pages) rows.pages.push_back(PageRef::allocate(key_bytes, value_bytes));
+    while (rows.pages.size() < n_pages)
+      rows.pages.push_back(PageRef::allocate(key_bytes, value_bytes));
   }
 }
 
-void KvCache::append(int layer, int kv_head, const float* keys, const float* values, int64_t stride, int n) {
+void KvCache::append(int layer, int kv_head, const float* keys, const float* values, int64_t stride,
+                     int n) {
   Head& rows = head(layer, kv_head);
-  KV_CHECK(rows.n_rows + rows.run_offset == n_tokens_ + rows.shift, "rows {} offset {} tokens {} shift {}", rows.n_rows,
-           rows.run_offset, n_tokens_, rows.shift);
+  KV_CHECK(rows.n_rows + rows.run_offset == n_tokens_ + rows.shift,
+           "rows {} offset {} tokens {} shift {}", rows.n_rows, rows.run_offset, n_tokens_,
+           rows.shift);
   for (int done = 0; done < n;) {
     PageRef& page = rows.pages[rows.n_rows / kTile];
     const int first = rows.n_rows % kTile, count = std::min(kTile - first, n - done);
-    codec_->encode_keys(keys + done * stride, stride, first, count, head_dim_, page.writable_keys());
-    codec_->encode_values(values + done * stride, stride, first, count, head_dim_, page.writable_values());
+    codec_->encode_keys(keys + done * stride, stride, first, count, head_dim_,
+                        page.writable_keys());
+    codec_->encode_values(values + done * stride, stride, first, count, head_dim_,
+                          page.writable_values());
     rows.n_rows += count;
     done += count;
   }
 }
 
 size_t KvCache::bytes_in_use() const {
-  const size_t row_bytes = (codec_->key_tile_bytes(head_dim_) + codec_->value_tile_bytes(head_dim_)) / kTile;
+  const size_t row_bytes =
+      (codec_->key_tile_bytes(head_dim_) + codec_->value_tile_bytes(head_dim_)) / kTile;
   size_t total = 0;
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     total += rows.n_rows * row_bytes;
-    if (rows.listed && counted.insert(rows.listed.get()).second) total += rows.listed->size() * sizeof(int32_t);
+    if (rows.listed && counted.insert(rows.listed.get()).second)
+      total += rows.listed->size() * sizeof(int32_t);
   }
   return total;
 }
@@ -139,7 +162,8 @@ size_t KvCache::bytes_allocated() const {
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     for (const PageRef& page : rows.pages) total += page.bytes();
-    if (rows.listed && counted.insert(rows.listed.get()).second) total += rows.listed->capacity() * sizeof(int32_t);
+    if (rows.listed && counted.insert(rows.listed.get()).second)
+      total += rows.listed->capacity() * sizeof(int32_t);
   }
   return total;
 }

@@ -1,8 +1,8 @@
 // The KV cache of one sequence: for each (layer, KV head) its own rows, in tiles.
 //
-// Keys are stored before RoPE together with the position at which they will be rotated, so that rows can move to other
-// positions exactly. Tiles are shared between a cache and its forks and copied when a shared one is about to change.
-// Bytes are counted where they are allocated.
+// Keys are stored before RoPE together with the position at which they will be rotated, so that
+// rows can move to other positions exactly. Tiles are shared between a cache and its forks and
+// copied when a shared one is about to change. Bytes are counted where they are allocated.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@
 
 namespace kv {
 
-// One tile of keys and one of values of the same kTile rows. Reference counted; memory comes from a pool that counts it.
+// One tile of keys and one of values of the same kTile rows. Reference counted; memory comes from a
+// pool that counts it.
 class TilePage;
 class PageRef {
  public:
@@ -53,8 +54,8 @@ void reset_page_bytes_peak();
 struct HeadCache {
   int n_rows = 0;
   std::vector<PageRef> pages;  // ceil(n_rows / kTile)
-  // RoPE position of row r: listed[r] for the first listed->size() rows (null: none are listed), after them
-  // consecutive: r + run_offset.
+  // RoPE position of row r: listed[r] for the first listed->size() rows (null: none are listed),
+  // after them consecutive: r + run_offset.
   std::shared_ptr<const std::vector<int32_t>> listed;
   int32_t run_offset = 0;
 
@@ -75,20 +76,26 @@ class KvCache {
 
   // Tokens that this sequence has seen (prompt and later ones), whatever was evicted since.
   int n_tokens() const { return n_tokens_; }
-  // RoPE position of token t (t >= the tokens seen at compression) in one head, queries and new keys alike.
-  int32_t next_position(int layer, int kv_head, int t) const { return t + head(layer, kv_head).shift; }
+  // RoPE position of token t (t >= the tokens seen at compression) in one head, queries and new
+  // keys alike.
+  int32_t next_position(int layer, int kv_head, int t) const {
+    return t + head(layer, kv_head).shift;
+  }
 
   struct Head : HeadCache {
-    int32_t shift = 0;  // RoPE position of a new token minus its index; 0 unless rows were re-positioned
+    // RoPE position of a new token minus its index; 0 unless rows were re-positioned.
+    int32_t shift = 0;
   };
   const Head& head(int layer, int kv_head) const { return heads_[layer * n_kv_heads_ + kv_head]; }
   Head& head(int layer, int kv_head) { return heads_[layer * n_kv_heads_ + kv_head]; }
 
-  // Makes room for n more rows in every head of one layer, so that appends from several threads need no allocation.
+  // Makes room for n more rows in every head of one layer, so that appends from several threads
+  // need no allocation.
   void reserve(int layer, int n);
-  // Appends n rows to one head: keys before RoPE and values, row i at keys + i * stride. The first is token n_tokens().
-  // The rows' positions follow from shift.
-  void append(int layer, int kv_head, const float* keys, const float* values, int64_t stride, int n);
+  // Appends n rows to one head: keys before RoPE and values, row i at keys + i * stride. The first
+  // is token n_tokens(). The rows' positions follow from shift.
+  void append(int layer, int kv_head, const float* keys, const float* values, int64_t stride,
+              int n);
   // After all layers got their rows.
   void advance(int n_tokens) { n_tokens_ += n_tokens; }
 

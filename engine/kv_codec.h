@@ -1,9 +1,9 @@
 // How rows of the cache are stored: the codec seam.
 //
-// The cache keeps rows in tiles of kTile rows, one tile of keys and one of values for each (layer, KV head). A codec
-// encodes rows into a tile and hands tiles to attention as float: keys transposed and (unless stored rotated) rotated
-// at their positions on the way, values row-major. What is handed out lies in L1-sized scratch (or is the tile itself)
-// and is never written back.
+// The cache keeps rows in tiles of kTile rows, one tile of keys and one of values for each (layer,
+// KV head). A codec encodes rows into a tile and hands tiles to attention as float: keys transposed
+// and (unless stored rotated) rotated at their positions on the way, values row-major. What is
+// handed out lies in L1-sized scratch (or is the tile itself) and is never written back.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,7 @@ class KvCodec {
  public:
   virtual ~KvCodec() = default;
 
-  virtual std::string spec() const = 0;            // canonical: "int4(group=32,keys=pre_rope,hadamard=false)"
+  virtual std::string spec() const = 0;  // canonical: "int4(group=32,keys=pre_rope,hadamard=false)"
   virtual double bits_per_value(int head_dim) const = 0;  // scales included; nominal, for people
 
   // Bytes of a tile of kTile rows; a multiple of kTile, so that one row takes tile_bytes / kTile.
@@ -37,16 +37,21 @@ class KvCodec {
   // True: keys are rotated at their original position before encoding, and never again.
   virtual bool stores_rotated_keys() const { return false; }
 
-  // Encodes n rows, row i at rows + i * stride (head_dim floats), as rows first .. first + n - 1 of the tile. Rows are
-  // independent of each other: encoding one by one gives the same bytes. Other rows of the tile stay as they are.
-  virtual void encode_keys(const float* rows, int64_t stride, int first, int n, int head_dim, std::byte* tile) const = 0;
-  virtual void encode_values(const float* rows, int64_t stride, int first, int n, int head_dim, std::byte* tile) const = 0;
+  // Encodes n rows, row i at rows + i * stride (head_dim floats), as rows first .. first + n - 1 of
+  // the tile. Rows are independent of each other: encoding one by one gives the same bytes. Other
+  // rows of the tile stay as they are.
+  virtual void encode_keys(const float* rows, int64_t stride, int first, int n, int head_dim,
+                           std::byte* tile) const = 0;
+  virtual void encode_values(const float* rows, int64_t stride, int first, int n, int head_dim,
+                             std::byte* tile) const = 0;
 
-  // Rows 0 .. n - 1 as float. Keys: (head_dim, kTile), rotated by rope; columns >= n are finite but meaningless.
-  // Values: (n, padded(head_dim)), padding columns 0. Returns scratch or a pointer into the tile; scratch has
-  // padded(head_dim) * kTile floats.
-  virtual const float* load_keys(const std::byte* tile, int n, int head_dim, const RopeTile& rope, float* scratch) const = 0;
-  virtual const float* load_values(const std::byte* tile, int n, int head_dim, float* scratch) const = 0;
+  // Rows 0 .. n - 1 as float. Keys: (head_dim, kTile), rotated by rope; columns >= n are finite but
+  // meaningless. Values: (n, padded(head_dim)), padding columns 0. Returns scratch or a pointer
+  // into the tile; scratch has padded(head_dim) * kTile floats.
+  virtual const float* load_keys(const std::byte* tile, int n, int head_dim, const RopeTile& rope,
+                                 float* scratch) const = 0;
+  virtual const float* load_values(const std::byte* tile, int n, int head_dim,
+                                   float* scratch) const = 0;
 };
 
 using CodecPtr = std::shared_ptr<const KvCodec>;

@@ -1,4 +1,5 @@
-// What one cell does after the prompt: policies from left to right, each on what the former left; then a codec.
+// What one cell does after the prompt: policies from left to right, each on what the former left;
+// then a codec.
 #pragma once
 
 #include <vector>

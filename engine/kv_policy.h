@@ -1,7 +1,8 @@
 // Which rows of the cache stay after the prompt: the policy seam.
 //
-// A policy declares what it needs and is shown just that, one layer at a time, after the prompt's exact prefill. It
-// answers with the rows that stay, in each KV head; the engine then moves them (engine/compression.h).
+// A policy declares what it needs and is shown just that, one layer at a time, after the prompt's
+// exact prefill. It answers with the rows that stay, in each KV head; the engine then moves them
+// (engine/compression.h).
 #pragma once
 
 #include <cstdint>
@@ -14,49 +15,58 @@ namespace kv {
 
 // What the prefill must record or the view must contain for this policy.
 struct KvNeeds {
-  int window_queries = 0;   // rotated queries of the last that many prompt tokens
-  bool keys = false;        // LayerView::HeadRows::keys
-  bool values = false;      // LayerView::HeadRows::values
+  int window_queries = 0;  // rotated queries of the last that many prompt tokens
+  bool keys = false;       // LayerView::HeadRows::keys
+  bool raw_keys = false;   // LayerView::HeadRows::raw_keys
+  bool values = false;     // LayerView::HeadRows::values
 };
 
 // Where kept keys stand and where decoding goes on (interface: `positions`).
 enum class Positions { kOriginal, kContiguous, kCanary };
 const char* positions_name(Positions p);
 
-// The rows that a layer holds before the policy acts. L rows for each head, in rising original position.
+// The rows that a layer holds before the policy acts. L rows for each head, in rising original
+// position.
 struct LayerView {
   struct HeadRows {
     int n_rows = 0;
     std::span<const int32_t> positions;  // (n_rows) original positions
-    const float* keys = nullptr;         // tiles of (head_dim, kTile): row r, channel d at [(r / kTile) * head_dim * kTile
-                                         // + d * kTile + r % kTile]; rotated at the original positions; columns beyond
-                                         // n_rows are finite. Null unless asked for
-    const float* values = nullptr;       // (n_rows, padded(head_dim)). Null unless asked for
+    // Tiles of (head_dim, kTile): row r, channel d at [r / kTile][d][r % kTile]; columns beyond
+    // n_rows are finite. keys are rotated at the original positions, raw_keys are as the projection
+    // gave them. Null unless asked for.
+    const float* keys = nullptr;
+    const float* raw_keys = nullptr;
+    const float* values = nullptr;  // (n_rows, padded(head_dim)); null unless asked for
   };
   int layer = 0;
   int n_layers = 0;
   int n_heads = 0;
   int n_kv_heads = 0;
   int head_dim = 0;
-  int n_tokens = 0;                      // length of the prompt
-  std::vector<HeadRows> heads;           // (n_kv_heads)
-  int n_window = 0;                      // queries in window_queries: min(needs.window_queries, n_tokens)
-  const float* window_queries = nullptr;  // (n_heads, n_window, head_dim), rotated at their positions
-                                          // n_tokens - n_window ..; null unless asked for
+  int n_tokens = 0;             // length of the prompt
+  float rope_factor = 1;        // what RoPE multiplies keys by besides turning them (yarn)
+  std::vector<HeadRows> heads;  // (n_kv_heads)
+  int n_window = 0;             // queries in window_queries: min(needs.window_queries, n_tokens)
+  const float* window_queries = nullptr;  // (n_heads, n_window, head_dim), rotated at their
+                                          // positions n_tokens - n_window ..; null unless asked for
 };
 
 // Rows that stay: indices into HeadRows, rising. One list for each KV head; lengths may differ.
 struct LayerKeep {
-  std::vector<std::vector<int32_t>> rows;    // (n_kv_heads)
-  std::vector<std::vector<float>> scores;    // (n_kv_heads, n_rows) what was compared; empty where there is no score
+  std::vector<std::vector<int32_t>> rows;  // (n_kv_heads)
+  std::vector<std::vector<float>>
+      scores;  // (n_kv_heads, n_rows) what was compared; empty where there is no score
 };
 
 class KvPolicy {
  public:
   virtual ~KvPolicy() = default;
 
-  virtual std::string spec() const = 0;                        // canonical, e.g. "snapkv(ratio=0.5,...)"
-  virtual KvNeeds needs(int n_tokens) const { (void)n_tokens; return {}; }
+  virtual std::string spec() const = 0;  // canonical, e.g. "snapkv(ratio=0.5,...)"
+  virtual KvNeeds needs(int n_tokens) const {
+    (void)n_tokens;
+    return {};
+  }
   virtual Positions positions() const { return Positions::kOriginal; }
 
   // Decides for one layer. Same answer for any number of threads.
@@ -65,8 +75,12 @@ class KvPolicy {
   // Called once all layers are known: budgets across layers are settled here.
   virtual void settle(std::vector<LayerKeep>& layers) const { (void)layers; }
 
-  // A remark for the record when the prompt forces the method out of its defaults ("window 64 shrunk to 15"), else "".
-  virtual std::string note(int n_tokens) const { (void)n_tokens; return {}; }
+  // A remark for the record when the prompt forces the method out of its defaults ("window 64
+  // shrunk to 15"), else "".
+  virtual std::string note(int n_tokens) const {
+    (void)n_tokens;
+    return {};
+  }
 };
 
 using PolicyPtr = std::shared_ptr<const KvPolicy>;

@@ -16,13 +16,14 @@ std::vector<float> position_frequencies(double theta, int rotary_dim) {
   for (int i = 0; i < rotary_dim / 2; ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary_dim);
     // Rounded once from double: the correctly rounded float32 power.
-    frequencies[i] = static_cast<float>(std::pow(static_cast<double>(static_cast<float>(theta)),
-                                                 static_cast<double>(exponent)));
+    frequencies[i] = static_cast<float>(
+        std::pow(static_cast<double>(static_cast<float>(theta)), static_cast<double>(exponent)));
   }
   return frequencies;
 }
 
-// Llama 3.1: long wavelengths are stretched by `factor`, short ones stay, those between are blended.
+// Llama 3.1: long wavelengths are stretched by `factor`, short ones stay, those between are
+// blended.
 void stretch_llama3(const RopeConfig& rope, std::vector<float>& inv_freq) {
   const float low = static_cast<float>(rope.low_freq_factor);
   const float high_minus_low = static_cast<float>(rope.high_freq_factor - rope.low_freq_factor);
@@ -43,10 +44,12 @@ void stretch_llama3(const RopeConfig& rope, std::vector<float>& inv_freq) {
 
 // YaRN (arXiv 2309.00071): dimensions below the correction range extrapolate, above it interpolate.
 // powers (rotary_dim / 2) = theta^(2i / rotary_dim). Returns the factor on cos and sin.
-float stretch_yarn(const RopeConfig& rope, const std::vector<float>& powers, std::vector<float>& inv_freq) {
+float stretch_yarn(const RopeConfig& rope, const std::vector<float>& powers,
+                   std::vector<float>& inv_freq) {
   const int rotary_dim = 2 * static_cast<int>(powers.size());
   const auto correction_dim = [&](double rotations) {
-    return rotary_dim * std::log(rope.original_max_position / (rotations * 2 * kPi)) / (2 * std::log(rope.theta));
+    return rotary_dim * std::log(rope.original_max_position / (rotations * 2 * kPi)) /
+           (2 * std::log(rope.theta));
   };
   double low = correction_dim(rope.beta_fast), high = correction_dim(rope.beta_slow);
   if (rope.truncate) {
@@ -61,10 +64,13 @@ float stretch_yarn(const RopeConfig& rope, const std::vector<float>& powers, std
   for (size_t i = 0; i < powers.size(); ++i) {
     const float ramp = std::clamp((static_cast<float>(i) - start) / width, 0.0f, 1.0f);
     const float extrapolated = 1.0f - ramp;
-    inv_freq[i] = (1.0f / (factor * powers[i])) * (1.0f - extrapolated) + (1.0f / powers[i]) * extrapolated;
+    inv_freq[i] =
+        (1.0f / (factor * powers[i])) * (1.0f - extrapolated) + (1.0f / powers[i]) * extrapolated;
   }
   if (rope.attention_factor != 0) return static_cast<float>(rope.attention_factor);
-  const auto mscale = [&](double m) { return rope.factor <= 1 ? 1.0 : 0.1 * m * std::log(rope.factor) + 1.0; };
+  const auto mscale = [&](double m) {
+    return rope.factor <= 1 ? 1.0 : 0.1 * m * std::log(rope.factor) + 1.0;
+  };
   if (rope.mscale != 0 && rope.mscale_all_dim != 0) {
     return static_cast<float>(mscale(rope.mscale) / mscale(rope.mscale_all_dim));
   }
@@ -96,6 +102,7 @@ RopeFrequencies rope_frequencies(const ModelConfig& config) {
 RopeTable::RopeTable(const ModelConfig& config, int n_positions)
     : n_positions_((n_positions + kTile - 1) / kTile * kTile), half_(config.rotary_dim / 2) {
   const RopeFrequencies frequencies = rope_frequencies(config);
+  attention_factor_ = frequencies.attention_factor;
   rows_.resize(static_cast<size_t>(n_positions_) * 2 * half_);
   tiles_.resize(rows_.size());
   for (int p = 0; p < n_positions_; ++p) {
@@ -103,8 +110,10 @@ RopeTable::RopeTable(const ModelConfig& config, int n_positions)
     float* tile = tiles_.data() + static_cast<size_t>(p / kTile) * 2 * half_ * kTile + p % kTile;
     for (int i = 0; i < half_; ++i) {
       const float angle = static_cast<float>(p) * frequencies.inv_freq[i];
-      row[i] = static_cast<float>(std::cos(static_cast<double>(angle))) * frequencies.attention_factor;
-      row[half_ + i] = static_cast<float>(std::sin(static_cast<double>(angle))) * frequencies.attention_factor;
+      row[i] =
+          static_cast<float>(std::cos(static_cast<double>(angle))) * frequencies.attention_factor;
+      row[half_ + i] =
+          static_cast<float>(std::sin(static_cast<double>(angle))) * frequencies.attention_factor;
       tile[i * kTile] = row[i];
       tile[(half_ + i) * kTile] = row[half_ + i];
     }

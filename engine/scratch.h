@@ -10,13 +10,15 @@
 namespace kv {
 
 struct Session::Scratch {
-  AlignedBuffer x;     // (n, dim) residual stream
-  AlignedBuffer h;     // (n, dim) normed rows, then what is added to x
-  AlignedBuffer qkv;   // (n, (n_heads + 2 n_kv_heads) * head_dim)
-  AlignedBuffer wide;  // (n, n_heads * head_dim) attention output, then (n, 2 hidden_dim) gate and up
+  AlignedBuffer x;    // (n, dim) residual stream
+  AlignedBuffer h;    // (n, dim) normed rows, then what is added to x
+  AlignedBuffer qkv;  // (n, (n_heads + 2 n_kv_heads) * head_dim)
+  // (n, n_heads * head_dim) attention output, then (n, 2 hidden_dim) gate and up.
+  AlignedBuffer wide;
 
   void size_for(const ModelConfig& config, int n_rows) {
-    const int64_t heads = static_cast<int64_t>(config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
+    const int64_t heads =
+        static_cast<int64_t>(config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
     grow(x, static_cast<int64_t>(n_rows) * config.dim);
     grow(h, static_cast<int64_t>(n_rows) * config.dim);
     grow(qkv, n_rows * heads);

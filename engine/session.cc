@@ -8,9 +8,10 @@
 namespace kv {
 namespace {
 
-constexpr int kDefaultChunk = 512;    // rows in one pass: enough to reuse weights, small enough for the caches
-constexpr int kLogitRows = 64;        // rows of logits held at once while streaming
-constexpr int kRopeStep = 2048;       // positions by which the RoPE table grows
+constexpr int kDefaultChunk =
+    512;  // rows in one pass: enough to reuse weights, small enough for the caches
+constexpr int kLogitRows = 64;   // rows of logits held at once while streaming
+constexpr int kRopeStep = 2048;  // positions by which the RoPE table grows
 
 }  // namespace
 
@@ -25,7 +26,8 @@ Session::~Session() = default;
 void Session::check_ids(std::span<const int32_t> ids) const {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= model_->config.vocab) {
-      throw_usage("token id {} at index {} is outside the model's vocabulary of {}", ids[i], i, model_->config.vocab);
+      throw_usage("token id {} at index {} is outside the model's vocabulary of {}", ids[i], i,
+                  model_->config.vocab);
     }
   }
 }
@@ -39,7 +41,8 @@ void Session::rope_for(std::span<const Segment> segments) {
   rope_ = std::make_shared<RopeTable>(model_->config, std::max(needed, 2 * rope_->n_positions()));
 }
 
-void Session::stream_logits(int first_row, int n_rows, const std::function<void(int, int, const float*)>& on_logits) {
+void Session::stream_logits(int first_row, int n_rows,
+                            const std::function<void(int, int, const float*)>& on_logits) {
   std::vector<float> logits;
   for (int done = 0; done < n_rows; done += kLogitRows) {
     std::vector<int> rows(std::min(kLogitRows, n_rows - done));
@@ -55,10 +58,11 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   check_ids(ids);
   const int n = static_cast<int>(ids.size());
   const ModelConfig& config = model_->config;
-  PrefilledPrompt prompt{KvCache(config, options.codec), {}, nullptr, std::vector<float>(config.vocab)};
+  PrefilledPrompt prompt{
+      KvCache(config, options.codec), {}, nullptr, std::vector<float>(config.vocab)};
   prompt.window.n_window = std::min(options.needs.window_queries, n);
-  prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads * prompt.window.n_window *
-                               config.head_dim);
+  prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
+                               prompt.window.n_window * config.head_dim);
   const WindowRecorder recorder{&prompt.window, n - prompt.window.n_window};
   for (int done = 0; done < n; done += prefill_chunk_) {
     const int count = std::min(prefill_chunk_, n - done);
@@ -80,7 +84,9 @@ void Session::forward(std::span<const Segment> segments, float* logits) {
   for (const Segment& s : segments) {
     check_ids(s.tokens);
     const int n = static_cast<int>(s.tokens.size());
-    const int wanted = s.logits == LogitRows::kAll ? n : s.logits == LogitRows::kLast ? std::min(n, 1) : 0;
+    const int wanted = s.logits == LogitRows::kAll    ? n
+                       : s.logits == LogitRows::kLast ? std::min(n, 1)
+                                                      : 0;
     for (int i = n - wanted; i < n; ++i) rows.push_back(first + i);
     first += n;
   }
@@ -89,10 +95,12 @@ void Session::forward(std::span<const Segment> segments, float* logits) {
   logits_of(rows, logits);
 }
 
-void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> tokens, float* logits) {
+void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> tokens,
+                   float* logits) {
   KV_CHECK(caches.size() == tokens.size(), "{} caches, {} tokens", caches.size(), tokens.size());
   std::vector<Segment> segments;
-  for (size_t i = 0; i < caches.size(); ++i) segments.push_back({caches[i], tokens.subspan(i, 1), LogitRows::kLast});
+  for (size_t i = 0; i < caches.size(); ++i)
+    segments.push_back({caches[i], tokens.subspan(i, 1), LogitRows::kLast});
   forward(segments, logits);
 }
 

@@ -1,11 +1,12 @@
 // Running a model: prefill, compress, fork, decode many sequences together, score.
 //
 //   Session session(model);
-//   PrefilledPrompt prompt = session.prefill(ids, {.codec = codec, .needs = needs_of_all_policies});
-//   CompressedCache a = compress(prompt, {policy}, int4);            // engine/compression.h; prompt stays as it is
-//   session.step(caches, tokens, logits);                            // one token for each of many sequences
+//   PrefilledPrompt prompt = session.prefill(ids, {.codec = f16, .needs = needs_of(plans, n)});
+//   CompressedCache cell = compress(model, prompt, plan);   // engine/compression.h; prompt stays
+//   session.step(caches, tokens, logits);                   // one token for each of many sequences
 //
-// Every result is the same bits for any number of threads, chunk, batch composition and instruction set.
+// Every result is the same bits for any number of threads, chunk, batch composition and instruction
+// set.
 #pragma once
 
 #include <cstdint>
@@ -38,16 +39,17 @@ struct QueryWindow {
 };
 
 struct PrefilledPrompt {
-  KvCache cache;              // every prompt row, exact
+  KvCache cache;  // every prompt row, exact
   QueryWindow window;
   std::shared_ptr<const RopeTable> rope;
   std::vector<float> last_logits;  // (vocab) of the last prompt token
 };
 
 struct PrefillOptions {
-  CodecPtr codec;             // how prompt rows are stored (kv_dtype)
-  KvNeeds needs;              // the union over all policies that will be applied
-  // Called with (index of the first row, n rows, logits (n, vocab)) in order for every prompt token where set.
+  CodecPtr codec;  // how prompt rows are stored (kv_dtype)
+  KvNeeds needs;   // the union over all policies that will be applied
+  // Called with (index of the first row, n rows, logits (n, vocab)) in order for every prompt token
+  // where set.
   std::function<void(int, int, const float*)> on_logits;
 };
 
@@ -60,28 +62,34 @@ class Session {
   ~Session();
 
   const Model& model() const { return *model_; }
-  int64_t tokens_computed() const { return tokens_computed_; }  // all rows that ran through the layers so far
+  int64_t tokens_computed() const {
+    return tokens_computed_;
+  }  // all rows that ran through the layers so far
 
   PrefilledPrompt prefill(std::span<const int32_t> ids, const PrefillOptions& options);
 
-  // Feeds tokens to several sequences in one pass; logits (sum of wanted rows, vocab) in segment order.
+  // Feeds tokens to several sequences in one pass; logits (sum of wanted rows, vocab) in segment
+  // order.
   void forward(std::span<const Segment> segments, float* logits);
 
   // One token for each cache; logits (n, vocab).
   void step(std::span<KvCache* const> caches, std::span<const int32_t> tokens, float* logits);
 
   // Feeds a long continuation in chunks; on_logits as in PrefillOptions.
-  void feed(KvCache& cache, std::span<const int32_t> ids, const std::function<void(int, int, const float*)>& on_logits);
+  void feed(KvCache& cache, std::span<const int32_t> ids,
+            const std::function<void(int, int, const float*)>& on_logits);
 
  private:
   struct Scratch;
 
-  // One pass of all segments through the layers; the residual rows stay in the scratch. Returns their number.
+  // One pass of all segments through the layers; the residual rows stay in the scratch. Returns
+  // their number.
   int run_layers(std::span<const Segment> segments, const WindowRecorder* recorder);
   // Logits (rows.size(), vocab) of these residual rows.
   void logits_of(std::span<const int> rows, float* logits);
   // All rows of the last pass, in groups, to a callback.
-  void stream_logits(int first_row, int n_rows, const std::function<void(int, int, const float*)>& on_logits);
+  void stream_logits(int first_row, int n_rows,
+                     const std::function<void(int, int, const float*)>& on_logits);
   // Makes the table reach every position that this pass can ask for.
   void rope_for(std::span<const Segment> segments);
   void check_ids(std::span<const int32_t> ids) const;

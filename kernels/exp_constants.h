@@ -16,8 +16,8 @@ inline constexpr float kExpC3 = 0x1.555492p-3f;
 inline constexpr float kExpC4 = 0x1.5558f4p-5f;
 inline constexpr float kExpC5 = 0x1.123a22p-7f;
 inline constexpr float kExpC6 = 0x1.6a23c2p-10f;
-inline constexpr float kExpLowest =
-    -0x1.5d589ep+6f;  // the last x whose exp is >= FLT_MIN, about -87.33
-inline constexpr float kExpHighest = 0x1.62e42ep+6f;  // the last x whose exp is finite, about 88.72
+// The last x whose exp is >= FLT_MIN, about -87.33, and the last whose exp is finite, about 88.72.
+inline constexpr float kExpLowest = -0x1.5d589ep+6f;
+inline constexpr float kExpHighest = 0x1.62e42ep+6f;
 
 }  // namespace kv

@@ -77,8 +77,8 @@ struct Kernels {
   void (*scale)(const float* x, float factor, int64_t n, float* out);
 
   // Rotates one row of a head in the half-split layout, in place: for i < rotary_dim / 2
-  //   lo' = fma(lo, cos[i], -(hi * sin[i])),  hi' = fma(hi, cos[i], lo * sin[i]),  lo = x[i], hi =
-  //   x[i + rotary_dim / 2]
+  //   lo = x[i], hi = x[i + rotary_dim / 2]
+  //   lo' = fma(lo, cos[i], -(hi * sin[i])), hi' = fma(hi, cos[i], lo * sin[i])
   void (*rotate_row)(float* x, const float* cos, const float* sin, int rotary_dim);
 
   // Key tiles are transposed: element (channel d, row r) at tile[d * kTile + r]. These widen a tile

@@ -1,6 +1,7 @@
 // Tasks: prompts in, scores out. A task never sees a model; the runner answers its requests.
 //
-//   data -> samples() -> Sample {context, request} -> runner: prefill context, compress, answer -> score()
+//   data -> samples() -> Sample {context, request} -> runner: prefill context, compress, answer ->
+//   score()
 #pragma once
 
 #include <cstdint>
@@ -16,35 +17,39 @@
 
 namespace kv {
 
-// What a task may ask about the model's text handling. Empty functions where the model has no tokenizer.
+// What a task may ask about the model's text handling. Empty functions where the model has no
+// tokenizer.
 struct TextTools {
   std::function<std::vector<int32_t>(const std::string& text, bool add_special_tokens)> encode;
-  std::function<std::string(const std::vector<int32_t>& ids)> decode;   // special tokens skipped
-  // kvpress's split of a chat around a user message: text before and including it, text after it. Without a chat
-  // template: bos + context, and "\n".
+  std::function<std::string(const std::vector<int32_t>& ids)> decode;  // special tokens skipped
+  // kvpress's split of a chat around a user message: text before and including it, text after it.
+  // Without a chat template: bos + context, and "\n".
   std::function<std::pair<std::string, std::string>(const std::string& context)> split_chat;
   int32_t eos_id = -1;
   int max_position = 0;
 };
 
-// One question about one context. The context is prefilled and compressed once for all samples with equal context_ids.
+// One question about one context. The context is prefilled and compressed once for all samples with
+// equal context_ids.
 struct Sample {
-  std::string id;                       // unique in the task, stable across runs
-  std::vector<int32_t> context_ids;     // prefilled, then compressed
-  std::vector<int32_t> continuation_ids;  // kGenerate: fed after compression, before the answer (may be empty);
-                                        // kScore: every token is scored, the first from the last context logit
+  std::string id;                    // unique in the task, stable across runs
+  std::vector<int32_t> context_ids;  // prefilled, then compressed
+  std::vector<int32_t>
+      continuation_ids;  // kGenerate: fed after compression, before the answer (may be empty);
+                         // kScore: every token is scored, the first from the last context logit
   enum class Kind { kGenerate, kScore } kind = Kind::kGenerate;
-  int max_new_tokens = 0;               // kGenerate: 0 = as the run says
-  std::vector<std::string> stop;        // kGenerate: cut before the first of these
-  std::map<std::string, std::string> meta;  // what score() needs again, and what the report groups by ("depth", "length")
+  int max_new_tokens = 0;         // kGenerate: 0 = as the run says
+  std::vector<std::string> stop;  // kGenerate: cut before the first of these
+  std::map<std::string, std::string>
+      meta;  // what score() needs again, and what the report groups by ("depth", "length")
 };
 
 // The runner's answer.
 struct Answer {
-  std::string text;                     // kGenerate
-  std::vector<int32_t> ids;             // kGenerate, without the stop id
-  std::string stop_reason;              // "eos" | "length" | "stop"
-  std::vector<float> nll;               // kScore: -log p of each continuation token, nats
+  std::string text;          // kGenerate
+  std::vector<int32_t> ids;  // kGenerate, without the stop id
+  std::string stop_reason;   // "eos" | "length" | "stop"
+  std::vector<float> nll;    // kScore: -log p of each continuation token, nats
 };
 
 using Scores = std::map<std::string, double>;
@@ -52,29 +57,31 @@ using Scores = std::map<std::string, double>;
 struct MetricInfo {
   std::string name;
   bool higher_is_better = true;
-  std::string doc;                      // one line, with the unit
+  std::string doc;  // one line, with the unit
 };
 
 // One (task, metric) of one cell: mean over samples unless the task says otherwise.
 struct Aggregate {
   double value = 0;
-  double ci_low = 0, ci_high = 0;       // 95 %
+  double ci_low = 0, ci_high = 0;  // 95 %
   int n = 0;
 };
 
 class Task {
  public:
   virtual ~Task() = default;
-  virtual std::string name() const = 0;                 // as in configs: "perplexity"
-  virtual int version() const = 0;                      // raised with every change of prompts or scores
-  virtual std::string canonical() const = 0;            // name and every parameter, for fingerprints and reports
+  virtual std::string name() const = 0;  // as in configs: "perplexity"
+  virtual int version() const = 0;       // raised with every change of prompts or scores
+  virtual std::string canonical()
+      const = 0;  // name and every parameter, for fingerprints and reports
   virtual std::vector<MetricInfo> metrics() const = 0;  // the first one is the headline
-  virtual std::string data_hash() const = 0;            // xxh3 hex of the data file (or the built-in sample)
+  virtual std::string data_hash() const = 0;  // xxh3 hex of the data file (or the built-in sample)
 
   // Every sample, in order; limit < 0: all. Throws Error(kData).
   virtual std::vector<Sample> samples(const TextTools& tools, int limit) const = 0;
   virtual Scores score(const Sample& sample, const Answer& answer) const = 0;
-  // scores: one entry for each finished sample of one cell. The default: mean and a bootstrap or Wilson interval.
+  // scores: one entry for each finished sample of one cell. The default: mean and a bootstrap or
+  // Wilson interval.
   virtual std::map<std::string, Aggregate> aggregate(const std::vector<Scores>& scores) const;
 };
 
@@ -85,9 +92,10 @@ struct TaskInfo {
   std::vector<MetricInfo> metrics;
   std::function<std::unique_ptr<Task>(const Params& params, const std::string& base_folder)> make;
 };
-const std::vector<TaskInfo>& all_tasks();               // registry order
+const std::vector<TaskInfo>& all_tasks();  // registry order
 
-// A bare name or {name: …, parameters…}. base_folder: what `data` is relative to. Throws Error(kUsage).
+// A bare name or {name: …, parameters…}. base_folder: what `data` is relative to. Throws
+// Error(kUsage).
 std::unique_ptr<Task> make_task(const Value& value, const std::string& base_folder);
 
 }  // namespace kv

@@ -40,7 +40,7 @@ class RandomLayer {
            (static_cast<size_t>(head) * shape_.n_tokens + token) * shape_.head_dim;
   }
 
-  // Valid until the next call.
+  // Valid until the next call. RoPE is left out: keys and raw keys are the same.
   LayerView view(const KvPolicy& policy) {
     const KvNeeds needs = policy.needs(shape_.n_tokens);
     LayerView v;
@@ -52,10 +52,11 @@ class RandomLayer {
     tiles_.assign(shape_.n_kv_heads, {});
     for (int h = 0; h < shape_.n_kv_heads; ++h) {
       const auto& positions = positions_[h];
-      if (needs.keys) fill_tiles(h);
+      if (needs.keys || needs.raw_keys) fill_tiles(h);
       v.heads.push_back({.n_rows = static_cast<int>(positions.size()),
                          .positions = positions,
                          .keys = needs.keys ? tiles_[h].data() : nullptr,
+                         .raw_keys = needs.raw_keys ? tiles_[h].data() : nullptr,
                          .values = nullptr});
     }
     v.n_window = std::min(needs.window_queries, shape_.n_tokens);

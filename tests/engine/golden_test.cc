@@ -1,4 +1,5 @@
-// The tiny models of tests/data/ against what transformers and kvpress gave (tools/make_tiny_model.py).
+// The tiny models of tests/data/ against what transformers and kvpress gave
+// (tools/make_tiny_model.py).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -77,7 +78,8 @@ TEST_P(Golden, LogitsEqualTransformers) {
 }
 
 TEST_P(Golden, GreedyTextEqualsTransformers) {
-  ASSERT_GT(manifest.at("greedy_margin").get<double>(), 2e-3) << "choose another seed: this text hangs by a near tie";
+  ASSERT_GT(manifest.at("greedy_margin").get<double>(), 2e-3)
+      << "choose another seed: this text hangs by a near tie";
   Session session(model);
   PrefilledPrompt prefilled = session.prefill(prompt, {plain_codec("f32"), {}, nullptr});
   std::vector<float> logits = prefilled.last_logits;
@@ -97,18 +99,24 @@ TEST_P(Golden, CompressionEqualsKvpress) {
     const CompressorSpec method = parse_compressors(spec, "golden.json").front();
     Session session(model);
     const PrefilledPrompt prefilled = session.prefill(
-        prompt, {plain_codec("f32"), needs_of({&method.plan}, static_cast<int>(prompt.size())), nullptr});
+        prompt,
+        {plain_codec("f32"), needs_of({&method.plan}, static_cast<int>(prompt.size())), nullptr});
     CompressedCache cut = compress(*model, prefilled, method.plan);
     EXPECT_EQ(cut.kept, golden.at("kept").get<decltype(cut.kept)>());
-    EXPECT_LT(error(feed(session, cut.cache, suffix), tensors.floats(golden.at("suffix_logits"))), 1e-5);
+    EXPECT_LT(error(feed(session, cut.cache, suffix), tensors.floats(golden.at("suffix_logits"))),
+              1e-5);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(TinyModels, Golden, ::testing::ValuesIn(tiny_models()), [](const auto& tested) {
-  std::string name = tested.param;
-  std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(TinyModels, Golden, ::testing::ValuesIn(tiny_models()),
+                         [](const auto& tested) {
+                           std::string name = tested.param;
+                           std::replace_if(
+                               name.begin(), name.end(),
+                               [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
+                               '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace kv

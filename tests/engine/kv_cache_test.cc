@@ -31,14 +31,17 @@ std::vector<float> rows_of(const KvCache& cache, int layer, int h) {
 
 class Filled {
  public:
-  explicit Filled(const std::string& codec) : config(testing::small_config()), cache(config, plain_codec(codec)) {}
+  explicit Filled(const std::string& codec)
+      : config(testing::small_config()), cache(config, plain_codec(codec)) {}
 
   void add(int n) {
-    const std::vector<float> keys = random.normal(n * width(), 1), values = random.normal(n * width(), 1);
+    const std::vector<float> keys = random.normal(n * width(), 1),
+                             values = random.normal(n * width(), 1);
     for (int l = 0; l < config.n_layers; ++l) {
       cache.reserve(l, n);
       for (int h = 0; h < config.n_kv_heads; ++h) {
-        cache.append(l, h, keys.data() + h * config.head_dim, values.data() + h * config.head_dim, width(), n);
+        cache.append(l, h, keys.data() + h * config.head_dim, values.data() + h * config.head_dim,
+                     width(), n);
       }
     }
     cache.advance(n);
@@ -54,14 +57,15 @@ TEST(KvCache, RowsComeBackHoweverTheyWereCut) {
   Filled whole("f32"), parts("f32");
   whole.add(70);
   testing::RandomWeights random(3);
-  const std::vector<float> keys = random.normal(70 * whole.width(), 1), values = random.normal(70 * whole.width(), 1);
+  const std::vector<float> keys = random.normal(70 * whole.width(), 1),
+                           values = random.normal(70 * whole.width(), 1);
   int at = 0;
   for (int n : {1, 31, 5, 32, 1}) {
     for (int l = 0; l < 2; ++l) {
       parts.cache.reserve(l, n);
       for (int h = 0; h < 2; ++h) {
-        parts.cache.append(l, h, keys.data() + at * parts.width() + h * 16, values.data() + at * parts.width() + h * 16,
-                           parts.width(), n);
+        parts.cache.append(l, h, keys.data() + at * parts.width() + h * 16,
+                           values.data() + at * parts.width() + h * 16, parts.width(), n);
       }
     }
     parts.cache.advance(n);

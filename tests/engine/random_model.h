@@ -28,14 +28,16 @@ class RandomWeights {
  public:
   explicit RandomWeights(uint32_t seed) : generator_(seed) {}
   std::vector<float> normal(size_t n, double deviation, double mean = 0) {
-    std::normal_distribution<float> distribution(static_cast<float>(mean), static_cast<float>(deviation));
+    std::normal_distribution<float> distribution(static_cast<float>(mean),
+                                                 static_cast<float>(deviation));
     std::vector<float> out(n);
     for (float& v : out) v = distribution(generator_);
     return out;
   }
   Linear linear(int n_out, int n_in, double gain, bool bias = false) {
     Linear out(n_out, n_in, DType::kF32, false);
-    out.set_rows(normal(static_cast<size_t>(n_out) * n_in, gain / std::sqrt(n_in)).data(), 0, n_out);
+    out.set_rows(normal(static_cast<size_t>(n_out) * n_in, gain / std::sqrt(n_in)).data(), 0,
+                 n_out);
     if (bias) out.set_bias(normal(n_out, 0.3).data(), 0, n_out);
     return out;
   }

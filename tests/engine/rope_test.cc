@@ -35,7 +35,11 @@ TEST(Rope, LinearDividesFrequencies) {
 // Expected values: float32 results of the published Llama 3.1 rule, worked by hand in double.
 TEST(Rope, Llama3KeepsShortStretchesLongBlendsBetween) {
   ModelConfig c = testing::small_config();
-  c.rope = {.type = RopeType::kLlama3, .theta = 500000.0, .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4,
+  c.rope = {.type = RopeType::kLlama3,
+            .theta = 500000.0,
+            .factor = 8,
+            .low_freq_factor = 1,
+            .high_freq_factor = 4,
             .original_max_position = 64};
   const RopeFrequencies f = rope_frequencies(c);
   for (int i = 0; i < 8; ++i) {
@@ -58,8 +62,9 @@ TEST(Rope, YarnScalesCosAndSin) {
   EXPECT_FLOAT_EQ(f.attention_factor, static_cast<float>(0.1 * std::log(4.0) + 1));
   const RopeTable table(c, 32);
   EXPECT_EQ(table.cos_row(0)[0], f.attention_factor);
-  EXPECT_LE(f.inv_freq[7], std::pow(10000.0, -7 / 8.0) / 4 * 1.000001);  // the slowest dimension interpolates
-  EXPECT_NEAR(f.inv_freq[0], 1.0, 1e-6);                                 // the fastest extrapolates
+  EXPECT_LE(f.inv_freq[7],
+            std::pow(10000.0, -7 / 8.0) / 4 * 1.000001);  // the slowest dimension interpolates
+  EXPECT_NEAR(f.inv_freq[0], 1.0, 1e-6);                  // the fastest extrapolates
   c.rope.attention_factor = 1.5;
   EXPECT_EQ(rope_frequencies(c).attention_factor, 1.5f);
 }
@@ -83,7 +88,8 @@ TEST(Rope, TilesAgreeWithRows) {
   for (int tile = 0; tile < 3; ++tile) check(tile);
   head.run_offset = 5;  // unaligned run
   for (int tile = 0; tile < 3; ++tile) check(tile);
-  head.listed = std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{0, 7, 90, 200, 201});
+  head.listed =
+      std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{0, 7, 90, 200, 201});
   head.run_offset = 100;
   head.n_rows = 70;
   for (int tile = 0; tile < 3; ++tile) check(tile);

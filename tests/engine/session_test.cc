@@ -19,24 +19,28 @@ using testing::random_model;
 using testing::small_config;
 
 // Logits of every prompt position.
-std::vector<float> prompt_logits(const std::shared_ptr<const Model>& model, const std::vector<int32_t>& ids, int chunk,
+std::vector<float> prompt_logits(const std::shared_ptr<const Model>& model,
+                                 const std::vector<int32_t>& ids, int chunk,
                                  const std::string& kv_dtype = "f16") {
   Session session(model, chunk);
   std::vector<float> all;
   PrefillOptions options{plain_codec(kv_dtype), {}, [&](int first, int n, const float* logits) {
                            EXPECT_EQ(all.size(), static_cast<size_t>(first) * model->config.vocab);
-                           all.insert(all.end(), logits, logits + static_cast<size_t>(n) * model->config.vocab);
+                           all.insert(all.end(), logits,
+                                      logits + static_cast<size_t>(n) * model->config.vocab);
                          }};
   const PrefilledPrompt prompt = session.prefill(ids, options);
   EXPECT_EQ(std::memcmp(prompt.last_logits.data(), all.data() + all.size() - model->config.vocab,
-                        model->config.vocab * sizeof(float)), 0);
+                        model->config.vocab * sizeof(float)),
+            0);
   return all;
 }
 
 // The model in double precision, straight from the formulas, one token after the other.
 class DoubleModel {
  public:
-  explicit DoubleModel(const Model& m) : m_(m), c_(m.config), table_(c_, 1024), keys_(c_.n_layers), values_(c_.n_layers) {}
+  explicit DoubleModel(const Model& m)
+      : m_(m), c_(m.config), table_(c_, 1024), keys_(c_.n_layers), values_(c_.n_layers) {}
 
   std::vector<double> next(int32_t id) {
     std::vector<double> x = row(m_.embedding, id);
@@ -44,7 +48,8 @@ class DoubleModel {
       const LayerWeights& w = m_.layers[l];
       add(x, product(w.o, attention(l, product(w.qkv, norm(x, w.attention_norm)))));
       std::vector<double> wide = product(w.gate_up, norm(x, w.mlp_norm)), act(c_.hidden_dim);
-      for (int i = 0; i < c_.hidden_dim; ++i) act[i] = wide[i] / (1 + std::exp(-wide[i])) * wide[c_.hidden_dim + i];
+      for (int i = 0; i < c_.hidden_dim; ++i)
+        act[i] = wide[i] / (1 + std::exp(-wide[i])) * wide[c_.hidden_dim + i];
       add(x, product(w.down, act));
     }
     ++position_;
@@ -115,18 +120,21 @@ class DoubleModel {
   const ModelConfig& c_;
   RopeTable table_;
   int position_ = 0;
-  std::vector<std::vector<std::vector<double>>> keys_, values_;  // (layers)(tokens x kv heads)(head_dim)
+  std::vector<std::vector<std::vector<double>>> keys_,
+      values_;  // (layers)(tokens x kv heads)(head_dim)
 };
 
 TEST(Session, LogitsFollowTheFormulas) {
   const auto model = random_model(small_config());
-  const std::vector<int32_t> ids = random_ids(150, model->config.vocab);  // more than one attention block
+  const std::vector<int32_t> ids =
+      random_ids(150, model->config.vocab);  // more than one attention block
   const std::vector<float> logits = prompt_logits(model, ids, 64, "f32");
   DoubleModel exact(*model);
   for (size_t t = 0; t < ids.size(); ++t) {
     const std::vector<double> expected = exact.next(ids[t]);
     for (int v = 0; v < model->config.vocab; ++v) {
-      ASSERT_NEAR(logits[t * model->config.vocab + v], expected[v], 2e-5) << "token " << t << " logit " << v;
+      ASSERT_NEAR(logits[t * model->config.vocab + v], expected[v], 2e-5)
+          << "token " << t << " logit " << v;
     }
   }
 }
@@ -139,7 +147,8 @@ TEST(Session, ChunksAndThreadsDoNotShow) {
   const std::vector<float> whole = prompt_logits(model, ids, 1000);
   for (int threads : {1, 2, 3}) {
     set_threads(threads);
-    for (int chunk : {1, 7, 64, 129, 301}) EXPECT_EQ(prompt_logits(model, ids, chunk), whole) << threads << " " << chunk;
+    for (int chunk : {1, 7, 64, 129, 301})
+      EXPECT_EQ(prompt_logits(model, ids, chunk), whole) << threads << " " << chunk;
   }
   set_threads(2);
 }
@@ -150,7 +159,8 @@ TEST(Session, ABatchGivesWhatEachSequenceGivesAlone) {
   std::vector<KvCache> together, alone;
   std::vector<std::vector<int32_t>> ids;
   for (int i = 0; i < 16; ++i) {
-    ids.push_back(random_ids(3 + 45 * i, model->config.vocab, 100 + i));  // up to 678 rows: several decode spans
+    ids.push_back(random_ids(3 + 45 * i, model->config.vocab,
+                             100 + i));  // up to 678 rows: several decode spans
     const PrefilledPrompt prompt = session.prefill(ids.back(), {plain_codec("f16"), {}, nullptr});
     together.push_back(prompt.cache.fork());
     alone.push_back(prompt.cache.fork());
@@ -167,7 +177,10 @@ TEST(Session, ABatchGivesWhatEachSequenceGivesAlone) {
     for (int i = 0; i < 16; ++i) {
       KvCache* cache = &alone[i];
       session.step({&cache, 1}, {&tokens[i], 1}, one.data());
-      EXPECT_EQ(std::memcmp(one.data(), batch.data() + i * model->config.vocab, one.size() * sizeof(float)), 0) << i;
+      EXPECT_EQ(std::memcmp(one.data(), batch.data() + i * model->config.vocab,
+                            one.size() * sizeof(float)),
+                0)
+          << i;
     }
   }
 }
@@ -177,12 +190,16 @@ TEST(Session, DecodingEqualsPrefillBitForBit) {
   const std::vector<int32_t> ids = random_ids(700, model->config.vocab);
   const std::vector<float> whole = prompt_logits(model, ids, 256);
   Session session(model);
-  PrefilledPrompt prompt = session.prefill(std::span(ids).first(5), {plain_codec("f16"), {}, nullptr});
+  PrefilledPrompt prompt =
+      session.prefill(std::span(ids).first(5), {plain_codec("f16"), {}, nullptr});
   std::vector<float> logits(model->config.vocab);
   for (size_t t = 5; t < ids.size(); ++t) {
     KvCache* cache = &prompt.cache;
     session.step({&cache, 1}, {&ids[t], 1}, logits.data());
-    ASSERT_EQ(std::memcmp(logits.data(), whole.data() + t * logits.size(), logits.size() * sizeof(float)), 0) << t;
+    ASSERT_EQ(
+        std::memcmp(logits.data(), whole.data() + t * logits.size(), logits.size() * sizeof(float)),
+        0)
+        << t;
   }
 }
 
@@ -198,12 +215,12 @@ TEST(Session, RejectsIdsOutsideTheVocabulary) {
   }
 }
 
-CompressedCache compressed(Session& session, const std::vector<int32_t>& ids, const std::string& spec,
-                           const std::string& kv_dtype = "f32") {
+CompressedCache compressed(Session& session, const std::vector<int32_t>& ids,
+                           const std::string& spec, const std::string& kv_dtype = "f32") {
   const CompressorSpec method = parse_compressors(spec, "test").front();
   const std::vector<const CompressionPlan*> plans{&method.plan};
-  const PrefilledPrompt prompt =
-      session.prefill(ids, {plain_codec(kv_dtype), needs_of(plans, static_cast<int>(ids.size())), nullptr});
+  const PrefilledPrompt prompt = session.prefill(
+      ids, {plain_codec(kv_dtype), needs_of(plans, static_cast<int>(ids.size())), nullptr});
   return compress(session.model(), prompt, method.plan);
 }
 
@@ -219,20 +236,22 @@ TEST(Compression, NothingRemovedSharesEveryPage) {
   EXPECT_EQ(none.cache.bytes_in_use(), prompt.cache.bytes_in_use());
 }
 
-// Removing rows and standing at new positions must equal a prefill-like computation over the kept rows alone: here
-// attention of the next token computed in double from the kept rows of layer 0, which do not depend on other rows.
+// Removing rows and standing at new positions must equal a prefill-like computation over the kept
+// rows alone: here attention of the next token computed in double from the kept rows of layer 0,
+// which do not depend on other rows.
 TEST(Compression, ContiguousRowsStandAtTheirRanks) {
   ModelConfig config = small_config();
   config.n_layers = 1;
   const auto model = random_model(config);
   Session session(model);
   const std::vector<int32_t> ids = random_ids(60, config.vocab);
-  CompressedCache cut = compressed(session, ids, "streamingllm(ratio=0.5,sinks=4,positions=contiguous)");
+  CompressedCache cut =
+      compressed(session, ids, "streamingllm(ratio=0.5,sinks=4,positions=contiguous)");
   ASSERT_EQ(cut.kept[0][0].size(), 30u);
   EXPECT_EQ(cut.kept[0][0][3], 3);
   EXPECT_EQ(cut.kept[0][0][4], 34);
-  // With one layer a key depends on its own token only, so the kept tokens alone, prefilled from position 0, give the
-  // same cache.
+  // With one layer a key depends on its own token only, so the kept tokens alone, prefilled from
+  // position 0, give the same cache.
   std::vector<int32_t> kept_ids;
   for (int32_t r : cut.kept[0][0]) kept_ids.push_back(ids[r]);
   PrefilledPrompt fresh = session.prefill(kept_ids, {plain_codec("f32"), {}, nullptr});
@@ -249,13 +268,16 @@ TEST(Compression, OriginalPositionsKeepKeysWhereTheyWere) {
   const auto model = random_model(small_config());
   Session session(model);
   const std::vector<int32_t> ids = random_ids(60, model->config.vocab);
-  CompressedCache cut = compressed(session, ids, "streamingllm(ratio=0.5,sinks=4,positions=original)");
+  CompressedCache cut =
+      compressed(session, ids, "streamingllm(ratio=0.5,sinks=4,positions=original)");
   EXPECT_EQ(cut.cache.head(1, 1).position(4), 34);
   EXPECT_EQ(cut.cache.next_position(1, 1, 60), 60);
-  CompressedCache canary = compressed(session, ids, "streamingllm(ratio=0.5,sinks=4,positions=canary)");
+  CompressedCache canary =
+      compressed(session, ids, "streamingllm(ratio=0.5,sinks=4,positions=canary)");
   EXPECT_EQ(canary.cache.head(1, 1).position(4), 34);
   EXPECT_EQ(canary.cache.next_position(1, 1, 60), 30);
-  CompressedCache ranks = compressed(session, ids, "streamingllm(ratio=0.5,sinks=4,positions=contiguous)");
+  CompressedCache ranks =
+      compressed(session, ids, "streamingllm(ratio=0.5,sinks=4,positions=contiguous)");
   EXPECT_EQ(ranks.cache.head(1, 1).position(4), 4);
   EXPECT_EQ(ranks.cache.next_position(1, 1, 60), 30);
 }
@@ -267,12 +289,15 @@ TEST(Compression, BytesShrinkWithRowsAndBits) {
   const size_t full = compressed(session, ids, "none", "f16").cache.bytes_in_use();
   EXPECT_EQ(full, 2u * 2 * 64 * 32 * 2);
   const size_t heads = 2 * 2, half_rows = heads * 32 * 32 * 2;
-  EXPECT_EQ(compressed(session, ids, "knorm(ratio=0.5)", "f16").cache.bytes_in_use(), half_rows + heads * 32 * 4);
+  EXPECT_EQ(compressed(session, ids, "knorm(ratio=0.5)", "f16").cache.bytes_in_use(),
+            half_rows + heads * 32 * 4);
   // One position list for all heads.
-  EXPECT_EQ(compressed(session, ids, "streamingllm(ratio=0.5,positions=original)", "f16").cache.bytes_in_use(),
+  EXPECT_EQ(compressed(session, ids, "streamingllm(ratio=0.5,positions=original)", "f16")
+                .cache.bytes_in_use(),
             half_rows + 32 * 4);
   // 4 bits a value and two halves for each group of 16 channels.
-  EXPECT_EQ(compressed(session, ids, "int4(group=16)", "f16").cache.bytes_in_use(), heads * 64 * 2 * (16 / 2 + 4));
+  EXPECT_EQ(compressed(session, ids, "int4(group=16)", "f16").cache.bytes_in_use(),
+            heads * 64 * 2 * (16 / 2 + 4));
 }
 
 TEST(Compression, TheSameBitsForThreadsAndChunks) {
@@ -284,11 +309,14 @@ TEST(Compression, TheSameBitsForThreadsAndChunks) {
       set_threads(threads);
       Session session(model, chunk);
       std::vector<float> all;
-      for (const char* spec : {"snapkv(ratio=0.5,window=16)", "knorm(ratio=0.3)+int4", "int8", "random(ratio=0.7)+int2"}) {
+      for (const char* spec : {"snapkv(ratio=0.5,window=16)", "knorm(ratio=0.3)+int4", "int8",
+                               "random(ratio=0.7)+int2"}) {
         CompressedCache cut = compressed(session, ids, spec, "f16");
-        session.feed(cut.cache, random_ids(20, model->config.vocab, 3), [&](int, int n, const float* logits) {
-          all.insert(all.end(), logits, logits + static_cast<size_t>(n) * model->config.vocab);
-        });
+        session.feed(cut.cache, random_ids(20, model->config.vocab, 3),
+                     [&](int, int n, const float* logits) {
+                       all.insert(all.end(), logits,
+                                  logits + static_cast<size_t>(n) * model->config.vocab);
+                     });
       }
       if (first.empty()) first = all;
       EXPECT_EQ(all, first) << threads << " threads, chunk " << chunk;
