@@ -72,7 +72,8 @@ TEST_F(Results, ACutLastLineIsCutAwayBeforeTheNextRecord) {
   { ResultWriter(file_, false).append(record("a")); }
   const std::string whole = text();
   { ResultWriter(file_, false).append(record("b")); }
-  // Wherever a kill cuts the second line, the next run sees only the first record and appends cleanly.
+  // Wherever a kill cuts the second line, the next run sees only the first record and appends
+  // cleanly.
   const std::string both = text();
   for (size_t length : {whole.size() + 1, whole.size() + 20, both.size() - 1}) {
     std::ofstream(file_, std::ios::binary | std::ios::trunc) << both.substr(0, length);

@@ -1,4 +1,5 @@
-// Whole sweeps on a committed model of a few kilobytes: same results however they are cut, killed and threaded.
+// Whole sweeps on a committed model of a few kilobytes: same results however they are cut, killed
+// and threaded.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -45,8 +46,10 @@ class Sweep : public ::testing::Test {
     std::map<std::string, Outcome> result;
     for (const SampleRecord& r : read_records(folder_.path() / out / "samples.jsonl")) {
       EXPECT_EQ(r.error, "");
-      const bool is_new =
-          result.emplace(r.cell_id + "#" + r.sample_id, Outcome{r.scores, r.output, r.logits_hash, r.stop_reason}).second;
+      const bool is_new = result
+                              .emplace(r.cell_id + "#" + r.sample_id,
+                                       Outcome{r.scores, r.output, r.logits_hash, r.stop_reason})
+                              .second;
       EXPECT_TRUE(is_new) << r.cell_id << " " << r.sample_id << " is recorded twice";
     }
     return result;
@@ -81,7 +84,8 @@ TEST_F(Sweep, ContextsArePrefilledOnceForAllCells) {
   const auto manifest = nlohmann::json::parse(file_text(folder_.path() / "a/manifest.json"));
   EXPECT_EQ(manifest.at("exit_reason"), "done");
   EXPECT_GT(manifest.at("tokens_prefilled").get<int64_t>(), 0);
-  EXPECT_EQ(manifest.at("tokens_requested").get<int64_t>(), 4 * manifest.at("tokens_prefilled").get<int64_t>());
+  EXPECT_EQ(manifest.at("tokens_requested").get<int64_t>(),
+            4 * manifest.at("tokens_prefilled").get<int64_t>());
 }
 
 TEST_F(Sweep, AResumedRunPrefillsNothingAndAddsNothing) {
