@@ -3,7 +3,6 @@
 #include <oniguruma.h>
 #include <sched.h>
 #include <sys/resource.h>
-#include <tbb/version.h>
 #include <unistd.h>
 #include <utf8proc.h>
 #include <xxhash.h>
@@ -16,6 +15,7 @@
 
 #include "engine/error.h"
 #include "kernels/kernels.h"
+#include "kernels/parallel.h"
 
 namespace kv {
 namespace {

@@ -1,5 +1,8 @@
 // kvengine: the command line. Only flags are read here; runner/verb_*.cc do the work.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <functional>
@@ -184,6 +187,9 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A failed KV_CHECK aborts after its message; callers see the documented status instead of a
+  // signal.
+  std::signal(SIGABRT, [](int) { _exit(kInternalError); });
   try {
     return run(argc, argv);
   } catch (const kv::Error& e) {

@@ -28,10 +28,10 @@ struct Inputs {
 
 Inputs base() {
   Inputs setup;
-  setup.model.name = "m";
-  setup.model.weights_hash = "w";
-  setup.model.tokenizer_hash = "t";
-  setup.model.template_hash = "c";
+  setup.model.name = "tiny";
+  setup.model.weights_hash = "w one";
+  setup.model.tokenizer_hash = "t one";
+  setup.model.template_hash = "c one";
   setup.run.kv_dtype = "f16";
   setup.run.weights = "stored";
   setup.run.gemm = "native";

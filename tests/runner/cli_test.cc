@@ -1,4 +1,5 @@
 // The built program: exit statuses, messages, and that stdout carries nothing but results.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -99,17 +100,16 @@ TEST(Cli, InspectSaysWhatTheModelIs) {
 }
 
 std::string request(const std::string& more = "") {
-  return R"({"model": ")" + tiny_model() + R"(", "prompt_ids": [5, 6, 7, 8, 9, 10, 11, 12])" +
+  return R"j({"model": ")j" + tiny_model() + R"j(", "prompt_ids": [5, 6, 7, 8, 9, 10, 11, 12])j" +
          more + "}";
 }
 
 TEST(Probe, WritesEveryTensor) {
   const TestFolder folder;
   write_text(folder.path() / "r.json",
-             "[" + request() + "," +
-                 request(R"(, "compressor": "knorm(ratio=0.5)", "suffix_ids": [3, 4, 5], "generate": 4,
-                           "threads": 2, "prefill_chunk": 3, "scores": true)") +
-                 "]");
+             fmt::format("[{},{}]", request(), request(R"j(, "compressor": "knorm(ratio=0.5)",
+                 "suffix_ids": [3, 4, 5], "generate": 4, "threads": 2, "prefill_chunk": 3,
+                 "scores": true)j")));
   const ProgramResult result = folder.run("probe r.json out.safetensors");
   ASSERT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out, "");
@@ -131,22 +131,21 @@ TEST(Probe, WritesEveryTensor) {
 TEST(Probe, BadRequestsAreNamedByTheirIndexAndWriteNothing) {
   const TestFolder folder;
   const std::vector<std::pair<std::string, int>> cases = {
-    {request(R"(, "promt_ids": [1])"), 2},
-    {
-        request(R"(, "compressor": "snapvk(ratio=0.5)") "), 2},
-        {request(R"(, "compressor": {"name": "knorm", "ratio": [0.25, 0.5]})"), 2},
-        {request(R"(, "suffix_ids": [100000])"), 2},
-        {request(R"(, "suffix_ids": [-1])"), 2},
-        {request(R"(, "generate": -1)"), 2},
-        {request(R"(, "kv_dtype": "f8")"), 2},
-        {request(R"(, "threads": 0)"), 2},
-        {R"({"model": "no-such-model", "prompt_ids": [1]})", 3},
-        {R"({"prompt_ids": [1]})", 2},
-        {R"({"model": ")" + tiny_model() + R"(", "prompt_ids": []})", 2},
-        {"7", 2},
-    };
+      {request(R"j(, "promt_ids": [1])j"), 2},
+      {request(R"j(, "compressor": "snapvk(ratio=0.5)")j"), 2},
+      {request(R"j(, "compressor": {"name": "knorm", "ratio": [0.25, 0.5]})j"), 2},
+      {request(R"j(, "suffix_ids": [100000])j"), 2},
+      {request(R"j(, "suffix_ids": [-1])j"), 2},
+      {request(R"j(, "generate": -1)j"), 2},
+      {request(R"j(, "kv_dtype": "f8")j"), 2},
+      {request(R"j(, "threads": 0)j"), 2},
+      {R"j({"model": "no-such-model", "prompt_ids": [1]})j", 3},
+      {R"j({"prompt_ids": [1]})j", 2},
+      {R"j({"model": ")j" + tiny_model() + R"j(", "prompt_ids": []})j", 2},
+      {"7", 2},
+  };
   for (const auto& [bad, status] : cases) {
-    write_text(folder.path() / "r.json", "[" + request() + "," + bad + "]");
+    write_text(folder.path() / "r.json", fmt::format("[{},{}]", request(), bad));
     const ProgramResult result = folder.run("probe r.json out.safetensors");
     EXPECT_EQ(result.status, status) << bad << "\n" << result.err;
     EXPECT_NE(result.err.find("[1]"), std::string::npos) << bad << "\n" << result.err;
