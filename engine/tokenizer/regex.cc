@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/tokenizer/unicode.h"
+#include "engine/tokenizer/unicode_tables.h"
 
 namespace kv {
 namespace {
@@ -29,6 +30,26 @@ std::string error_text(int code, OnigErrorInfo* info = nullptr) {
   return {reinterpret_cast<char*>(message), static_cast<size_t>(length)};
 }
 
+// The text with a stand-in for every character that our Oniguruma takes for unassigned. All offsets
+// stay the same. Empty where nothing needs one, which is nearly always.
+std::string with_stand_ins(std::string_view text) {
+  std::string copy;
+  for (size_t at = 0; at < text.size();) {
+    if (static_cast<uint8_t>(text[at]) < 0xE0) {  // all such characters have three or four bytes
+      ++at;
+      continue;
+    }
+    const size_t begin = at;
+    const StandInRange* found = find_range(kStandIns, next_code_point(text, at));
+    if (found == nullptr) continue;
+    if (copy.empty()) copy = text;
+    std::string stand_in;
+    append_utf8(found->stand_in, stand_in);
+    copy.replace(begin, at - begin, stand_in);
+  }
+  return copy;
+}
+
 }  // namespace
 
 Regex::Regex(std::string_view pattern, std::string where) : where_(std::move(where)) {
@@ -48,7 +69,8 @@ void Regex::find_all(std::string_view text, std::vector<Span>& matches) const {
   const std::unique_ptr<OnigRegion, void (*)(OnigRegion*)> region(
       onig_region_new(), [](OnigRegion* r) { onig_region_free(r, 1); });
   const auto regex = static_cast<OnigRegex>(compiled_.get());
-  const OnigUChar* begin = bytes(text.data());
+  const std::string copy = with_stand_ins(text);
+  const OnigUChar* begin = bytes(copy.empty() ? text.data() : copy.data());
   const OnigUChar* end = begin + text.size();
   size_t from = 0;
   size_t last_end = std::string_view::npos;

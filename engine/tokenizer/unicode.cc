@@ -33,14 +33,6 @@ LeadByte lead_byte(uint8_t byte) {
   return {0, 0, 0};
 }
 
-template <typename Range, size_t n>
-const Range* find_range(const Range (&ranges)[n], uint32_t code) {
-  const auto* after =
-      std::upper_bound(std::begin(ranges), std::end(ranges), code,
-                       [](uint32_t c, const Range& range) { return c < range.first; });
-  return after != std::begin(ranges) && code <= (after - 1)->last ? after - 1 : nullptr;
-}
-
 std::string normalize_known(std::string_view text, int options) {
   utf8proc_uint8_t* mapped = nullptr;
   const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
