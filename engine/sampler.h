@@ -6,12 +6,14 @@
 
 namespace kv {
 
-// Uniform in [0, 1): a pure function of its arguments, so that draws never depend on order, batch or threads.
+// Uniform in [0, 1): a pure function of its arguments, so that draws never depend on order, batch
+// or threads.
 double counter_random(uint64_t seed, uint64_t sample, uint64_t step);
 
 struct SamplingOptions {
   double temperature = 0;  // 0: greedy
-  double top_p = 1;        // (0, 1]: the smallest set of most likely tokens whose probabilities reach top_p
+  double top_p =
+      1;  // (0, 1]: the smallest set of most likely tokens whose probabilities reach top_p
   uint64_t seed = 0;
 };
 

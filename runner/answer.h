@@ -1,6 +1,7 @@
 // Answers questions from compressed caches: scores suffixes, generates greedily in batches.
 //
-// Nothing here depends on which other jobs are in the batch: every job's rows, hash and answer are its own.
+// Nothing here depends on which other jobs are in the batch: every job's rows, hash and answer are
+// its own.
 #pragma once
 
 #include <functional>
@@ -18,29 +19,31 @@ namespace kv {
 // One sample to be answered from one cell's compressed cache.
 struct AnswerJob {
   const Sample* sample = nullptr;
-  const KvCache* cache = nullptr;     // compressed; forked, never changed
-  bool is_full = false;               // the cache is the full one that others are compared with
+  const KvCache* cache = nullptr;  // compressed; forked, never changed
+  bool is_full = false;            // the cache is the full one that others are compared with
   // Results.
-  bool finished = false;              // false where the work was stopped before the end
+  bool finished = false;  // false where the work was stopped before the end
   Answer answer;
-  std::string logits_hash;            // over the context's last row and every later row, in order
-  int64_t kv_bytes_end = 0;           // in use when the answer was complete
-  Scores against_full;                // kScore: "kld", "top1_agreement"
-  double first_token_ms = 0;          // from the start of answering to the first token; of use for a job alone
+  std::string logits_hash;   // over the context's last row and every later row, in order
+  int64_t kv_bytes_end = 0;  // in use when the answer was complete
+  Scores against_full;       // kScore: "kld", "top1_agreement"
+  double first_token_ms =
+      0;  // from the start of answering to the first token; of use for a job alone
 };
 
 struct AnswerOptions {
-  int max_new_tokens = 128;           // where the sample does not say
-  int batch = 1;                      // sequences decoded together
-  std::function<bool()> stop;         // asked between steps; true: leave the rest unfinished
+  int max_new_tokens = 128;    // where the sample does not say
+  int batch = 1;               // sequences decoded together
+  std::function<bool()> stop;  // asked between steps; true: leave the rest unfinished
 };
 
-// All jobs have the same kScore sample. last_logits (vocab): of the context's last token. The first job should be
-// the full cache: the others are then compared with it row by row.
-void score_jobs(Session& session, const std::vector<float>& last_logits, std::span<AnswerJob* const> jobs);
+// All jobs have the same kScore sample. last_logits (vocab): of the context's last token. The first
+// job should be the full cache: the others are then compared with it row by row.
+void score_jobs(Session& session, const std::vector<float>& last_logits,
+                std::span<AnswerJob* const> jobs);
 
 // kGenerate jobs of one context, each greedy until end of text, a stop string or the token limit.
-void generate_jobs(Session& session, const std::vector<float>& last_logits, std::span<AnswerJob* const> jobs,
-                   const AnswerOptions& options);
+void generate_jobs(Session& session, const std::vector<float>& last_logits,
+                   std::span<AnswerJob* const> jobs, const AnswerOptions& options);
 
 }  // namespace kv

@@ -10,7 +10,8 @@
 namespace kv {
 namespace {
 
-// Raised whenever the engine's arithmetic changes a bit of its results, so that old records are not mixed with new.
+// Raised whenever the engine's arithmetic changes a bit of its results, so that old records are not
+// mixed with new.
 constexpr int kNumericsVersion = 1;
 
 }  // namespace
@@ -23,18 +24,22 @@ std::string hash_text(const std::string& text) {
 std::string model_config_text(const ModelConfig& c) {
   const RopeConfig& r = c.rope;
   return fmt::format(
-      "architecture={} vocab={} dim={} hidden_dim={} layers={} heads={} kv_heads={} head_dim={} rotary_dim={} "
-      "rms_eps={} rope_type={} theta={} factor={} low_freq_factor={} high_freq_factor={} original_max_position={} "
-      "beta_fast={} beta_slow={} attention_factor={} mscale={} mscale_all_dim={} truncate={} qkv_bias={} o_bias={} "
+      "architecture={} vocab={} dim={} hidden_dim={} layers={} heads={} kv_heads={} head_dim={} "
+      "rotary_dim={} "
+      "rms_eps={} rope_type={} theta={} factor={} low_freq_factor={} high_freq_factor={} "
+      "original_max_position={} "
+      "beta_fast={} beta_slow={} attention_factor={} mscale={} mscale_all_dim={} truncate={} "
+      "qkv_bias={} o_bias={} "
       "mlp_bias={} qk_norm={} tied={} bos={} eos=[{}]",
-      c.architecture, c.vocab, c.dim, c.hidden_dim, c.n_layers, c.n_heads, c.n_kv_heads, c.head_dim, c.rotary_dim,
-      c.rms_eps, static_cast<int>(r.type), r.theta, r.factor, r.low_freq_factor, r.high_freq_factor,
-      r.original_max_position, r.beta_fast, r.beta_slow, r.attention_factor, r.mscale, r.mscale_all_dim, r.truncate,
-      c.qkv_bias, c.o_bias, c.mlp_bias, c.qk_norm, c.tied_embeddings, c.bos_id, fmt::join(c.eos_ids, ","));
+      c.architecture, c.vocab, c.dim, c.hidden_dim, c.n_layers, c.n_heads, c.n_kv_heads, c.head_dim,
+      c.rotary_dim, c.rms_eps, static_cast<int>(r.type), r.theta, r.factor, r.low_freq_factor,
+      r.high_freq_factor, r.original_max_position, r.beta_fast, r.beta_slow, r.attention_factor,
+      r.mscale, r.mscale_all_dim, r.truncate, c.qkv_bias, c.o_bias, c.mlp_bias, c.qk_norm,
+      c.tied_embeddings, c.bos_id, fmt::join(c.eos_ids, ","));
 }
 
-std::string cell_fingerprint(const ModelIdentity& model, const CompressorSpec& compressor, const Task& task,
-                             const RunOptions& run) {
+std::string cell_fingerprint(const ModelIdentity& model, const CompressorSpec& compressor,
+                             const Task& task, const RunOptions& run) {
   std::string text;
   const auto add = [&text](const char* key, const std::string& value) {
     // Lengths keep two neighbouring values from being read as one.
@@ -66,12 +71,15 @@ std::vector<Cell> make_cells(const RunConfig& config, const std::vector<ModelIde
       const Task& task = *config.tasks[t].task;
       for (size_t c = 0; c < config.compressors.size(); ++c) {
         const CompressorSpec& spec = config.compressors[c];
-        Cell cell{m, t, c, fmt::format("{}/{}/{}", models[m].name, task.canonical(), spec.canonical),
+        Cell cell{m, t, c,
+                  fmt::format("{}/{}/{}", models[m].name, task.canonical(), spec.canonical),
                   cell_fingerprint(models[m], spec, task, config.run)};
         const auto [known, is_new] = id_of.emplace(cell.fingerprint, cell.id);
         if (!is_new) {
-          throw_usage("{}: cell {} computes the same as {}; the two models are one, remove one of their names",
-                      config.file.filename().string(), cell.id, known->second);
+          throw_usage(
+              "{}: cell {} computes the same as {}; the two models are one, remove one of their "
+              "names",
+              config.file.filename().string(), cell.id, known->second);
         }
         cells.push_back(std::move(cell));
       }

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "engine/mapped_file.h"
 #include "engine/error.h"
+#include "engine/mapped_file.h"
 #include "runner/resolve_model.h"
 #include "runner/run_options.h"
 #include "runner/value_io.h"
@@ -20,14 +20,16 @@ namespace fs = std::filesystem;
 const std::vector<std::string> kTopLevelKeys = {"models", "compressors", "tasks", "run", "limits"};
 
 void check_top_level(const Value& root, const std::string& file) {
-  if (root.is_null()) throw_usage("{}: is empty; expected a map with models, compressors and tasks", file);
+  if (root.is_null())
+    throw_usage("{}: is empty; expected a map with models, compressors and tasks", file);
   if (!root.is_map()) {
-    throw_usage("{}: expected a map with models, compressors and tasks, found {}", root.place, root.describe());
+    throw_usage("{}: expected a map with models, compressors and tasks, found {}", root.place,
+                root.describe());
   }
   for (const auto& [key, value] : root.entries) {
     if (std::find(kTopLevelKeys.begin(), kTopLevelKeys.end(), key) == kTopLevelKeys.end()) {
-      throw_usage("{}: unknown key{}; known keys: {}", value.place, did_you_mean(key, kTopLevelKeys),
-                  fmt::join(kTopLevelKeys, ", "));
+      throw_usage("{}: unknown key{}; known keys: {}", value.place,
+                  did_you_mean(key, kTopLevelKeys), fmt::join(kTopLevelKeys, ", "));
     }
   }
 }
@@ -40,11 +42,13 @@ std::vector<Value> list_of(const Value& root, const std::string& key) {
   return {*value};
 }
 
-std::vector<ModelEntry> read_models(const Value& root, const fs::path& file, const RunFlags& flags) {
+std::vector<ModelEntry> read_models(const Value& root, const fs::path& file,
+                                    const RunFlags& flags) {
   std::vector<ModelEntry> models;
   const auto add = [&](const std::string& name, const fs::path& base, const std::string& place) {
     for (const ModelEntry& known : models) {
-      if (known.name == name) throw_usage("{}: model '{}' is listed twice; remove one of the two", place, name);
+      if (known.name == name)
+        throw_usage("{}: model '{}' is listed twice; remove one of the two", place, name);
     }
     try {
       models.push_back({name, resolve_model(name, base)});
@@ -56,18 +60,20 @@ std::vector<ModelEntry> read_models(const Value& root, const fs::path& file, con
   if (!flags.models.empty()) return models;
   for (const Value& item : list_of(root, "models")) {
     if (!item.is_string() || item.text.empty()) {
-      throw_usage("{}: expected a model (a folder, a .gguf file, a name or a hub id), found {}", item.place,
-                  item.describe());
+      throw_usage("{}: expected a model (a folder, a .gguf file, a name or a hub id), found {}",
+                  item.place, item.describe());
     }
     add(item.text, file.parent_path(), item.place);
   }
   if (models.empty()) {
-    throw_usage("{}: no models; list at least one under 'models' or give --model", file.filename().string());
+    throw_usage("{}: no models; list at least one under 'models' or give --model",
+                file.filename().string());
   }
   return models;
 }
 
-std::vector<CompressorSpec> read_specs(const Value& root, const fs::path& file, const RunFlags& flags) {
+std::vector<CompressorSpec> read_specs(const Value& root, const fs::path& file,
+                                       const RunFlags& flags) {
   std::vector<CompressorSpec> specs;
   const auto append = [&specs](std::vector<CompressorSpec> more) {
     for (CompressorSpec& spec : more) specs.push_back(std::move(spec));
@@ -83,7 +89,8 @@ std::vector<CompressorSpec> read_specs(const Value& root, const fs::path& file, 
 }
 
 // The full cache first, every canonical form once.
-std::vector<CompressorSpec> with_baseline(std::vector<CompressorSpec> specs, const std::string& file,
+std::vector<CompressorSpec> with_baseline(std::vector<CompressorSpec> specs,
+                                          const std::string& file,
                                           std::vector<std::string>& notes) {
   std::vector<CompressorSpec> result = parse_compressors("none", file);
   std::set<std::string> seen;
@@ -96,13 +103,14 @@ std::vector<CompressorSpec> with_baseline(std::vector<CompressorSpec> specs, con
     if (spec.is_none()) {
       has_none = true;
     } else if (!seen.insert(spec.canonical).second) {
-      notes.push_back(fmt::format("{}: compressor '{}' is listed more than once; it runs once", file,
-                                  spec.canonical));
+      notes.push_back(fmt::format("{}: compressor '{}' is listed more than once; it runs once",
+                                  file, spec.canonical));
     } else {
       result.push_back(std::move(spec));
     }
   }
-  if (!has_none) notes.push_back(fmt::format("{}: added the full cache (none), the baseline", file));
+  if (!has_none)
+    notes.push_back(fmt::format("{}: added the full cache (none), the baseline", file));
   return result;
 }
 
@@ -138,7 +146,8 @@ std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const
     tasks.push_back(std::move(entry));
   }
   if (tasks.empty()) {
-    throw_usage("{}: no tasks; list at least one under 'tasks' or give --task", file.filename().string());
+    throw_usage("{}: no tasks; list at least one under 'tasks' or give --task",
+                file.filename().string());
   }
   return tasks;
 }
@@ -147,7 +156,8 @@ void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry
   const Value* limits = root.find("limits");
   if (limits != nullptr && !limits->is_null()) {
     if (!limits->is_map()) {
-      throw_usage("{}: expected a map from task to samples, found {}", limits->place, limits->describe());
+      throw_usage("{}: expected a map from task to samples, found {}", limits->place,
+                  limits->describe());
     }
     std::vector<std::string> listed;
     for (const Value& item : list_of(root, "tasks")) listed.push_back(task_name(item));
@@ -157,7 +167,8 @@ void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry
         throw_usage("{}: no such task in this config{}", value.place, did_you_mean(name, listed));
       }
       if (!value.is_integer() || value.number < 1 || value.number > 1e9) {
-        throw_usage("{}: expected a number of samples from 1, found {}", value.place, value.describe());
+        throw_usage("{}: expected a number of samples from 1, found {}", value.place,
+                    value.describe());
       }
       for (TaskEntry& entry : tasks) {
         if (entry.task->name() == name || task_name(entry.source) == name) {
@@ -167,11 +178,13 @@ void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry
     }
   }
   if (!flags.limit) return;
-  if (*flags.limit < 1) throw_usage("--limit: expected a number of samples from 1, found {}", *flags.limit);
+  if (*flags.limit < 1)
+    throw_usage("--limit: expected a number of samples from 1, found {}", *flags.limit);
   for (TaskEntry& entry : tasks) entry.limit = *flags.limit;
 }
 
-void set_number(Value& root, const char* assignment_path, std::optional<int> number, const char* flag) {
+void set_number(Value& root, const char* assignment_path, std::optional<int> number,
+                const char* flag) {
   if (!number) return;
   apply_set(root, fmt::format("{}={}", assignment_path, *number));
   // The message about a bad number should name the flag, not what it was turned into.
@@ -235,7 +248,8 @@ nlohmann::ordered_json resolved_config_json(const RunConfig& config) {
   json["models"] = nlohmann::ordered_json::array();
   for (const ModelEntry& model : config.models) json["models"].push_back(model.name);
   json["compressors"] = nlohmann::ordered_json::array();
-  for (const CompressorSpec& spec : config.compressors) json["compressors"].push_back(spec.canonical);
+  for (const CompressorSpec& spec : config.compressors)
+    json["compressors"].push_back(spec.canonical);
   json["tasks"] = nlohmann::ordered_json::array();
   nlohmann::ordered_json limits = nlohmann::ordered_json::object();
   for (const TaskEntry& entry : config.tasks) {
@@ -243,18 +257,19 @@ nlohmann::ordered_json resolved_config_json(const RunConfig& config) {
     if (entry.limit >= 0) limits[entry.task->name()] = entry.limit;
   }
   const RunOptions& run = config.run;
-  json["run"] = {{"threads", run.threads},
-                 {"kv_dtype", run.kv_dtype},
-                 {"weights", run.weights},
-                 {"gemm", run.gemm},
-                 {"prefill_chunk", run.prefill_chunk},
-                 {"batch", run.batch},
-                 {"memory", run.memory_bytes > 0 ? nlohmann::ordered_json(run.memory_bytes) : nullptr},
-                 {"timing", run.timing},
-                 {"max_new_tokens", run.max_new_tokens},
-                 {"seed", run.seed},
-                 {"out", run.out.string()},
-                 {"sandbox", run.sandbox}};
+  json["run"] = {
+      {"threads", run.threads},
+      {"kv_dtype", run.kv_dtype},
+      {"weights", run.weights},
+      {"gemm", run.gemm},
+      {"prefill_chunk", run.prefill_chunk},
+      {"batch", run.batch},
+      {"memory", run.memory_bytes > 0 ? nlohmann::ordered_json(run.memory_bytes) : nullptr},
+      {"timing", run.timing},
+      {"max_new_tokens", run.max_new_tokens},
+      {"seed", run.seed},
+      {"out", run.out.string()},
+      {"sandbox", run.sandbox}};
   json["limits"] = limits;
   return json;
 }

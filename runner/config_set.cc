@@ -52,8 +52,9 @@ void set_places(Value& value, const std::string& place) {
 Value& child(Value& value, const Step& step, const std::string& place) {
   if (step.key.empty()) {
     if (!value.is_list() || step.index >= value.items.size()) {
-      throw_usage("{}: index [{}] is outside of {}", place, step.index,
-                  value.is_list() ? fmt::format("a list of {}", value.items.size()) : value.describe());
+      throw_usage(
+          "{}: index [{}] is outside of {}", place, step.index,
+          value.is_list() ? fmt::format("a list of {}", value.items.size()) : value.describe());
     }
     return value.items[step.index];
   }
@@ -80,7 +81,8 @@ void apply_set(Value& config, const std::string& assignment) {
   Value value = parse_yaml(assignment.substr(equals + 1), place);
   set_places(value, place);
   Value* at = &config;
-  for (const Step& step : parse_path(assignment.substr(0, equals), place)) at = &child(*at, step, place);
+  for (const Step& step : parse_path(assignment.substr(0, equals), place))
+    at = &child(*at, step, place);
   *at = std::move(value);
 }
 

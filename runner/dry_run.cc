@@ -30,9 +30,9 @@ std::set<std::pair<std::string, std::string>> read_done(const RunConfig& config,
 
 // Tokens that still have to run through a model.
 struct Work {
-  int64_t prefill = 0;   // contexts, each once
-  int64_t scored = 0;    // suffix tokens of all cells
-  int64_t decoded = 0;   // at most: every answer up to its limit
+  int64_t prefill = 0;  // contexts, each once
+  int64_t scored = 0;   // suffix tokens of all cells
+  int64_t decoded = 0;  // at most: every answer up to its limit
 };
 
 // Tokens per second of a short prefill and of decoding alone, measured.
@@ -59,7 +59,8 @@ Speed measure_speed(const std::shared_ptr<const Model>& model, const RunOptions&
   return {kPrompt / std::max(prefill_s, 1e-9), 1 / std::max(step_s, 1e-9)};
 }
 
-Work print_cells(const RunConfig& config, const Preparation& preparation, size_t m, bool fresh, size_t& number) {
+Work print_cells(const RunConfig& config, const Preparation& preparation, size_t m, bool fresh,
+                 size_t& number) {
   const auto done = read_done(config, fresh);
   const PreparedModel& model = preparation.models[m];
   std::vector<std::pair<int64_t, int64_t>> counts(preparation.n_tasks * preparation.n_compressors);
@@ -77,7 +78,8 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
         }
         any_missing = true;
         const auto question = static_cast<int64_t>(sample.continuation_ids.size());
-        const int limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : config.run.max_new_tokens;
+        const int limit =
+            sample.max_new_tokens > 0 ? sample.max_new_tokens : config.run.max_new_tokens;
         work.scored += question;
         if (sample.kind == Sample::Kind::kGenerate) work.decoded += limit;
       }
@@ -88,8 +90,10 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
     }
   }
   for (size_t i = 0; i < counts.size(); ++i) {
-    const Cell& cell = preparation.cell(m, i / preparation.n_compressors, i % preparation.n_compressors);
-    fmt::print("{:4} {} {}/{} {}\n", ++number, cell.fingerprint, counts[i].first, counts[i].second, cell.id);
+    const Cell& cell =
+        preparation.cell(m, i / preparation.n_compressors, i % preparation.n_compressors);
+    fmt::print("{:4} {} {}/{} {}\n", ++number, cell.fingerprint, counts[i].first, counts[i].second,
+               cell.id);
   }
   return work;
 }
@@ -101,23 +105,26 @@ void print_dry_run(const RunConfig& config, const Preparation& preparation, bool
   size_t number = 0;
   for (size_t m = 0; m < config.models.size(); ++m) {
     const Work work = print_cells(config, preparation, m, fresh, number);
-    const std::shared_ptr<const Model> model = preparation.only_model
-                                                   ? preparation.only_model
-                                                   : load_model(config.models[m], config.run);
+    const std::shared_ptr<const Model> model =
+        preparation.only_model ? preparation.only_model : load_model(config.models[m], config.run);
     const MemoryPlan plan = plan_memory(config, preparation.models[m]);
     const Speed speed = measure_speed(model, config.run);
-    // Decoding shares every read of the weights among the sequences of a batch, up to where the products cost more.
+    // Decoding shares every read of the weights among the sequences of a batch, up to where the
+    // products cost more.
     const double together = std::min<double>(plan.batch, 8);
     const double seconds = static_cast<double>(work.prefill + work.scored) / speed.prefill +
                            static_cast<double>(work.decoded) / (speed.decode * together);
     constexpr double kMiB = 1024.0 * 1024.0;
     fmt::print("model {}: {} tokens to prefill, {} to feed or score, at most {} to generate\n",
                config.models[m].name, work.prefill, work.scored, work.decoded);
-    fmt::print("  time    about {} ({:.0f} tokens/s prefill, {:.1f} tokens/s decode measured just now)\n",
-               format_duration(seconds), speed.prefill, speed.decode);
-    fmt::print("  memory  {:.0f} MiB weights, {:.0f} MiB caches at most; {} cells and {} sequences together\n",
-               static_cast<double>(preparation.models[m].weight_bytes) / kMiB,
-               static_cast<double>(plan.peak_bytes) / kMiB, plan.cells_at_once, plan.batch);
+    fmt::print(
+        "  time    about {} ({:.0f} tokens/s prefill, {:.1f} tokens/s decode measured just now)\n",
+        format_duration(seconds), speed.prefill, speed.decode);
+    fmt::print(
+        "  memory  {:.0f} MiB weights, {:.0f} MiB caches at most; {} cells and {} sequences "
+        "together\n",
+        static_cast<double>(preparation.models[m].weight_bytes) / kMiB,
+        static_cast<double>(plan.peak_bytes) / kMiB, plan.cells_at_once, plan.batch);
   }
 }
 
@@ -126,7 +133,8 @@ void print_validation(const RunConfig& config, const Preparation& preparation) {
     const PreparedModel& prepared = preparation.models[m];
     const MemoryPlan plan = plan_memory(config, prepared);
     const auto tokenizer = [&]() -> std::shared_ptr<const Tokenizer> {
-      const auto model = preparation.only_model ? preparation.only_model : load_model(config.models[m], config.run);
+      const auto model = preparation.only_model ? preparation.only_model
+                                                : load_model(config.models[m], config.run);
       return model->tokenizer;
     }();
     fmt::print("model {}: {} contexts, caches take at most {} bytes\n", config.models[m].name,
@@ -137,7 +145,8 @@ void print_validation(const RunConfig& config, const Preparation& preparation) {
                  config.tasks[t].task->canonical(), prepared.samples[t].size(), sample.id,
                  sample.context_ids.size(), sample.continuation_ids.size());
       if (!tokenizer) continue;
-      fmt::print("----\n{}\n---- (compressed here)\n{}\n----\n", tokenizer->decode(sample.context_ids, false),
+      fmt::print("----\n{}\n---- (compressed here)\n{}\n----\n",
+                 tokenizer->decode(sample.context_ids, false),
                  tokenizer->decode(sample.continuation_ids, false));
     }
   }

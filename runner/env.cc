@@ -3,7 +3,6 @@
 #include <oniguruma.h>
 #include <sched.h>
 #include <sys/resource.h>
-#include <tbb/version.h>
 #include <unistd.h>
 #include <utf8proc.h>
 #include <xxhash.h>
@@ -16,6 +15,7 @@
 
 #include "engine/error.h"
 #include "kernels/kernels.h"
+#include "kernels/parallel.h"
 
 namespace kv {
 namespace {
@@ -33,7 +33,9 @@ std::string proc_field(const char* file, const std::string& key) {
   return "";
 }
 
-int64_t kilobytes(const std::string& text) { return std::strtoll(text.c_str(), nullptr, 10) * 1024; }
+int64_t kilobytes(const std::string& text) {
+  return std::strtoll(text.c_str(), nullptr, 10) * 1024;
+}
 
 // Bytes that the control group still allows; -1 without a limit.
 int64_t control_group_room() {
@@ -46,8 +48,12 @@ int64_t control_group_room() {
 }  // namespace
 
 // Both are defined by CMakeLists.txt for this file alone.
-std::string build_version() { return KV_VERSION; }
-std::string build_commit() { return KV_COMMIT; }
+std::string build_version() {
+  return KV_VERSION;
+}
+std::string build_commit() {
+  return KV_COMMIT;
+}
 
 std::string version_text() {
   const std::string commit = build_commit();
@@ -62,7 +68,9 @@ std::string compiler_text() {
 #endif
 }
 
-std::string cpu_name() { return proc_field("/proc/cpuinfo", "model name"); }
+std::string cpu_name() {
+  return proc_field("/proc/cpuinfo", "model name");
+}
 
 int default_threads() {
   cpu_set_t set;
@@ -103,13 +111,14 @@ nlohmann::ordered_json environment_json() {
   }();
   env["libraries"] = {
       {"oneTBB", fmt::format("{}.{}", TBB_VERSION_MAJOR, TBB_VERSION_MINOR)},
-      {"fmt", fmt::format("{}.{}.{}", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100)},
-      {"nlohmann_json",
-       fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
-                   NLOHMANN_JSON_VERSION_PATCH)},
+      {"fmt",
+       fmt::format("{}.{}.{}", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100)},
+      {"nlohmann_json", fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR,
+                                    NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH)},
       {"oniguruma", onig_version()},
       {"utf8proc", utf8proc_version()},
-      {"xxhash", fmt::format("{}.{}.{}", XXH_VERSION_MAJOR, XXH_VERSION_MINOR, XXH_VERSION_RELEASE)},
+      {"xxhash",
+       fmt::format("{}.{}.{}", XXH_VERSION_MAJOR, XXH_VERSION_MINOR, XXH_VERSION_RELEASE)},
   };
   return env;
 }

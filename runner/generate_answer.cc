@@ -106,7 +106,8 @@ class Generator {
       const size_t cut = first_stop(decode(answer.ids), sample.stop);
       if (cut != std::string::npos) return finish(sequence, "stop", cut);
     }
-    if (static_cast<int>(answer.ids.size()) >= limit) return finish(sequence, "length", std::string::npos);
+    if (static_cast<int>(answer.ids.size()) >= limit)
+      return finish(sequence, "length", std::string::npos);
     return true;
   }
 
@@ -143,8 +144,8 @@ class Generator {
 
 }  // namespace
 
-void generate_jobs(Session& session, const std::vector<float>& last_logits, std::span<AnswerJob* const> jobs,
-                   const AnswerOptions& options) {
+void generate_jobs(Session& session, const std::vector<float>& last_logits,
+                   std::span<AnswerJob* const> jobs, const AnswerOptions& options) {
   Generator(session, last_logits, options).run(jobs);
 }
 

@@ -18,7 +18,9 @@ class ValueBuilder : public nlohmann::json_sax<Json> {
 
   bool null() override { return put(Value{}); }
   bool boolean(bool v) override { return put(Value::of(v)); }
-  bool number_integer(number_integer_t v) override { return put(Value::of(static_cast<double>(v))); }
+  bool number_integer(number_integer_t v) override {
+    return put(Value::of(static_cast<double>(v)));
+  }
   bool number_unsigned(number_unsigned_t v) override {
     return put(Value::of(static_cast<double>(v)));
   }

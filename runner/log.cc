@@ -19,10 +19,13 @@ std::string utc_now() {
 
 RunLog::RunLog(const std::filesystem::path& file, bool quiet)
     : file_(std::fopen(file.c_str(), "a")), quiet_(quiet) {
-  if (file_ == nullptr) throw_data("{}: cannot be opened for writing: {}", file.string(), std::strerror(errno));
+  if (file_ == nullptr)
+    throw_data("{}: cannot be opened for writing: {}", file.string(), std::strerror(errno));
 }
 
-RunLog::~RunLog() { std::fclose(file_); }
+RunLog::~RunLog() {
+  std::fclose(file_);
+}
 
 void RunLog::note(const std::string& line) {
   std::fprintf(file_, "%s %s\n", utc_now().c_str(), line.c_str());

@@ -9,7 +9,8 @@ namespace kv {
 
 class RunLog {
  public:
-  // Appends to `file`. quiet: nothing but errors goes to stderr. Throws Error(kData) where it cannot be opened.
+  // Appends to `file`. quiet: nothing but errors goes to stderr. Throws Error(kData) where it
+  // cannot be opened.
   RunLog(const std::filesystem::path& file, bool quiet);
   ~RunLog();
   RunLog(const RunLog&) = delete;

@@ -24,7 +24,9 @@ void LogitsHash::add(const float* rows, int64_t n_values) {
   XXH3_64bits_update(state_->xxh, rows, static_cast<size_t>(n_values) * sizeof(float));
 }
 
-std::string LogitsHash::hex() const { return fmt::format("{:016x}", XXH3_64bits_digest(state_->xxh)); }
+std::string LogitsHash::hex() const {
+  return fmt::format("{:016x}", XXH3_64bits_digest(state_->xxh));
+}
 
 double negative_log_likelihood(const float* row, int vocab, int32_t token) {
   return kernels().log_sum_exp(row, vocab) - static_cast<double>(row[token]);

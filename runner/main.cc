@@ -1,5 +1,8 @@
 // kvengine: the command line. Only flags are read here; runner/verb_*.cc do the work.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <functional>
@@ -31,19 +34,23 @@ struct Verbs {
 void add_run_flags(CLI::App& app, kv::RunFlags& flags) {
   app.add_option("config", flags.config, "CONFIG.yaml")->required();
   app.add_option("--model", flags.models, "a model instead of the config's list (repeatable)");
-  app.add_option("--compressor", flags.compressors, "a spec instead of the config's list (repeatable)");
-  app.add_option("--task", flags.tasks, "only this task of the config, or one with its defaults (repeatable)");
+  app.add_option("--compressor", flags.compressors,
+                 "a spec instead of the config's list (repeatable)");
+  app.add_option("--task", flags.tasks,
+                 "only this task of the config, or one with its defaults (repeatable)");
   app.add_option("--out", flags.out, "folder of the results");
   app.add_option("--limit", flags.limit, "samples per task");
   app.add_option("--max-new-tokens", flags.max_new_tokens, "longest answer, tokens");
   app.add_option("--threads", flags.threads, "threads");
   app.add_option("--set", flags.sets, "key.path=value, as if written in the config (repeatable)");
-  app.add_flag("--allow-code-execution", flags.allow_code_execution, "let tasks run what a model wrote");
+  app.add_flag("--allow-code-execution", flags.allow_code_execution,
+               "let tasks run what a model wrote");
   app.add_flag("--quiet", flags.quiet, "no progress on stderr");
 }
 
 void add_run(CLI::App& app, Verbs& v, Action& action) {
-  CLI::App* run = app.add_subcommand("run", "sweep models x compressors x tasks; goes on where it stopped");
+  CLI::App* run =
+      app.add_subcommand("run", "sweep models x compressors x tasks; goes on where it stopped");
   add_run_flags(*run, v.run);
   run->add_option("--shard", v.run.shard, "I/N: only this part of the contexts, counted from 0");
   run->add_flag("--fresh", v.run.fresh, "ignore earlier records");
@@ -51,21 +58,25 @@ void add_run(CLI::App& app, Verbs& v, Action& action) {
   run->footer("Example: kvengine run configs/smoke.yaml --threads 2");
   run->callback([&] { action = [&] { return kv::verb_run(v.run); }; });
 
-  CLI::App* validate = app.add_subcommand("validate", "make every check of `run`; one prompt of each task");
+  CLI::App* validate =
+      app.add_subcommand("validate", "make every check of `run`; one prompt of each task");
   add_run_flags(*validate, v.validate);
   validate->footer("Example: kvengine validate configs/smoke.yaml");
   validate->callback([&] { action = [&] { return kv::verb_validate(v.validate); }; });
 
-  CLI::App* report = app.add_subcommand("report", "rebuild the reports of run folders; shards merge");
+  CLI::App* report =
+      app.add_subcommand("report", "rebuild the reports of run folders; shards merge");
   report->add_option("folders", v.report.folders, "run folders")->required();
-  report->add_option("--out", v.report.out, "where a merged report goes (default: the first folder)");
+  report->add_option("--out", v.report.out,
+                     "where a merged report goes (default: the first folder)");
   report->add_option("--format", v.report.format, "another system's files");
   report->footer("Example: kvengine report results/smoke");
   report->callback([&] { action = [&] { return kv::verb_report(v.report); }; });
 }
 
 void add_probe(CLI::App& app, Verbs& v, Action& action) {
-  CLI::App* probe = app.add_subcommand("probe", "exact tensors of one forward pass with compression");
+  CLI::App* probe =
+      app.add_subcommand("probe", "exact tensors of one forward pass with compression");
   probe->add_option("request", v.probe.request, "REQUEST.json")->required();
   probe->add_option("out", v.probe.out, "OUT.safetensors")->required();
   probe->footer("Example: kvengine probe request.json out.safetensors");
@@ -73,7 +84,8 @@ void add_probe(CLI::App& app, Verbs& v, Action& action) {
 }
 
 void add_generate(CLI::App& app, Verbs& v, Action& action) {
-  CLI::App* generate = app.add_subcommand("generate", "text to stdout as it comes; speed and memory to stderr");
+  CLI::App* generate =
+      app.add_subcommand("generate", "text to stdout as it comes; speed and memory to stderr");
   kv::GenerateFlags& f = v.generate;
   generate->add_option("--model", f.model, "folder, .gguf file, name or hub id")->required();
   CLI::Option* prompt = generate->add_option("--prompt", f.prompt, "the prompt");
@@ -94,7 +106,9 @@ void add_generate(CLI::App& app, Verbs& v, Action& action) {
   generate->add_option("--seed", f.seed, "seed of the sampling");
   generate->add_flag("--ignore-eos", f.ignore_eos, "end of text does not stop it");
   generate->add_flag("--quiet", f.quiet, "no statistics on stderr");
-  generate->footer("Example: kvengine generate --model smollm2-135m-instruct --chat --prompt 'What is a cache?'");
+  generate->footer(
+      "Example: kvengine generate --model smollm2-135m-instruct --chat --prompt 'What is a "
+      "cache?'");
   generate->callback([&v, &action, prompt] {
     v.generate.has_prompt = prompt->count() > 0;
     action = [&] { return kv::verb_generate(v.generate); };
@@ -102,12 +116,15 @@ void add_generate(CLI::App& app, Verbs& v, Action& action) {
 }
 
 void add_text_verbs(CLI::App& app, Verbs& v, Action& action) {
-  CLI::App* tokenize = app.add_subcommand("tokenize", "text to ids as a JSON list; --decode is the inverse");
-  tokenize->add_option("--model", v.tokenize.model, "folder, .gguf file, name or hub id")->required();
+  CLI::App* tokenize =
+      app.add_subcommand("tokenize", "text to ids as a JSON list; --decode is the inverse");
+  tokenize->add_option("--model", v.tokenize.model, "folder, .gguf file, name or hub id")
+      ->required();
   tokenize->add_option("--file", v.tokenize.file, "input (default: stdin)");
   tokenize->add_flag("--lines", v.tokenize.lines, "each line alone, one list per line");
   tokenize->add_flag("--decode", v.tokenize.decode, "ids to text");
-  tokenize->add_flag("--no-special", v.tokenize.no_special, "without the tokens that the tokenizer adds");
+  tokenize->add_flag("--no-special", v.tokenize.no_special,
+                     "without the tokens that the tokenizer adds");
   tokenize->footer("Example: echo hello | kvengine tokenize --model smollm2-135m-instruct --lines");
   tokenize->callback([&] { action = [&] { return kv::verb_tokenize(v.tokenize); }; });
 
@@ -119,7 +136,8 @@ void add_text_verbs(CLI::App& app, Verbs& v, Action& action) {
   list->footer("Example: kvengine list compressors");
   list->callback([&] { action = [&] { return kv::verb_list(v.list); }; });
 
-  CLI::App* inspect = app.add_subcommand("inspect", "architecture, shapes, bytes, chat template of a model");
+  CLI::App* inspect =
+      app.add_subcommand("inspect", "architecture, shapes, bytes, chat template of a model");
   inspect->add_option("model", v.inspect_model, "folder, .gguf file, name or hub id")->required();
   inspect->footer("Example: kvengine inspect smollm2-135m-instruct");
   inspect->callback([&] { action = [&] { return kv::verb_inspect(v.inspect_model); }; });
@@ -143,7 +161,8 @@ void add_text_verbs(CLI::App& app, Verbs& v, Action& action) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("kvengine: language models on the CPU with a compressed KV cache, and its benchmark");
+  CLI::App app(
+      "kvengine: language models on the CPU with a compressed KV cache, and its benchmark");
   app.set_version_flag("--version", kv::version_text());
   app.require_subcommand(1);
   Verbs verbs;
@@ -168,6 +187,9 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A failed KV_CHECK aborts after its message; callers see the documented status instead of a
+  // signal.
+  std::signal(SIGABRT, [](int) { _exit(kInternalError); });
   try {
     return run(argc, argv);
   } catch (const kv::Error& e) {

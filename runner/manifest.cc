@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/mapped_file.h"
 #include "engine/error.h"
+#include "engine/mapped_file.h"
 #include "engine/safetensors_writer.h"
 #include "kernels/kernels.h"
 #include "runner/env.h"
@@ -121,7 +121,9 @@ void Manifest::finish(const std::string& exit_reason) {
   write();
 }
 
-void Manifest::write() const { write_file_atomically(path_, content_->json.dump(2) + "\n"); }
+void Manifest::write() const {
+  write_file_atomically(path_, content_->json.dump(2) + "\n");
+}
 
 ManifestFile read_manifest(const std::filesystem::path& run_folder) {
   const std::filesystem::path path = run_folder / "manifest.json";
@@ -133,8 +135,8 @@ ManifestFile read_manifest(const std::filesystem::path& run_folder) {
   ManifestInfo& info = file.info;
   try {
     if (json.at("schema").get<int>() > kResultsSchema) {
-      throw_data("{}: has schema {}, this build reads up to {}; use the build that wrote it", path.string(),
-                 json.at("schema").get<int>(), kResultsSchema);
+      throw_data("{}: has schema {}, this build reads up to {}; use the build that wrote it",
+                 path.string(), json.at("schema").get<int>(), kResultsSchema);
     }
     const Json& env = json.at("environment");
     const Json& run = json.at("config").at("run");
@@ -160,7 +162,8 @@ ManifestFile read_manifest(const std::filesystem::path& run_folder) {
       info.tasks.push_back(task.at("canonical"));
       if (!task.at("limit").is_null()) info.limits[task.at("name")] = task.at("limit").get<int>();
     }
-    for (const Json& cell : json.at("cells")) file.fingerprints.insert(cell.at("fingerprint").get<std::string>());
+    for (const Json& cell : json.at("cells"))
+      file.fingerprints.insert(cell.at("fingerprint").get<std::string>());
   } catch (const nlohmann::json::exception& e) {
     throw_data("{}: not a manifest of this program: {}", path.string(), e.what());
   }

@@ -14,8 +14,8 @@ namespace kv {
 
 class Manifest {
  public:
-  // Writes <out>/manifest.json with exit_reason "running". An earlier manifest's sessions are kept in "sessions".
-  // Throws Error(kData).
+  // Writes <out>/manifest.json with exit_reason "running". An earlier manifest's sessions are kept
+  // in "sessions". Throws Error(kData).
   Manifest(const RunConfig& config, const Preparation& preparation);
   ~Manifest();
 

@@ -25,16 +25,18 @@ int64_t row_bytes(const ModelConfig& config, int bytes_per_value) {
 
 MemoryPlan plan_memory(const RunConfig& config, const PreparedModel& model) {
   MemoryPlan plan;
-  plan.budget_bytes = config.run.memory_bytes > 0
-                          ? config.run.memory_bytes
-                          : static_cast<int64_t>(kShareOfFree * static_cast<double>(memory_available_bytes()));
+  plan.budget_bytes =
+      config.run.memory_bytes > 0
+          ? config.run.memory_bytes
+          : static_cast<int64_t>(kShareOfFree * static_cast<double>(memory_available_bytes()));
   int64_t longest_context = 0, longest_answer = 0, most_questions = 1;
   for (const Unit& unit : model.units) {
     most_questions = std::max(most_questions, static_cast<int64_t>(unit.questions.size()));
     for (const Unit::Question& question : unit.questions) {
       const Sample& sample = model.samples[question.task][question.sample];
       longest_context = std::max(longest_context, static_cast<int64_t>(sample.context_ids.size()));
-      longest_answer = std::max(longest_answer, tokens_after_context(sample, config.run.max_new_tokens));
+      longest_answer =
+          std::max(longest_answer, tokens_after_context(sample, config.run.max_new_tokens));
     }
   }
   const ModelConfig& c = model.identity.config;
@@ -45,17 +47,21 @@ MemoryPlan plan_memory(const RunConfig& config, const PreparedModel& model) {
   plan.largest_context_bytes = exact;
   const int64_t least = exact + 2 * compressed + 2 * answer;
   if (least > plan.budget_bytes) {
-    throw_usage("{}: run.memory: the longest context ({} tokens) of model {} needs {} bytes, but {} may be used; "
-                "raise run.memory or shorten the task",
-                config.file.filename().string(), longest_context, model.identity.name, least, plan.budget_bytes);
+    throw_usage(
+        "{}: run.memory: the longest context ({} tokens) of model {} needs {} bytes, but {} may be "
+        "used; "
+        "raise run.memory or shorten the task",
+        config.file.filename().string(), longest_context, model.identity.name, least,
+        plan.budget_bytes);
   }
   const int64_t n_cells = static_cast<int64_t>(config.compressors.size());
   const int64_t room = plan.budget_bytes - exact;
-  plan.cells_at_once =
-      static_cast<int>(std::clamp<int64_t>(room / 2 / std::max<int64_t>(1, compressed), 1, n_cells));
+  plan.cells_at_once = static_cast<int>(
+      std::clamp<int64_t>(room / 2 / std::max<int64_t>(1, compressed), 1, n_cells));
   const int64_t left = room - plan.cells_at_once * compressed;
   const int64_t fits = std::max<int64_t>(1, left / std::max<int64_t>(1, answer));
-  plan.batch = static_cast<int>(std::min<int64_t>(config.run.batch > 0 ? config.run.batch : kDefaultBatch, fits));
+  plan.batch = static_cast<int>(
+      std::min<int64_t>(config.run.batch > 0 ? config.run.batch : kDefaultBatch, fits));
   const int64_t together = std::min<int64_t>(plan.batch, n_cells * most_questions);
   plan.peak_bytes = exact + plan.cells_at_once * compressed + together * answer;
   return plan;

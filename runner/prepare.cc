@@ -26,20 +26,25 @@ void check_compressors(const RunConfig& config, const ModelIdentity& model) {
     try {
       spec.plan.codec->check_head_dim(model.config.head_dim);
     } catch (const Error& e) {
-      throw Error(e.kind(), fmt::format("compressor {} with model {}: {}", spec.canonical, model.name, e.what()));
+      throw Error(e.kind(), fmt::format("compressor {} with model {}: {}", spec.canonical,
+                                        model.name, e.what()));
     }
   }
 }
 
-// A sample that could never be answered is our task's bug or the user's data; either way it is found before the work.
-void check_samples(const Task& task, const std::vector<Sample>& samples, const ModelConfig& config) {
+// A sample that could never be answered is our task's bug or the user's data; either way it is
+// found before the work.
+void check_samples(const Task& task, const std::vector<Sample>& samples,
+                   const ModelConfig& config) {
   if (samples.empty()) {
-    throw_data("task {}: has no samples; its data are too short for its lengths or empty", task.canonical());
+    throw_data("task {}: has no samples; its data are too short for its lengths or empty",
+               task.canonical());
   }
   std::set<std::string> ids;
   for (const Sample& sample : samples) {
     if (!ids.insert(sample.id).second) {
-      throw_data("task {}: two samples are called '{}'; ids must be unique", task.canonical(), sample.id);
+      throw_data("task {}: two samples are called '{}'; ids must be unique", task.canonical(),
+                 sample.id);
     }
     const bool scored = sample.kind == Sample::Kind::kScore;
     if (sample.context_ids.empty() || (scored && sample.continuation_ids.empty())) {
@@ -49,8 +54,9 @@ void check_samples(const Task& task, const std::vector<Sample>& samples, const M
     for (const std::vector<int32_t>* part : {&sample.context_ids, &sample.continuation_ids}) {
       for (const int32_t id : *part) {
         if (id >= 0 && id < config.vocab) continue;
-        throw_data("task {}: sample '{}' has the token id {}, but the model's vocabulary ends at {}",
-                   task.canonical(), sample.id, id, config.vocab - 1);
+        throw_data(
+            "task {}: sample '{}' has the token id {}, but the model's vocabulary ends at {}",
+            task.canonical(), sample.id, id, config.vocab - 1);
       }
     }
   }
@@ -93,7 +99,9 @@ TextTools text_tools(const Model& model) {
   tools.encode = [tokenizer](const std::string& text, bool add_special_tokens) {
     return tokenizer->encode(text, add_special_tokens);
   };
-  tools.decode = [tokenizer](const std::vector<int32_t>& ids) { return tokenizer->decode(ids, true); };
+  tools.decode = [tokenizer](const std::vector<int32_t>& ids) {
+    return tokenizer->decode(ids, true);
+  };
   tools.split_chat = [tokenizer, chat](const std::string& context) {
     if (!chat) return std::make_pair(tokenizer->bos_token + context, std::string("\n"));
     ChatTemplate::Split split = chat->split_user_message(context);
@@ -114,7 +122,8 @@ std::vector<Unit> make_units(const std::vector<std::vector<Sample>>& samples, co
   }
   std::vector<Unit> mine;
   for (size_t i = 0; i < all.size(); ++i) {
-    if (i % static_cast<size_t>(shard.count) == static_cast<size_t>(shard.index)) mine.push_back(std::move(all[i]));
+    if (i % static_cast<size_t>(shard.count) == static_cast<size_t>(shard.index))
+      mine.push_back(std::move(all[i]));
   }
   return mine;
 }

@@ -1,4 +1,5 @@
-// Everything that is checked before a run starts: models loaded once, samples made, cells fingerprinted.
+// Everything that is checked before a run starts: models loaded once, samples made, cells
+// fingerprinted.
 #pragma once
 
 #include <memory>
@@ -10,7 +11,8 @@
 
 namespace kv {
 
-// All questions about one context, of every task. The context is prefilled once for all of them and for all cells.
+// All questions about one context, of every task. The context is prefilled once for all of them and
+// for all cells.
 struct Unit {
   struct Question {
     size_t task = 0;    // index into RunConfig::tasks
@@ -23,13 +25,14 @@ struct PreparedModel {
   ModelIdentity identity;
   size_t weight_bytes = 0;
   std::vector<std::vector<Sample>> samples;  // (n_tasks)
-  std::vector<Unit> units;                   // in the order in which contexts first appear; this shard's only
+  std::vector<Unit> units;  // in the order in which contexts first appear; this shard's only
 };
 
 struct Preparation {
   std::vector<PreparedModel> models;
-  std::vector<Cell> cells;                   // model, task, compressor; see make_cells
-  std::shared_ptr<const Model> only_model;   // kept where there is one model, so that it is not loaded twice
+  std::vector<Cell> cells;  // model, task, compressor; see make_cells
+  std::shared_ptr<const Model>
+      only_model;  // kept where there is one model, so that it is not loaded twice
 
   const Cell& cell(size_t model, size_t task, size_t compressor) const;
   size_t n_tasks = 0, n_compressors = 0;
@@ -43,7 +46,8 @@ TextTools text_tools(const Model& model);
 // Questions grouped by equal contexts; shard keeps every N-th context.
 std::vector<Unit> make_units(const std::vector<std::vector<Sample>>& samples, const Shard& shard);
 
-// Loads every model, makes every sample, checks that every compressor can store these heads. Throws Error.
+// Loads every model, makes every sample, checks that every compressor can store these heads. Throws
+// Error.
 Preparation prepare(const RunConfig& config);
 
 }  // namespace kv

@@ -40,7 +40,8 @@ class Probe {
 
  private:
   template <typename T>
-  void add(const std::string& name, const std::vector<int64_t>& shape, const std::vector<T>& values) {
+  void add(const std::string& name, const std::vector<int64_t>& shape,
+           const std::vector<T>& values) {
     out_.add(prefix_ + name, shape, std::span<const T>(values));
   }
 
@@ -72,7 +73,8 @@ class Probe {
       for (size_t head = 0; head < compressed.scores[layer].size(); ++head) {
         const std::vector<float>& scores = compressed.scores[layer][head];
         if (scores.empty()) continue;
-        add(fmt::format("scores.{}.{}", layer, head), {static_cast<int64_t>(scores.size())}, scores);
+        add(fmt::format("scores.{}.{}", layer, head), {static_cast<int64_t>(scores.size())},
+            scores);
       }
     }
   }

@@ -2,11 +2,11 @@
 #include <map>
 #include <thread>
 
-#include "engine/mapped_file.h"
 #include "engine/error.h"
+#include "engine/mapped_file.h"
 #include "engine/model.h"
-#include "runner/resolve_model.h"
 #include "runner/probe.h"
+#include "runner/resolve_model.h"
 #include "runner/value_io.h"
 
 namespace kv {
@@ -56,8 +56,8 @@ std::vector<int32_t> read_ids(const Value& value, int vocab) {
   ids.reserve(value.items.size());
   for (const Value& item : value.items) {
     if (!item.is_integer() || item.number < 0 || item.number >= vocab) {
-      throw_usage("{}: expected a token id from 0 to {} (the model's vocabulary), found {}", item.place,
-                  vocab - 1, item.describe());
+      throw_usage("{}: expected a token id from 0 to {} (the model's vocabulary), found {}",
+                  item.place, vocab - 1, item.describe());
     }
     ids.push_back(static_cast<int32_t>(item.number));
   }
@@ -72,12 +72,13 @@ CompressorSpec read_compressor(const Params& params, const ModelConfig& config,
   const Value& value = params.value("compressor");
   const std::vector<CompressorSpec> specs = read_compressors(value, base_folder);
   if (specs.size() != 1) {
-    throw_usage("{}: stands for {} compressors (a list of ratios makes one each); a request takes one",
-                value.place, specs.size());
+    throw_usage(
+        "{}: stands for {} compressors (a list of ratios makes one each); a request takes one",
+        value.place, specs.size());
   }
   if (specs[0].changes_prefill) {
-    throw_usage("{}: '{}' acts on the prompt's own attention; this build cannot do that", value.place,
-                specs[0].short_name);
+    throw_usage("{}: '{}' acts on the prompt's own attention; this build cannot do that",
+                value.place, specs[0].short_name);
   }
   if (specs[0].plan.codec) specs[0].plan.codec->check_head_dim(config.head_dim);
   return specs[0];
@@ -99,7 +100,8 @@ class ModelHeaders {
   std::map<std::string, ModelHeader> headers_;
 };
 
-ProbeRequest read_request(const Value& value, const std::string& base_folder, ModelHeaders& headers) {
+ProbeRequest read_request(const Value& value, const std::string& base_folder,
+                          ModelHeaders& headers) {
   if (!value.is_map()) {
     throw_usage("{}: expected a request (an object), found {}", value.place, value.describe());
   }

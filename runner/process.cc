@@ -29,7 +29,8 @@ std::optional<int> run_program(const std::vector<std::string>& arguments) {
 
   int status = 0;
   while (waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) throw_data("{}: cannot be waited for: {}", arguments[0], std::strerror(errno));
+    if (errno != EINTR)
+      throw_data("{}: cannot be waited for: {}", arguments[0], std::strerror(errno));
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

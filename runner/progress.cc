@@ -24,7 +24,8 @@ std::string format_duration(double seconds) {
   return fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
-ProgressBar::ProgressBar(int64_t total, bool quiet) : total_(total), quiet_(quiet), start_(Clock::now()), last_(start_) {
+ProgressBar::ProgressBar(int64_t total, bool quiet)
+    : total_(total), quiet_(quiet), start_(Clock::now()), last_(start_) {
   const char* term = std::getenv("TERM");
   const char* no_color = std::getenv("NO_COLOR");
   const bool dumb = term == nullptr || std::strcmp(term, "dumb") == 0;
@@ -32,13 +33,17 @@ ProgressBar::ProgressBar(int64_t total, bool quiet) : total_(total), quiet_(quie
   color_ = terminal_ && (no_color == nullptr || *no_color == '\0');
 }
 
-ProgressBar::~ProgressBar() { clear(); }
+ProgressBar::~ProgressBar() {
+  clear();
+}
 
-std::string ProgressBar::render(int64_t done, int64_t total, double elapsed_s, const std::string& what, int width) {
+std::string ProgressBar::render(int64_t done, int64_t total, double elapsed_s,
+                                const std::string& what, int width) {
   const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1;
   const auto filled = static_cast<size_t>(share * width);
-  std::string text = fmt::format("[{:#<{}}{:-<{}}] {:3.0f} % {}/{}", "", filled, "",
-                                 static_cast<size_t>(width) - filled, std::floor(100 * share), done, total);
+  std::string text =
+      fmt::format("[{:#<{}}{:-<{}}] {:3.0f} % {}/{}", "", filled, "",
+                  static_cast<size_t>(width) - filled, std::floor(100 * share), done, total);
   if (done > 0 && done < total) {
     const double left = elapsed_s / static_cast<double>(done) * static_cast<double>(total - done);
     text += fmt::format(", {} left", format_duration(left));
@@ -61,7 +66,8 @@ void ProgressBar::add(int64_t n, const std::string& what) {
   }
   const char* const on = color_ ? "\033[36m" : "";
   const char* const off = color_ ? "\033[0m" : "";
-  std::fprintf(stderr, "\r\033[K%s%s%s", on, render(done_, total_, elapsed, what.substr(0, 40), 20).c_str(), off);
+  std::fprintf(stderr, "\r\033[K%s%s%s", on,
+               render(done_, total_, elapsed, what.substr(0, 40), 20).c_str(), off);
   std::fflush(stderr);
   shown_ = true;
 }

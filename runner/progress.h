@@ -9,15 +9,18 @@ namespace kv {
 
 class ProgressBar {
  public:
-  // total: samples to answer. Prints nothing where quiet. NO_COLOR and dumb terminals get plain text.
+  // total: samples to answer. Prints nothing where quiet. NO_COLOR and dumb terminals get plain
+  // text.
   ProgressBar(int64_t total, bool quiet);
   ~ProgressBar();
 
   void add(int64_t n, const std::string& what);
   void clear();  // wipes the bar before something else is printed; it comes back with the next add
 
-  // The text of the bar: "[#####-----]  50 % 10/20, 1:05 left, snapkv". width: of the bar, characters.
-  static std::string render(int64_t done, int64_t total, double elapsed_s, const std::string& what, int width);
+  // The text of the bar: "[#####-----]  50 % 10/20, 1:05 left, snapkv". width: of the bar,
+  // characters.
+  static std::string render(int64_t done, int64_t total, double elapsed_s, const std::string& what,
+                            int width);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -9,10 +9,11 @@ namespace kv {
 
 class Tokenizer;
 
-// A path relative to base_folder (the folder of the config or request) where a model lies there, else what
-// engine/hub.h finds: a path, a name in the model folder or a hub id. The answer is absolute.
-// Throws Error(kData) that lists where it was looked for.
-std::filesystem::path resolve_model(const std::string& name, const std::filesystem::path& base_folder);
+// A path relative to base_folder (the folder of the config or request) where a model lies there,
+// else what engine/hub.h finds: a path, a name in the model folder or a hub id. The answer is
+// absolute. Throws Error(kData) that lists where it was looked for.
+std::filesystem::path resolve_model(const std::string& name,
+                                    const std::filesystem::path& base_folder);
 
 // The tokenizer of the model at `location` alone. Throws Error(kData) where it has none.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& location);

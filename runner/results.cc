@@ -134,8 +134,8 @@ std::vector<SampleRecord> parse_records(const std::string& text, const std::stri
     const size_t stop = text.find('\n', begin);
     ++line_number;
     if (stop > begin) {
-      records.push_back(
-          from_json_line(text.substr(begin, stop - begin), fmt::format("{}:{}", file, line_number)));
+      records.push_back(from_json_line(text.substr(begin, stop - begin),
+                                       fmt::format("{}:{}", file, line_number)));
     }
     begin = stop + 1;
   }
@@ -173,7 +173,8 @@ SampleRecord from_json_line(const std::string& line, const std::string& place) {
   try {
     visit_fields(record, reader);
   } catch (const std::exception& e) {
-    throw_data("{}: field '{}' is missing or has the wrong type ({})", place, reader.current, e.what());
+    throw_data("{}: field '{}' is missing or has the wrong type ({})", place, reader.current,
+               e.what());
   }
   return record;
 }
@@ -186,7 +187,8 @@ std::vector<SampleRecord> latest_records(std::vector<SampleRecord> records) {
   std::map<std::pair<std::string, std::string>, size_t> index;
   std::vector<SampleRecord> kept;
   for (SampleRecord& record : records) {
-    const auto [at, is_new] = index.try_emplace({record.fingerprint, record.sample_id}, kept.size());
+    const auto [at, is_new] =
+        index.try_emplace({record.fingerprint, record.sample_id}, kept.size());
     if (is_new) {
       kept.push_back(std::move(record));
     } else {
@@ -223,8 +225,9 @@ void ResultWriter::open() {
   if (flock(fileno(file_), LOCK_EX | LOCK_NB) != 0) {
     std::fclose(file_);
     file_ = nullptr;
-    throw_data("{}: another run is writing to it; wait for its end or give another folder with --out",
-               path_.string());
+    throw_data(
+        "{}: another run is writing to it; wait for its end or give another folder with --out",
+        path_.string());
   }
 }
 
@@ -235,8 +238,9 @@ ResultWriter::~ResultWriter() {
 void ResultWriter::append(const SampleRecord& record) {
   const std::string line = to_json_line(record) + "\n";
   if (std::fwrite(line.data(), 1, line.size(), file_) != line.size() || std::fflush(file_) != 0) {
-    throw_data("{}: cannot be written: {}; free some space and start again, the run goes on from here",
-               path_.string(), std::strerror(errno));
+    throw_data(
+        "{}: cannot be written: {}; free some space and start again, the run goes on from here",
+        path_.string(), std::strerror(errno));
   }
   if (record.error.empty()) done_.insert({record.fingerprint, record.sample_id});
 }

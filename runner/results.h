@@ -19,15 +19,16 @@ inline constexpr int kResultsSchema = 1;
 // One line of samples.jsonl: one sample answered by one cell (interface section 4).
 struct SampleRecord {
   // The cell.
-  std::string model;             // as the config names it
-  std::string method;            // short name of the compressor: "snapkv+int4"; "none"
-  double budget = 1.0;           // share of the prompt's rows kept; 1 - compression_ratio
-  double compression_ratio = 0;  // share of the prompt's rows removed; 0 for "none" and a codec alone
-  std::string task;              // name: "perplexity"
-  std::string task_spec;         // Task::canonical(): the name and every parameter
-  std::string cell_id;           // unique in one config: model, task and compressor in canonical form
-  std::string spec;              // the compressor in canonical form
-  std::string fingerprint;       // xxh3-128 hex of everything that can change an output of the cell
+  std::string model;    // as the config names it
+  std::string method;   // short name of the compressor: "snapkv+int4"; "none"
+  double budget = 1.0;  // share of the prompt's rows kept; 1 - compression_ratio
+  double compression_ratio =
+      0;                    // share of the prompt's rows removed; 0 for "none" and a codec alone
+  std::string task;         // name: "perplexity"
+  std::string task_spec;    // Task::canonical(): the name and every parameter
+  std::string cell_id;      // unique in one config: model, task and compressor in canonical form
+  std::string spec;         // the compressor in canonical form
+  std::string fingerprint;  // xxh3-128 hex of everything that can change an output of the cell
 
   // The sample.
   std::string sample_id;
@@ -44,8 +45,9 @@ struct SampleRecord {
   int64_t n_tokens = 0;   // tokens generated or scored after them
 
   // Memory of this one sequence, bytes.
-  int64_t kv_bytes = 0;            // in use right after compression
-  int64_t kv_bytes_peak = 0;       // the most in use from the prompt's uncompressed rows to the end of the answer
+  int64_t kv_bytes = 0;  // in use right after compression
+  int64_t kv_bytes_peak =
+      0;  // the most in use from the prompt's uncompressed rows to the end of the answer
   int64_t kv_bytes_allocated = 0;  // whole pages held right after compression
   int64_t kv_bytes_full = 0;       // what the full cache of the context takes at 16 bits per value
 
@@ -57,12 +59,14 @@ struct SampleRecord {
   std::map<std::string, double> timing_spread;
 
   double kv_retained() const {
-    return kv_bytes_full > 0 ? static_cast<double>(kv_bytes) / static_cast<double>(kv_bytes_full) : 0;
+    return kv_bytes_full > 0 ? static_cast<double>(kv_bytes) / static_cast<double>(kv_bytes_full)
+                             : 0;
   }
 };
 
-// The record as one line of JSON without the line feed, and back. `place` names the line in error messages.
-// from_json_line throws Error(kData) where a field is missing or has the wrong type; unknown fields are ignored.
+// The record as one line of JSON without the line feed, and back. `place` names the line in error
+// messages. from_json_line throws Error(kData) where a field is missing or has the wrong type;
+// unknown fields are ignored.
 std::string to_json_line(const SampleRecord& record);
 SampleRecord from_json_line(const std::string& line, const std::string& place);
 
@@ -70,29 +74,33 @@ SampleRecord from_json_line(const std::string& line, const std::string& place);
 struct ManifestInfo {
   std::string version, commit, cpu, isa, compiler;
   std::string started, finished;  // UTC, ISO 8601; finished is empty while the run goes on
-  std::string exit_reason;        // "running" | "done" | "failed samples" | "interrupted" | "error: …"
+  std::string exit_reason;  // "running" | "done" | "failed samples" | "interrupted" | "error: …"
   std::string kv_dtype, weights, gemm;
   int threads = 0;
   int64_t seed = 0;
   bool timing = false;
   std::map<std::string, int> limits;  // task name -> samples taken; absent: all of them
   int64_t tokens_prefilled = 0;       // really computed
-  int64_t tokens_requested = 0;       // what one prefill for each (cell, sample) would have computed
-  std::vector<std::string> models, compressors, tasks;  // in config order; compressors and tasks canonical
+  int64_t tokens_requested = 0;  // what one prefill for each (cell, sample) would have computed
+  std::vector<std::string> models, compressors,
+      tasks;  // in config order; compressors and tasks canonical
 };
 
-// All records of one samples.jsonl, in file order. A last line without its line feed (a killed writer) is left out.
-// Throws Error(kData) with the line number for any other malformed line, and where the file is missing.
+// All records of one samples.jsonl, in file order. A last line without its line feed (a killed
+// writer) is left out. Throws Error(kData) with the line number for any other malformed line, and
+// where the file is missing.
 std::vector<SampleRecord> read_records(const std::filesystem::path& samples_jsonl);
 
-// Later records of the same (fingerprint, sample_id) win over earlier ones: a failed sample that was repeated.
+// Later records of the same (fingerprint, sample_id) win over earlier ones: a failed sample that
+// was repeated.
 std::vector<SampleRecord> latest_records(std::vector<SampleRecord> records);
 
-// Appends to samples.jsonl. One record is one fwrite and one flush, so that a kill can cut at most the last line.
+// Appends to samples.jsonl. One record is one fwrite and one flush, so that a kill can cut at most
+// the last line.
 class ResultWriter {
  public:
-  // Opens (or makes) and locks the file and cuts off an incomplete last line. fresh: moves earlier records aside to
-  // samples.<n>.jsonl first. Throws Error(kData).
+  // Opens (or makes) and locks the file and cuts off an incomplete last line. fresh: moves earlier
+  // records aside to samples.<n>.jsonl first. Throws Error(kData).
   ResultWriter(const std::filesystem::path& samples_jsonl, bool fresh);
   ~ResultWriter();
   ResultWriter(const ResultWriter&) = delete;

@@ -21,12 +21,13 @@ void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
-    throw_usage("run.out: the folder {} cannot be made: {}; give another with --out", folder.string(),
-                error.message());
+    throw_usage("run.out: the folder {} cannot be made: {}; give another with --out",
+                folder.string(), error.message());
   }
 }
 
-int64_t count_missing(const RunConfig& config, const Preparation& preparation, const ResultWriter& results) {
+int64_t count_missing(const RunConfig& config, const Preparation& preparation,
+                      const ResultWriter& results) {
   int64_t n = 0;
   for (size_t m = 0; m < preparation.models.size(); ++m) {
     for (const Unit& unit : preparation.models[m].units) {
@@ -61,12 +62,13 @@ void run_model(Work& work, size_t model_index) {
   const auto on_record = [&work](const SampleRecord& record) {
     if (!record.error.empty()) {
       work.progress.clear();
-      work.log.error(fmt::format("failed: {}: sample {}: {}", record.cell_id, record.sample_id, record.error));
+      work.log.error(
+          fmt::format("failed: {}: sample {}: {}", record.cell_id, record.sample_id, record.error));
     }
     work.progress.add(1, record.method);
   };
-  UnitRunner runner({work.config, work.preparation, model_index, model, work.plans[model_index], work.results,
-                     work.manifest, on_record, stop_requested});
+  UnitRunner runner({work.config, work.preparation, model_index, model, work.plans[model_index],
+                     work.results, work.manifest, on_record, stop_requested});
   for (const Unit& unit : work.preparation.models[model_index].units) {
     if (stop_requested()) break;
     runner.run(unit);
@@ -106,8 +108,8 @@ int run_sweep(const RunConfig& config, const RunFlags& flags) {
   Manifest manifest(config, preparation);
   for (const std::string& note : config.notes) log.say("note: " + note);
   const int64_t n_missing = count_missing(config, preparation, results);
-  log.say(fmt::format("{} cells, {} samples to answer, results in {}", preparation.cells.size(), n_missing,
-                      config.run.out.string()));
+  log.say(fmt::format("{} cells, {} samples to answer, results in {}", preparation.cells.size(),
+                      n_missing, config.run.out.string()));
   catch_stop_signals();
   ProgressBar progress(n_missing, flags.quiet);
   Work work{config, preparation, std::move(plans), log, results, manifest, progress};
@@ -120,13 +122,15 @@ int run_sweep(const RunConfig& config, const RunFlags& flags) {
   }
   progress.clear();
   // A signal that came after the last sample interrupted nothing.
-  const bool interrupted = stop_requested() && count_missing(config, preparation, results) > work.n_failed;
+  const bool interrupted =
+      stop_requested() && count_missing(config, preparation, results) > work.n_failed;
   const int status = interrupted ? kInterruptedStatus : work.n_failed > 0 ? 1 : 0;
   manifest.finish(exit_reason(status));
   report_folder(config.run.out);
   log.say(interrupted ? "interrupted; the same command goes on from here"
-                      : fmt::format("done: {} samples answered, {} failed; read {}", n_missing - work.n_failed,
-                                    work.n_failed, (config.run.out / "RESULTS.md").string()));
+                      : fmt::format("done: {} samples answered, {} failed; read {}",
+                                    n_missing - work.n_failed, work.n_failed,
+                                    (config.run.out / "RESULTS.md").string()));
   return status;
 }
 

@@ -6,11 +6,13 @@
 
 namespace kv {
 
-// Checks everything, then works through all units of all models and writes the reports. The exit status: 0, 1 where
-// samples failed, 130 where it was interrupted. Throws Error before the work for everything that can be known then.
+// Checks everything, then works through all units of all models and writes the reports. The exit
+// status: 0, 1 where samples failed, 130 where it was interrupted. Throws Error before the work for
+// everything that can be known then.
 int run_sweep(const RunConfig& config, const RunFlags& flags);
 
-// Prints the numbered cells, their fingerprints, what is done already and estimates of time and memory to stdout.
+// Prints the numbered cells, their fingerprints, what is done already and estimates of time and
+// memory to stdout.
 void print_dry_run(const RunConfig& config, const Preparation& preparation, bool fresh);
 
 // Prints what was checked, and one prompt of each task as the model sees it, to stdout.

@@ -22,7 +22,8 @@ ParamSpec row(std::string name, Type type, std::string default_text, std::string
   return spec;
 }
 
-ParamSpec integer(std::string name, std::string default_text, double min, double max, std::string doc) {
+ParamSpec integer(std::string name, std::string default_text, double min, double max,
+                  std::string doc) {
   ParamSpec spec = row(std::move(name), Type::kInteger, std::move(default_text), std::move(doc));
   spec.min = min;
   spec.max = max;
@@ -45,7 +46,8 @@ int64_t read_memory(const Params& params) {
   if (value.is_integer()) bytes = static_cast<int64_t>(value.number);
   if (value.is_string()) bytes = parse_bytes(value.text);
   if (!bytes || *bytes <= 0) {
-    throw_usage("{}: expected bytes or a size such as 8GiB, found {}", value.place, value.describe());
+    throw_usage("{}: expected bytes or a size such as 8GiB, found {}", value.place,
+                value.describe());
   }
   return *bytes;
 }
@@ -89,9 +91,9 @@ RunOptions read_run_options(const Value& map, const std::filesystem::path& confi
   run.seed = static_cast<int64_t>(params.number("seed"));
   run.sandbox = params.string("sandbox");
   const std::filesystem::path folder = config_file.parent_path();
-  const std::filesystem::path out =
-      params.is_null("out") ? std::filesystem::path("results") / config_file.stem()
-                            : std::filesystem::path(params.string("out"));
+  const std::filesystem::path out = params.is_null("out")
+                                        ? std::filesystem::path("results") / config_file.stem()
+                                        : std::filesystem::path(params.string("out"));
   run.out = (folder / out).lexically_normal();
   return run;
 }
@@ -102,13 +104,14 @@ std::optional<int64_t> parse_bytes(const std::string& text) {
   const auto [end, error] = std::from_chars(text.data(), last, number);
   if (error != std::errc() || !(number >= 0)) return std::nullopt;
   std::string unit(end, last);
-  unit.erase(0, unit.find_first_not_of(' ') == std::string::npos ? unit.size() : unit.find_first_not_of(' '));
+  unit.erase(0, unit.find_first_not_of(' ') == std::string::npos ? unit.size()
+                                                                 : unit.find_first_not_of(' '));
   static constexpr struct {
     const char* unit;
     double bytes;
-  } kUnits[] = {{"", 1},          {"B", 1},          {"kB", 1e3},        {"KB", 1e3},
-                {"MB", 1e6},      {"GB", 1e9},       {"TB", 1e12},       {"KiB", 0x1p10},
-                {"MiB", 0x1p20},  {"GiB", 0x1p30},   {"TiB", 0x1p40}};
+  } kUnits[] = {{"", 1},         {"B", 1},        {"kB", 1e3},    {"KB", 1e3},
+                {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},   {"KiB", 0x1p10},
+                {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
   for (const auto& known : kUnits) {
     if (unit != known.unit) continue;
     const double bytes = std::floor(number * known.bytes);

@@ -11,8 +11,8 @@ namespace kv {
 
 const std::vector<ParamSpec>& run_option_table();
 
-// map: kMap or kNull. `out` is taken relative to the folder of config_file; its default is results/<config's name>
-// there. Throws Error(kUsage).
+// map: kMap or kNull. `out` is taken relative to the folder of config_file; its default is
+// results/<config's name> there. Throws Error(kUsage).
 RunOptions read_run_options(const Value& map, const std::filesystem::path& config_file);
 
 }  // namespace kv

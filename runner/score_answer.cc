@@ -8,11 +8,12 @@
 namespace kv {
 namespace {
 
-// Suffix tokens that all cells of a sample take before the next ones: long enough for the matrix kernels, short
-// enough that the full cache's rows of logits can be kept for comparison.
+// Suffix tokens that all cells of a sample take before the next ones: long enough for the matrix
+// kernels, short enough that the full cache's rows of logits can be kept for comparison.
 constexpr size_t kBlock = 128;
 
-// What one job carries from block to block. `before` is the row that predicts the block's first token.
+// What one job carries from block to block. `before` is the row that predicts the block's first
+// token.
 struct Progress {
   KvCache cache;
   std::vector<float> before;  // (vocab)
@@ -27,9 +28,10 @@ struct Progress {
   }
 };
 
-// Feeds n_fed tokens and takes the cost of all n_scored >= n_fed tokens of the block: the last token of a suffix is
-// scored but never fed, as nothing comes after it.
-void take_block(Session& session, std::span<const int32_t> block, size_t n_fed, Progress& p, AnswerJob& job) {
+// Feeds n_fed tokens and takes the cost of all n_scored >= n_fed tokens of the block: the last
+// token of a suffix is scored but never fed, as nothing comes after it.
+void take_block(Session& session, std::span<const int32_t> block, size_t n_fed, Progress& p,
+                AnswerJob& job) {
   const int vocab = session.model().config.vocab;
   p.rows.clear();
   if (n_fed > 0) {
@@ -72,12 +74,14 @@ void finish(Progress& p, size_t n_tokens, bool compared, AnswerJob& job) {
   if (!compared) return;
   // Rounding can leave a divergence of equal rows a hair below zero.
   job.against_full["kld"] = std::max(0.0, p.kld_sum / static_cast<double>(n_tokens));
-  job.against_full["top1_agreement"] = static_cast<double>(p.n_agree) / static_cast<double>(n_tokens);
+  job.against_full["top1_agreement"] =
+      static_cast<double>(p.n_agree) / static_cast<double>(n_tokens);
 }
 
 }  // namespace
 
-void score_jobs(Session& session, const std::vector<float>& last_logits, std::span<AnswerJob* const> jobs) {
+void score_jobs(Session& session, const std::vector<float>& last_logits,
+                std::span<AnswerJob* const> jobs) {
   const int vocab = session.model().config.vocab;
   KV_CHECK(!jobs.empty());
   const std::vector<int32_t>& ids = jobs[0]->sample->continuation_ids;
@@ -102,7 +106,8 @@ void score_jobs(Session& session, const std::vector<float>& last_logits, std::sp
         keep_last_row(progress[j], vocab);
       }
     }
-    if (compared) keep_last_row(progress[0], vocab);  // only now: the others still compared with its rows
+    if (compared)
+      keep_last_row(progress[0], vocab);  // only now: the others still compared with its rows
   }
   for (size_t j = 0; j < jobs.size(); ++j) finish(progress[j], ids.size(), compared, *jobs[j]);
 }

@@ -24,7 +24,8 @@ double ms_since(Clock::time_point& start) {
   return ms;
 }
 
-Times measure_once(Session& session, const Sample& sample, const CompressionPlan& plan, const RunOptions& run) {
+Times measure_once(Session& session, const Sample& sample, const CompressionPlan& plan,
+                   const RunOptions& run) {
   Times times;
   PrefillOptions options;
   options.codec = plain_codec(run.kv_dtype);
@@ -47,9 +48,11 @@ Times measure_once(Session& session, const Sample& sample, const CompressionPlan
     generate_jobs(session, prompt.last_logits, jobs, answer);
   }
   times.decode_ms = ms_since(start);
-  // A scored suffix has no first token of its own: its tokens are known, so only the time per token says something.
+  // A scored suffix has no first token of its own: its tokens are known, so only the time per token
+  // says something.
   const double first = scored ? 0 : job.first_token_ms;
-  const size_t n_later = scored ? job.answer.nll.size() : std::max<size_t>(1, job.answer.ids.size()) - 1;
+  const size_t n_later =
+      scored ? job.answer.nll.size() : std::max<size_t>(1, job.answer.ids.size()) - 1;
   times.ttft_ms = times.prefill_ms + times.compress_ms + first;
   times.tpot_ms = n_later > 0 ? (times.decode_ms - first) / static_cast<double>(n_later) : 0;
   return times;
@@ -57,11 +60,12 @@ Times measure_once(Session& session, const Sample& sample, const CompressionPlan
 
 }  // namespace
 
-void measure_alone(Session& session, const Sample& sample, const CompressionPlan& plan, const RunOptions& run,
-                   SampleRecord& record) {
+void measure_alone(Session& session, const Sample& sample, const CompressionPlan& plan,
+                   const RunOptions& run, SampleRecord& record) {
   measure_once(session, sample, plan, run);
   std::vector<Times> runs;
-  for (int i = 0; i < kTimingRepetitions; ++i) runs.push_back(measure_once(session, sample, plan, run));
+  for (int i = 0; i < kTimingRepetitions; ++i)
+    runs.push_back(measure_once(session, sample, plan, run));
   const auto take = [&](const char* name, double Times::*member, std::optional<double>& field) {
     std::vector<double> values;
     for (const Times& times : runs) values.push_back(times.*member);

@@ -9,10 +9,10 @@
 
 namespace kv {
 
-// Once for warming up, then kTimingRepetitions times: prefill, compress, answer. Fills the timing fields of `record`
-// with medians and timing_spread with largest minus smallest.
+// Once for warming up, then kTimingRepetitions times: prefill, compress, answer. Fills the timing
+// fields of `record` with medians and timing_spread with largest minus smallest.
 inline constexpr int kTimingRepetitions = 3;
-void measure_alone(Session& session, const Sample& sample, const CompressionPlan& plan, const RunOptions& run,
-                   SampleRecord& record);
+void measure_alone(Session& session, const Sample& sample, const CompressionPlan& plan,
+                   const RunOptions& run, SampleRecord& record);
 
 }  // namespace kv

@@ -36,7 +36,8 @@ std::vector<UnitRunner::Item> UnitRunner::missing_items(const Unit& unit) const 
   for (size_t c = 0; c < parts_.config.compressors.size(); ++c) {
     for (const Unit::Question& question : unit.questions) {
       const Item item{c, question};
-      if (!parts_.results.done(cell_of(item).fingerprint, sample_of(question).id)) items.push_back(item);
+      if (!parts_.results.done(cell_of(item).fingerprint, sample_of(question).id))
+        items.push_back(item);
     }
   }
   return items;
@@ -64,13 +65,15 @@ void UnitRunner::run(const Unit& unit) {
                                     static_cast<int>(cells.size()) < parts_.plan.cells_at_once)) {
         cells.insert(items[end++].compressor);
       }
-      run_group(prompt, {items.begin() + static_cast<long>(begin), items.begin() + static_cast<long>(end)});
+      run_group(prompt,
+                {items.begin() + static_cast<long>(begin), items.begin() + static_cast<long>(end)});
       begin = end;
     }
   } catch (const std::exception& e) {
     // What has a record by now is complete; the rest of this unit shares the failure.
     for (; begin < items.size(); ++begin) {
-      if (!parts_.results.done(cell_of(items[begin]).fingerprint, sample_of(items[begin].question).id)) {
+      if (!parts_.results.done(cell_of(items[begin]).fingerprint,
+                               sample_of(items[begin].question).id)) {
         fail_item(items[begin], e.what());
       }
     }
@@ -98,7 +101,8 @@ void UnitRunner::run_group(const PrefilledPrompt& prompt, const std::vector<Item
   generate_jobs(session_, prompt.last_logits, generated, answer_options_);
   const auto prompt_bytes = static_cast<int64_t>(prompt.cache.bytes_in_use());
   for (size_t i = 0; i < items.size(); ++i) {
-    if (jobs[i].finished) finish_item(items[i], jobs[i], caches[index_of.at(items[i].compressor)], prompt_bytes);
+    if (jobs[i].finished)
+      finish_item(items[i], jobs[i], caches[index_of.at(items[i].compressor)], prompt_bytes);
   }
 }
 
@@ -113,7 +117,8 @@ void UnitRunner::answer_scored(const PrefilledPrompt& prompt, const std::vector<
   for (const Sample* sample : order) {
     if (parts_.stop()) return;
     std::vector<AnswerJob*>& group = by_sample[sample];
-    // The comparison needs the full cache's rows also where that cell has its record already or is in another group.
+    // The comparison needs the full cache's rows also where that cell has its record already or is
+    // in another group.
     AnswerJob reference;
     if (!group[0]->is_full) {
       reference.sample = sample;
@@ -148,8 +153,8 @@ SampleRecord UnitRunner::new_record(const Item& item) const {
   return record;
 }
 
-void UnitRunner::finish_item(const Item& item, const AnswerJob& job, const CompressedCache& compressed,
-                             int64_t prompt_bytes) {
+void UnitRunner::finish_item(const Item& item, const AnswerJob& job,
+                             const CompressedCache& compressed, int64_t prompt_bytes) {
   SampleRecord record = new_record(item);
   record.output = job.answer.text;
   record.stop_reason = job.answer.stop_reason;

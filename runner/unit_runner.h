@@ -1,4 +1,5 @@
-// Works through units: prefill a context once, compress it for every cell, answer every question, append records.
+// Works through units: prefill a context once, compress it for every cell, answer every question,
+// append records.
 #pragma once
 
 #include <functional>
@@ -31,8 +32,9 @@ class UnitRunner {
   };
   explicit UnitRunner(const Parts& parts);
 
-  // Answers what is still missing of a unit. A failure is recorded with each sample that it concerns; other units are
-  // not touched by it. Where stop() turns true the unfinished samples get no record and are redone by the next run.
+  // Answers what is still missing of a unit. A failure is recorded with each sample that it
+  // concerns; other units are not touched by it. Where stop() turns true the unfinished samples get
+  // no record and are redone by the next run.
   void run(const Unit& unit);
 
   int64_t n_failed() const { return n_failed_; }
@@ -46,8 +48,10 @@ class UnitRunner {
 
   std::vector<Item> missing_items(const Unit& unit) const;
   void run_group(const PrefilledPrompt& prompt, const std::vector<Item>& items);
-  void answer_scored(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs, const KvCache& full);
-  void finish_item(const Item& item, const AnswerJob& job, const CompressedCache& compressed, int64_t prompt_bytes);
+  void answer_scored(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs,
+                     const KvCache& full);
+  void finish_item(const Item& item, const AnswerJob& job, const CompressedCache& compressed,
+                   int64_t prompt_bytes);
   void fail_item(const Item& item, const std::string& error);
   void append(const SampleRecord& record);
 

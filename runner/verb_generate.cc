@@ -6,10 +6,10 @@
 #include <optional>
 
 #include "compress/registry.h"
-#include "engine/mapped_file.h"
 #include "engine/chat_template.h"
 #include "engine/compression.h"
 #include "engine/error.h"
+#include "engine/mapped_file.h"
 #include "engine/model.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
@@ -45,7 +45,8 @@ std::string read_prompt(const GenerateFlags& flags) {
 CompressorSpec read_compressor(const std::string& text) {
   const std::vector<CompressorSpec> specs = parse_compressors(text, "--compressor");
   if (specs.size() != 1) {
-    throw_usage("--compressor: '{}' stands for {} compressors; generate takes one", text, specs.size());
+    throw_usage("--compressor: '{}' stands for {} compressors; generate takes one", text,
+                specs.size());
   }
   if (specs[0].changes_prefill) {
     throw_usage("--compressor: '{}' acts on the prompt's own attention; this build cannot do that",
@@ -55,7 +56,8 @@ CompressorSpec read_compressor(const std::string& text) {
 }
 
 // Ids of the prompt; a chat template writes the special tokens itself.
-std::vector<int32_t> prompt_ids(const Model& model, const GenerateFlags& flags, const std::string& prompt) {
+std::vector<int32_t> prompt_ids(const Model& model, const GenerateFlags& flags,
+                                const std::string& prompt) {
   const Tokenizer& tokenizer = model.require_tokenizer();
   std::vector<int32_t> ids;
   if (flags.chat) {
@@ -89,12 +91,13 @@ void print_statistics(const Statistics& s, const CompressorSpec& spec) {
   text += fmt::format("compress  {} in {:.3f} s\n", spec.canonical, s.compress_s);
   // The first token comes out of the prefill; each later one is a step.
   const size_t n_steps = s.n_generated > 0 ? s.n_generated - 1 : 0;
-  text += fmt::format("decode    {} tokens in {:.3f} s, {:.1f} tokens/s, stopped by {}\n", s.n_generated,
-                      s.decode_s, n_steps > 0 ? static_cast<double>(n_steps) / s.decode_s : 0.0,
-                      s.stop_reason);
-  text += fmt::format("KV cache  {} bytes after compression ({:.2f} MiB), {} at the end\n", s.kv_bytes,
-                      static_cast<double>(s.kv_bytes) / kMiB, s.kv_bytes_end);
-  text += fmt::format("memory    {:.1f} MiB peak\n", static_cast<double>(memory_peak_bytes()) / kMiB);
+  text += fmt::format("decode    {} tokens in {:.3f} s, {:.1f} tokens/s, stopped by {}\n",
+                      s.n_generated, s.decode_s,
+                      n_steps > 0 ? static_cast<double>(n_steps) / s.decode_s : 0.0, s.stop_reason);
+  text += fmt::format("KV cache  {} bytes after compression ({:.2f} MiB), {} at the end\n",
+                      s.kv_bytes, static_cast<double>(s.kv_bytes) / kMiB, s.kv_bytes_end);
+  text +=
+      fmt::format("memory    {:.1f} MiB peak\n", static_cast<double>(memory_peak_bytes()) / kMiB);
   text += fmt::format("logits    {}\n", s.logits_hash);
   std::fputs(text.c_str(), stderr);
 }
@@ -142,7 +145,8 @@ void decode(Session& session, KvCache& cache, std::vector<float> row, const Gene
 }  // namespace
 
 int verb_generate(const GenerateFlags& flags) {
-  Sampler({flags.temperature, flags.top_p, flags.seed});  // refuses bad options before the model is read
+  Sampler({flags.temperature, flags.top_p,
+           flags.seed});  // refuses bad options before the model is read
   const CompressorSpec spec = read_compressor(flags.compressor);
   if (!flags.system.empty() && !flags.chat) throw_usage("--system: works only with --chat");
   const std::string prompt = read_prompt(flags);

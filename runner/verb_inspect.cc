@@ -10,14 +10,20 @@
 namespace kv {
 namespace {
 
-std::string mebibytes(double bytes) { return fmt::format("{:.1f} MiB", bytes / (1024.0 * 1024.0)); }
+std::string mebibytes(double bytes) {
+  return fmt::format("{:.1f} MiB", bytes / (1024.0 * 1024.0));
+}
 
 const char* rope_name(RopeType type) {
   switch (type) {
-    case RopeType::kDefault: return "default";
-    case RopeType::kLinear: return "linear";
-    case RopeType::kLlama3: return "llama3";
-    case RopeType::kYarn: return "yarn";
+    case RopeType::kDefault:
+      return "default";
+    case RopeType::kLinear:
+      return "linear";
+    case RopeType::kLlama3:
+      return "llama3";
+    case RopeType::kYarn:
+      return "yarn";
   }
   return "";
 }
@@ -32,10 +38,11 @@ void print_shapes(const ModelHeader& header) {
              mebibytes(static_cast<double>(header.weight_bytes)));
   fmt::print("layers            {}\n", c.n_layers);
   fmt::print("dim               {}, MLP {}\n", c.dim, c.hidden_dim);
-  fmt::print("heads             {} query, {} key/value, head_dim {}\n", c.n_heads, c.n_kv_heads, c.head_dim);
+  fmt::print("heads             {} query, {} key/value, head_dim {}\n", c.n_heads, c.n_kv_heads,
+             c.head_dim);
   fmt::print("vocabulary        {}{}\n", c.vocab, c.tied_embeddings ? ", tied embeddings" : "");
-  fmt::print("rope              {}, theta {:g}, {} of {} channels\n", rope_name(c.rope.type), c.rope.theta,
-             c.rotary_dim, c.head_dim);
+  fmt::print("rope              {}, theta {:g}, {} of {} channels\n", rope_name(c.rope.type),
+             c.rope.theta, c.rotary_dim, c.head_dim);
   fmt::print("positions         {}\n", c.max_position);
   fmt::print("norm epsilon      {:g}\n", c.rms_eps);
   std::string extras;

@@ -14,15 +14,24 @@ using Json = nlohmann::ordered_json;
 
 const char* type_name(ParamSpec::Type type) {
   switch (type) {
-    case ParamSpec::Type::kInteger: return "integer";
-    case ParamSpec::Type::kNumber: return "number";
-    case ParamSpec::Type::kBool: return "bool";
-    case ParamSpec::Type::kString: return "string";
-    case ParamSpec::Type::kChoice: return "choice";
-    case ParamSpec::Type::kFile: return "file";
-    case ParamSpec::Type::kIntegerList: return "integers";
-    case ParamSpec::Type::kNumberList: return "numbers";
-    case ParamSpec::Type::kAny: return "any";
+    case ParamSpec::Type::kInteger:
+      return "integer";
+    case ParamSpec::Type::kNumber:
+      return "number";
+    case ParamSpec::Type::kBool:
+      return "bool";
+    case ParamSpec::Type::kString:
+      return "string";
+    case ParamSpec::Type::kChoice:
+      return "choice";
+    case ParamSpec::Type::kFile:
+      return "file";
+    case ParamSpec::Type::kIntegerList:
+      return "integers";
+    case ParamSpec::Type::kNumberList:
+      return "numbers";
+    case ParamSpec::Type::kAny:
+      return "any";
   }
   return "";
 }
@@ -34,7 +43,8 @@ Json params_json(const std::vector<ParamSpec>& params) {
     row["name"] = param.name;
     row["type"] = type_name(param.type);
     row["required"] = param.required;
-    row["default"] = param.required || param.default_text == "null" ? Json(nullptr) : Json(param.default_text);
+    row["default"] =
+        param.required || param.default_text == "null" ? Json(nullptr) : Json(param.default_text);
     if (!param.choices.empty()) row["choices"] = param.choices;
     row["doc"] = param.doc;
     list.push_back(row);
@@ -74,9 +84,9 @@ Json tasks_json() {
 
 void print_params(const Json& params) {
   for (const Json& param : params) {
-    const std::string value = param["required"].get<bool>()   ? "required"
-                              : param["default"].is_null() ? "none"
-                                                           : param["default"].get<std::string>();
+    const std::string value = param["required"].get<bool>() ? "required"
+                              : param["default"].is_null()  ? "none"
+                                                            : param["default"].get<std::string>();
     fmt::print("    {:<14} {:<12} {}\n", param["name"].get<std::string>(), value,
                param["doc"].get<std::string>());
   }
@@ -85,8 +95,9 @@ void print_params(const Json& params) {
 void print_compressors(const Json& list) {
   for (const Json& method : list) {
     const std::string paper = method["paper"].get<std::string>();
-    fmt::print("{:<14} {:<7} {}{}\n", method["name"].get<std::string>(), method["kind"].get<std::string>(),
-               method["doc"].get<std::string>(), paper.empty() ? "" : " [" + paper + "]");
+    fmt::print("{:<14} {:<7} {}{}\n", method["name"].get<std::string>(),
+               method["kind"].get<std::string>(), method["doc"].get<std::string>(),
+               paper.empty() ? "" : " [" + paper + "]");
     print_params(method["params"]);
   }
 }

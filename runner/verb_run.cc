@@ -6,7 +6,9 @@
 
 namespace kv {
 
-int verb_run(const RunFlags& flags) { return run_sweep(load_config(flags), flags); }
+int verb_run(const RunFlags& flags) {
+  return run_sweep(load_config(flags), flags);
+}
 
 int verb_validate(const RunFlags& flags) {
   const RunConfig config = load_config(flags);

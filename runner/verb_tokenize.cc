@@ -3,8 +3,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "engine/mapped_file.h"
 #include "engine/error.h"
+#include "engine/mapped_file.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "runner/resolve_model.h"
 #include "runner/value_io.h"
@@ -57,7 +57,8 @@ int verb_tokenize(const TokenizeFlags& flags) {
   for (const std::string& part : parts(read_input(flags), flags.lines)) {
     const std::string place = flags.lines ? fmt::format("{}:{}", file, ++line) : file;
     if (flags.decode) {
-      // Decoding is the exact inverse: special tokens that stand in the ids come out as they are written.
+      // Decoding is the exact inverse: special tokens that stand in the ids come out as they are
+      // written.
       out += tokenizer->decode(parse_ids(part, place, tokenizer->vocab_size()), flags.no_special);
       if (flags.lines) out += '\n';
       continue;

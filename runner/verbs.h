@@ -1,5 +1,5 @@
-// The subcommands of `kvengine`. Each takes its parsed flags, writes its result to stdout and what it has to say to
-// stderr, returns the exit status and throws Error for what the user can fix.
+// The subcommands of `kvengine`. Each takes its parsed flags, writes its result to stdout and what
+// it has to say to stderr, returns the exit status and throws Error for what the user can fix.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ struct ProbeFlags {
 int verb_probe(const ProbeFlags& flags);
 
 struct GenerateFlags {
-  std::string model, prompt, file, system, compressor = "none", kv_dtype = "f16", weights = "stored";
+  std::string model, prompt, file, system, compressor = "none", kv_dtype = "f16",
+                                           weights = "stored";
   bool has_prompt = false, chat = false, ignore_eos = false, quiet = false;
   int max_new_tokens = 128;
   std::optional<int> threads;

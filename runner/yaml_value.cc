@@ -23,7 +23,8 @@ class YamlReader {
     Value value;
     value.place = fmt::format("{}:{}{}{}", file_, at, path.empty() ? "" : ": ", path);
     if (depth > kMaxDepth || ++n_nodes_ > kMaxNodes) {
-      throw_usage("{}: nested too deeply or too large (an alias that contains itself?)", value.place);
+      throw_usage("{}: nested too deeply or too large (an alias that contains itself?)",
+                  value.place);
     }
     switch (node.Type()) {
       case YAML::NodeType::Undefined:
@@ -76,7 +77,8 @@ class YamlReader {
   static void read_scalar(const YAML::Node& node, Value& value) {
     const std::string& text = node.Scalar();
     const bool plain = node.Tag() == "?" || node.Tag().empty();
-    if (plain && (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL")) {
+    if (plain &&
+        (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL")) {
       return;
     }
     if (plain && (text == "true" || text == "True" || text == "TRUE")) {

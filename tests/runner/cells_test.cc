@@ -12,25 +12,26 @@ namespace {
 
 const std::filesystem::path kFile = std::filesystem::path(KV_SOURCE_DIR) / "tests/data/x.yaml";
 
-struct Setup {
+struct Inputs {
   ModelIdentity model;
   std::string compressor = "knorm(ratio=0.5)";
   std::string task = "{name: perplexity, max_length: 64}";
   RunOptions run;
 
   std::string fingerprint() const {
-    const RunConfig config =
-        parse_config("models: [tiny-qwen2]\ntasks: [" + task + "]\ncompressors: [\"" + compressor + "\"]\n", kFile, {});
+    const RunConfig config = parse_config(
+        "models: [tiny-qwen2]\ntasks: [" + task + "]\ncompressors: [\"" + compressor + "\"]\n",
+        kFile, {});
     return cell_fingerprint(model, config.compressors.back(), *config.tasks[0].task, run);
   }
 };
 
-Setup base() {
-  Setup setup;
-  setup.model.name = "m";
-  setup.model.weights_hash = "w";
-  setup.model.tokenizer_hash = "t";
-  setup.model.template_hash = "c";
+Inputs base() {
+  Inputs setup;
+  setup.model.name = "tiny";
+  setup.model.weights_hash = "w one";
+  setup.model.tokenizer_hash = "t one";
+  setup.model.template_hash = "c one";
   setup.run.kv_dtype = "f16";
   setup.run.weights = "stored";
   setup.run.gemm = "native";
@@ -40,22 +41,25 @@ Setup base() {
 
 TEST(Fingerprint, ChangesWithWhatChangesOutputs) {
   const std::string before = base().fingerprint();
-  const std::vector<std::pair<const char*, std::function<void(Setup&)>>> changes = {
-      {"weights", [](Setup& s) { s.model.weights_hash = "w2"; }},
-      {"tokenizer", [](Setup& s) { s.model.tokenizer_hash = "t2"; }},
-      {"template", [](Setup& s) { s.model.template_hash = "c2"; }},
-      {"eos", [](Setup& s) { s.model.config.eos_ids = {1, 2}; }},
-      {"rope", [](Setup& s) { s.model.config.rope.theta = 5; }},
-      {"spec", [](Setup& s) { s.compressor = "knorm(ratio=0.25)"; }},
-      {"task", [](Setup& s) { s.task = "{name: perplexity, max_length: 32}"; }},
-      {"kv_dtype", [](Setup& s) { s.run.kv_dtype = "f32"; }},
-      {"weights dtype", [](Setup& s) { s.run.weights = "bf16"; }},
-      {"gemm", [](Setup& s) { s.run.gemm = "openblas"; }},
-      {"max_new_tokens", [](Setup& s) { s.run.max_new_tokens = 9; }},
-      {"seed", [](Setup& s) { s.run.seed = 1; }},
+  const std::vector<std::pair<const char*, std::function<void(Inputs&)>>> changes = {
+      {"weights", [](Inputs& s) { s.model.weights_hash = "w2"; }},
+      {"tokenizer", [](Inputs& s) { s.model.tokenizer_hash = "t2"; }},
+      {"template", [](Inputs& s) { s.model.template_hash = "c2"; }},
+      {"eos",
+       [](Inputs& s) {
+         s.model.config.eos_ids = {1, 2};
+       }},
+      {"rope", [](Inputs& s) { s.model.config.rope.theta = 5; }},
+      {"spec", [](Inputs& s) { s.compressor = "knorm(ratio=0.25)"; }},
+      {"task", [](Inputs& s) { s.task = "{name: perplexity, max_length: 32}"; }},
+      {"kv_dtype", [](Inputs& s) { s.run.kv_dtype = "f32"; }},
+      {"weights dtype", [](Inputs& s) { s.run.weights = "bf16"; }},
+      {"gemm", [](Inputs& s) { s.run.gemm = "openblas"; }},
+      {"max_new_tokens", [](Inputs& s) { s.run.max_new_tokens = 9; }},
+      {"seed", [](Inputs& s) { s.run.seed = 1; }},
   };
   for (const auto& [name, change] : changes) {
-    Setup setup = base();
+    Inputs setup = base();
     change(setup);
     EXPECT_NE(setup.fingerprint(), before) << name;
   }
@@ -64,7 +68,7 @@ TEST(Fingerprint, ChangesWithWhatChangesOutputs) {
 TEST(Fingerprint, StaysWithWhatDoesNot) {
   const std::string before = base().fingerprint();
   EXPECT_EQ(before.size(), 32u);
-  Setup setup = base();
+  Inputs setup = base();
   setup.model.name = "another name";
   setup.run.threads = 7;
   setup.run.batch = 3;
@@ -84,7 +88,8 @@ TEST(Units, ShareContextsAcrossQuestionsTasksAndShards) {
     return s;
   };
   const std::vector<std::vector<Sample>> samples = {
-      {sample("a", {1, 2}), sample("b", {3}), sample("c", {1, 2})}, {sample("d", {3}), sample("e", {4})}};
+      {sample("a", {1, 2}), sample("b", {3}), sample("c", {1, 2})},
+      {sample("d", {3}), sample("e", {4})}};
   const std::vector<Unit> all = make_units(samples, {0, 1});
   ASSERT_EQ(all.size(), 3u);
   EXPECT_EQ(all[0].questions.size(), 2u);

@@ -1,4 +1,5 @@
 // The built program: exit statuses, messages, and that stdout carries nothing but results.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,8 +14,9 @@ namespace {
 TEST(Cli, UsageErrorsEndWithTwo) {
   const TestFolder folder;
   for (const char* arguments :
-       {"", "nothing", "run", "run a.yaml b.yaml", "run --no-such-flag", "list metals", "generate", "compare a b",
-        "score f", "run missing.yaml", "generate --model x --prompt p --top-p 3", "pull nothing-known"}) {
+       {"", "nothing", "run", "run a.yaml b.yaml", "run --no-such-flag", "list metals", "generate",
+        "compare a b", "score f", "run missing.yaml", "generate --model x --prompt p --top-p 3",
+        "pull nothing-known"}) {
     const ProgramResult result = folder.run(arguments);
     EXPECT_EQ(result.status, 2) << arguments << "\n" << result.err;
     EXPECT_EQ(result.out, "") << arguments;
@@ -24,7 +26,8 @@ TEST(Cli, UsageErrorsEndWithTwo) {
 
 TEST(Cli, EveryVerbHasHelpWithAnExample) {
   const TestFolder folder;
-  for (const char* verb : {"run", "validate", "report", "probe", "generate", "tokenize", "list", "inspect", "pull", "env"}) {
+  for (const char* verb : {"run", "validate", "report", "probe", "generate", "tokenize", "list",
+                           "inspect", "pull", "env"}) {
     const ProgramResult result = folder.run(std::string(verb) + " --help");
     EXPECT_EQ(result.status, 0) << verb;
     EXPECT_NE(result.out.find("Example: "), std::string::npos) << result.out;
@@ -67,7 +70,8 @@ TEST(Cli, TokenizeIsUndoneByDecode) {
   const ProgramResult ids = folder.run(model + "--file text.txt");
   ASSERT_EQ(ids.status, 0) << ids.err;
   write_text(folder.path() / "ids.json", ids.out);
-  EXPECT_EQ(folder.run(model + "--decode --file ids.json").out, file_text(folder.path() / "text.txt"));
+  EXPECT_EQ(folder.run(model + "--decode --file ids.json").out,
+            file_text(folder.path() / "text.txt"));
   const ProgramResult lines = folder.run(model + "--lines <text.txt");
   EXPECT_EQ(std::count(lines.out.begin(), lines.out.end(), '\n'), 2);
   EXPECT_EQ(folder.run(model + "--decode --file text.txt").status, 2);
@@ -75,9 +79,10 @@ TEST(Cli, TokenizeIsUndoneByDecode) {
 
 TEST(Cli, GenerateIsTheSameForAnyNumberOfThreads) {
   const TestFolder folder;
-  const std::string arguments = "generate --model '" + tiny_model() +
-                                "' --prompt 'The lighthouse keeper counted the boats' --ignore-eos "
-                                "--max-new-tokens 12 --compressor 'snapkv(ratio=0.5,window=4)+int8' ";
+  const std::string arguments =
+      "generate --model '" + tiny_model() +
+      "' --prompt 'The lighthouse keeper counted the boats' --ignore-eos "
+      "--max-new-tokens 12 --compressor 'snapkv(ratio=0.5,window=4)+int8' ";
   const ProgramResult one = folder.run(arguments + "--threads 1");
   const ProgramResult two = folder.run(arguments + "--threads 2");
   ASSERT_EQ(one.status, 0) << one.err;
@@ -95,21 +100,22 @@ TEST(Cli, InspectSaysWhatTheModelIs) {
 }
 
 std::string request(const std::string& more = "") {
-  return R"({"model": ")" + tiny_model() + R"(", "prompt_ids": [5, 6, 7, 8, 9, 10, 11, 12])" + more + "}";
+  return R"j({"model": ")j" + tiny_model() + R"j(", "prompt_ids": [5, 6, 7, 8, 9, 10, 11, 12])j" +
+         more + "}";
 }
 
 TEST(Probe, WritesEveryTensor) {
   const TestFolder folder;
   write_text(folder.path() / "r.json",
-             "[" + request() + "," +
-                 request(R"(, "compressor": "knorm(ratio=0.5)", "suffix_ids": [3, 4, 5], "generate": 4,
-                           "threads": 2, "prefill_chunk": 3, "scores": true)") +
-                 "]");
+             fmt::format("[{},{}]", request(), request(R"j(, "compressor": "knorm(ratio=0.5)",
+                 "suffix_ids": [3, 4, 5], "generate": 4, "threads": 2, "prefill_chunk": 3,
+                 "scores": true)j")));
   const ProgramResult result = folder.run("probe r.json out.safetensors");
   ASSERT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out, "");
   const Safetensors file = Safetensors::open_file(folder.path() / "out.safetensors");
-  EXPECT_EQ(file.floats("r0.prompt_logits"), file.floats("r1.prompt_logits"));  // chunks and threads never show
+  EXPECT_EQ(file.floats("r0.prompt_logits"),
+            file.floats("r1.prompt_logits"));  // chunks and threads never show
   EXPECT_EQ(file.int32s("r0.kept.0.0").size(), 8u);
   EXPECT_EQ(file.int32s("r1.kept.0.0").size(), 4u);
   EXPECT_EQ(file.floats("r1.scores.1.0").size(), 8u);
@@ -125,21 +131,21 @@ TEST(Probe, WritesEveryTensor) {
 TEST(Probe, BadRequestsAreNamedByTheirIndexAndWriteNothing) {
   const TestFolder folder;
   const std::vector<std::pair<std::string, int>> cases = {
-      {request(R"(, "promt_ids": [1])"), 2},
-      {request(R"(, "compressor": "snapvk(ratio=0.5)")"), 2},
-      {request(R"(, "compressor": {"name": "knorm", "ratio": [0.25, 0.5]})"), 2},
-      {request(R"(, "suffix_ids": [100000])"), 2},
-      {request(R"(, "suffix_ids": [-1])"), 2},
-      {request(R"(, "generate": -1)"), 2},
-      {request(R"(, "kv_dtype": "f8")"), 2},
-      {request(R"(, "threads": 0)"), 2},
-      {R"({"model": "no-such-model", "prompt_ids": [1]})", 3},
-      {R"({"prompt_ids": [1]})", 2},
-      {R"({"model": ")" + tiny_model() + R"(", "prompt_ids": []})", 2},
+      {request(R"j(, "promt_ids": [1])j"), 2},
+      {request(R"j(, "compressor": "snapvk(ratio=0.5)")j"), 2},
+      {request(R"j(, "compressor": {"name": "knorm", "ratio": [0.25, 0.5]})j"), 2},
+      {request(R"j(, "suffix_ids": [100000])j"), 2},
+      {request(R"j(, "suffix_ids": [-1])j"), 2},
+      {request(R"j(, "generate": -1)j"), 2},
+      {request(R"j(, "kv_dtype": "f8")j"), 2},
+      {request(R"j(, "threads": 0)j"), 2},
+      {R"j({"model": "no-such-model", "prompt_ids": [1]})j", 3},
+      {R"j({"prompt_ids": [1]})j", 2},
+      {R"j({"model": ")j" + tiny_model() + R"j(", "prompt_ids": []})j", 2},
       {"7", 2},
   };
   for (const auto& [bad, status] : cases) {
-    write_text(folder.path() / "r.json", "[" + request() + "," + bad + "]");
+    write_text(folder.path() / "r.json", fmt::format("[{},{}]", request(), bad));
     const ProgramResult result = folder.run("probe r.json out.safetensors");
     EXPECT_EQ(result.status, status) << bad << "\n" << result.err;
     EXPECT_NE(result.err.find("[1]"), std::string::npos) << bad << "\n" << result.err;

@@ -15,7 +15,9 @@ namespace {
 const std::filesystem::path kFile = std::filesystem::path(KV_SOURCE_DIR) / "tests/data/x.yaml";
 
 // Models are found beside the config, so that tests need no model folder.
-RunConfig parse(const std::string& text, const RunFlags& flags = {}) { return parse_config(text, kFile, flags); }
+RunConfig parse(const std::string& text, const RunFlags& flags = {}) {
+  return parse_config(text, kFile, flags);
+}
 
 constexpr const char* kHead = "models: [tiny-qwen2]\ntasks: [perplexity]\n";
 
@@ -33,7 +35,8 @@ TEST_P(BadConfigs, IsRefusedWithItsPlace) {
     FAIL() << "accepted";
   } catch (const Error& e) {
     for (const char* part : GetParam().expected) {
-      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what() << "\nlacks: " << part;
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos)
+          << e.what() << "\nlacks: " << part;
     }
   }
 }
@@ -43,46 +46,69 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         BadConfig{"empty", "", {"x.yaml", "empty"}},
         BadConfig{"list", "- a\n", {"x.yaml:1", "map"}},
-        BadConfig{"unknown_key", "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressor: [none]\n",
+        BadConfig{"unknown_key",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressor: [none]\n",
                   {"x.yaml:3: compressor", "unknown key", "compressors"}},
-        BadConfig{"twice", "models: [tiny-qwen2]\ntasks: [perplexity]\nmodels: [b]\n",
+        BadConfig{"twice",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nmodels: [b]\n",
                   {"x.yaml:3: models", "twice", "line 1"}},
         BadConfig{"syntax", "models: [tiny-qwen2\ntasks: 1\n", {"x.yaml:2", "not valid YAML"}},
         BadConfig{"tab", "models:\n\t- a\n", {"x.yaml:2", "not valid YAML"}},
-        BadConfig{"run_key", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun:\n  kvdtype: f16\n",
+        BadConfig{"run_key",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nrun:\n  kvdtype: f16\n",
                   {"x.yaml:4", "kvdtype", "kv_dtype"}},
-        BadConfig{"run_choice", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {kv_dtype: f8}\n",
+        BadConfig{"run_choice",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {kv_dtype: f8}\n",
                   {"x.yaml:3", "kv_dtype", "f8"}},
-        BadConfig{"run_type", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {threads: two}\n",
+        BadConfig{"run_type",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {threads: two}\n",
                   {"x.yaml:3", "threads", "two"}},
-        BadConfig{"run_range", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {threads: 0}\n",
+        BadConfig{"run_range",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {threads: 0}\n",
                   {"x.yaml:3", "threads"}},
-        BadConfig{"int8_weights", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {weights: int8}\n",
+        BadConfig{"int8_weights",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {weights: int8}\n",
                   {"x.yaml:3", "int8", "not in this build"}},
-        BadConfig{"memory", "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {memory: 8 bananas}\n",
+        BadConfig{"memory",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {memory: 8 bananas}\n",
                   {"x.yaml:3", "8GiB", "8 bananas"}},
-        BadConfig{"ratio", "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressors:\n  - none\n  - snapkv(ratio=1.5)\n",
+        BadConfig{"ratio",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressors:\n  - none\n  - "
+                  "snapkv(ratio=1.5)\n",
                   {"x.yaml:5", "ratio"}},
-        BadConfig{"method", "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressors:\n  - snapvk(ratio=0.5)\n",
-                  {"x.yaml:4", "snapvk", "snapkv"}},
-        BadConfig{"task", "models: [tiny-qwen2]\ntasks:\n  - perplexty\n", {"x.yaml:3", "perplexty", "perplexity"}},
-        BadConfig{"task_twice", "models: [tiny-qwen2]\ntasks:\n  - perplexity\n  - {name: perplexity}\n",
+        BadConfig{
+            "method",
+            "models: [tiny-qwen2]\ntasks: [perplexity]\ncompressors:\n  - snapvk(ratio=0.5)\n",
+            {"x.yaml:4", "snapvk", "snapkv"}},
+        BadConfig{"task",
+                  "models: [tiny-qwen2]\ntasks:\n  - perplexty\n",
+                  {"x.yaml:3", "perplexty", "perplexity"}},
+        BadConfig{"task_twice",
+                  "models: [tiny-qwen2]\ntasks:\n  - perplexity\n  - {name: perplexity}\n",
                   {"x.yaml:4", "same task"}},
-        BadConfig{"limit_name", "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {passkey: 3}\n",
+        BadConfig{"limit_name",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {passkey: 3}\n",
                   {"x.yaml:3", "passkey", "no such task"}},
-        BadConfig{"limit_zero", "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {perplexity: 0}\n",
+        BadConfig{"limit_zero",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {perplexity: 0}\n",
                   {"x.yaml:3", "from 1"}},
         BadConfig{"no_model", "tasks: [perplexity]\n", {"x.yaml", "no models"}},
         BadConfig{"no_task", "models: [tiny-qwen2]\n", {"x.yaml", "no tasks"}},
-        BadConfig{"model_missing", "models:\n  - tiny-nothing\ntasks: [perplexity]\n", {"x.yaml:2", "tiny-nothing"}},
-        BadConfig{"model_twice", "models:\n  - tiny-qwen2\n  - tiny-qwen2\ntasks: [perplexity]\n",
+        BadConfig{"model_missing",
+                  "models:\n  - tiny-nothing\ntasks: [perplexity]\n",
+                  {"x.yaml:2", "tiny-nothing"}},
+        BadConfig{"model_twice",
+                  "models:\n  - tiny-qwen2\n  - tiny-qwen2\ntasks: [perplexity]\n",
                   {"x.yaml:3", "twice"}},
-        BadConfig{"model_type", "models:\n  - 3\ntasks: [perplexity]\n", {"x.yaml:2", "expected a model"}}),
+        BadConfig{"model_type",
+                  "models:\n  - 3\ntasks: [perplexity]\n",
+                  {"x.yaml:2", "expected a model"}}),
     [](const auto& instance) { return instance.param.name; });
 
 TEST(Config, AddsTheBaselineFirstAndMergesEqualCompressors) {
-  const RunConfig config = parse(std::string(kHead) +
-                                 "compressors:\n  - {name: knorm, ratio: [0.5, 0.25]}\n  - knorm(ratio=0.5)\n");
+  const RunConfig config =
+      parse(std::string(kHead) +
+            "compressors:\n  - {name: knorm, ratio: [0.5, 0.25]}\n  - knorm(ratio=0.5)\n");
   ASSERT_EQ(config.compressors.size(), 3u);
   EXPECT_TRUE(config.compressors[0].is_none());
   EXPECT_DOUBLE_EQ(config.compressors[1].ratio, 0.5);
@@ -107,9 +133,10 @@ TEST(Config, FlagsWin) {
   flags.out = "elsewhere";
   flags.shard = "1/4";
   flags.sets = {"run.kv_dtype=bf16", "run.seed=5"};
-  const RunConfig config = parse(
-      std::string(kHead) + "compressors: [knorm(ratio=0.5)]\nlimits: {perplexity: 9}\nrun: {threads: 1, kv_dtype: f32}\n",
-      flags);
+  const RunConfig config = parse(std::string(kHead) +
+                                     "compressors: [knorm(ratio=0.5)]\nlimits: {perplexity: "
+                                     "9}\nrun: {threads: 1, kv_dtype: f32}\n",
+                                 flags);
   EXPECT_EQ(config.run.threads, 3);
   EXPECT_EQ(config.run.max_new_tokens, 7);
   EXPECT_EQ(config.run.kv_dtype, "bf16");
@@ -130,7 +157,8 @@ TEST(Config, FlagsAreCheckedToo) {
   flags.limit = 0;
   EXPECT_THROW(parse(kHead, flags), Error);
   flags = {};
-  for (const char* set : {"run.kv_dtype", "run.nothing=1", "=1", "tasks[7]=x", "run..x=1", "run[0]=1"}) {
+  for (const char* set :
+       {"run.kv_dtype", "run.nothing=1", "=1", "tasks[7]=x", "run..x=1", "run[0]=1"}) {
     flags.sets = {set};
     EXPECT_THROW(parse(kHead, flags), Error) << set;
   }
@@ -162,7 +190,8 @@ TEST(Config, ReadsShards) {
 
 TEST(Yaml, TypesFollowTheCoreSchema) {
   const Value v = parse_yaml(
-      "a: 1\nb: '1'\nc: true\nd: yes\ne:\nf: 1e-4\ng: .5\nh: snapkv(ratio=0.5)\ni: -3\nj: inf\n", "x.yaml");
+      "a: 1\nb: '1'\nc: true\nd: yes\ne:\nf: 1e-4\ng: .5\nh: snapkv(ratio=0.5)\ni: -3\nj: inf\n",
+      "x.yaml");
   EXPECT_TRUE(v.find("a")->is_number());
   EXPECT_TRUE(v.find("b")->is_string());
   EXPECT_EQ(v.find("c")->kind, Value::Kind::kBool);

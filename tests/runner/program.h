@@ -45,10 +45,12 @@ class TestFolder {
   // arguments are pasted into a shell line; tests quote what needs it. environment: "NAME=value ".
   ProgramResult run(const std::string& arguments, const std::string& environment = "") const {
     const std::filesystem::path out = path_ / "stdout.txt", err = path_ / "stderr.txt";
-    const std::string command = "cd '" + path_.string() + "' && " + environment + " '" + KV_BINARY_DIR +
-                                "/kvengine' " + arguments + " >'" + out.string() + "' 2>'" + err.string() + "'";
+    const std::string command = "cd '" + path_.string() + "' && " + environment + " '" +
+                                KV_BINARY_DIR + "/kvengine' " + arguments + " >'" + out.string() +
+                                "' 2>'" + err.string() + "'";
     const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), file_text(out), file_text(err)};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), file_text(out),
+            file_text(err)};
   }
 
  private:

@@ -28,8 +28,8 @@ class Results : public ::testing::Test {
 
   static SampleRecord record(const std::string& id) {
     SampleRecord r;
-    r.model = "m";
-    r.fingerprint = "f";
+    r.model = "tiny";
+    r.fingerprint = "0f";
     r.sample_id = id;
     r.scores = {{"ppl", 12.25}, {"nll", 0.1}};
     return r;
@@ -72,14 +72,15 @@ TEST_F(Results, ACutLastLineIsCutAwayBeforeTheNextRecord) {
   { ResultWriter(file_, false).append(record("a")); }
   const std::string whole = text();
   { ResultWriter(file_, false).append(record("b")); }
-  // Wherever a kill cuts the second line, the next run sees only the first record and appends cleanly.
+  // Wherever a kill cuts the second line, the next run sees only the first record and appends
+  // cleanly.
   const std::string both = text();
   for (size_t length : {whole.size() + 1, whole.size() + 20, both.size() - 1}) {
     std::ofstream(file_, std::ios::binary | std::ios::trunc) << both.substr(0, length);
     {
       ResultWriter writer(file_, false);
-      EXPECT_TRUE(writer.done("f", "a"));
-      EXPECT_FALSE(writer.done("f", "b"));
+      EXPECT_TRUE(writer.done("0f", "a"));
+      EXPECT_FALSE(writer.done("0f", "b"));
       writer.append(record("b"));
     }
     EXPECT_EQ(text(), both);
@@ -94,9 +95,9 @@ TEST_F(Results, FailedSamplesAreRepeatedAndTheLatestWins) {
   { ResultWriter(file_, false).append(failed); }
   {
     ResultWriter writer(file_, false);
-    EXPECT_FALSE(writer.done("f", "a"));
+    EXPECT_FALSE(writer.done("0f", "a"));
     writer.append(record("a"));
-    EXPECT_TRUE(writer.done("f", "a"));
+    EXPECT_TRUE(writer.done("0f", "a"));
   }
   const std::vector<SampleRecord> latest = latest_records(read_records(file_));
   ASSERT_EQ(latest.size(), 1u);
@@ -107,7 +108,7 @@ TEST_F(Results, FreshKeepsOldRecordsAside) {
   { ResultWriter(file_, false).append(record("a")); }
   {
     ResultWriter writer(file_, true);
-    EXPECT_FALSE(writer.done("f", "a"));
+    EXPECT_FALSE(writer.done("0f", "a"));
   }
   EXPECT_EQ(read_records(folder_ / "samples.1.jsonl").size(), 1u);
   EXPECT_EQ(text(), "");

@@ -1,4 +1,5 @@
-// Whole sweeps on a committed model of a few kilobytes: same results however they are cut, killed and threaded.
+// Whole sweeps on a committed model of a few kilobytes: same results however they are cut, killed
+// and threaded.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -45,8 +46,10 @@ class Sweep : public ::testing::Test {
     std::map<std::string, Outcome> result;
     for (const SampleRecord& r : read_records(folder_.path() / out / "samples.jsonl")) {
       EXPECT_EQ(r.error, "");
-      const bool is_new =
-          result.emplace(r.cell_id + "#" + r.sample_id, Outcome{r.scores, r.output, r.logits_hash, r.stop_reason}).second;
+      const bool is_new = result
+                              .emplace(r.cell_id + "#" + r.sample_id,
+                                       Outcome{r.scores, r.output, r.logits_hash, r.stop_reason})
+                              .second;
       EXPECT_TRUE(is_new) << r.cell_id << " " << r.sample_id << " is recorded twice";
     }
     return result;
@@ -81,7 +84,8 @@ TEST_F(Sweep, ContextsArePrefilledOnceForAllCells) {
   const auto manifest = nlohmann::json::parse(file_text(folder_.path() / "a/manifest.json"));
   EXPECT_EQ(manifest.at("exit_reason"), "done");
   EXPECT_GT(manifest.at("tokens_prefilled").get<int64_t>(), 0);
-  EXPECT_EQ(manifest.at("tokens_requested").get<int64_t>(), 4 * manifest.at("tokens_prefilled").get<int64_t>());
+  EXPECT_EQ(manifest.at("tokens_requested").get<int64_t>(),
+            4 * manifest.at("tokens_prefilled").get<int64_t>());
 }
 
 TEST_F(Sweep, AResumedRunPrefillsNothingAndAddsNothing) {
@@ -106,24 +110,52 @@ TEST_F(Sweep, AnotherTokenLimitIsAnotherExperiment) {
   EXPECT_EQ(read_records(folder_.path() / "a/samples.jsonl").size(), 2 * n);
 }
 
-TEST_F(Sweep, AKilledRunEndsWithTheSameScores) {
-  const auto expected = run("a", "");
-  const std::string program = std::string(KV_BINARY_DIR) + "/kvengine";
-  const std::string config = (folder_.path() / "c.yaml").string();
-  const std::string out = (folder_.path() / "k").string();
-  for (int delay_ms : {40, 80, 120}) {
-    std::vector<std::string> words = {program, "run", config, "--quiet", "--out", out};
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    pid_t child = 0;
-    ASSERT_EQ(posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ), 0);
-    usleep(static_cast<useconds_t>(delay_ms) * 1000);
-    kill(child, delay_ms == 80 ? SIGTERM : SIGKILL);
-    int status = 0;
-    waitpid(child, &status, 0);
+// Starts a sweep and ends it by `signal` once samples.jsonl has grown beyond `bytes`. The exit
+// status.
+int run_until(const std::vector<std::string>& arguments, const fs::path& samples, uintmax_t bytes,
+              int signal) {
+  std::vector<std::string> words = {std::string(KV_BINARY_DIR) + "/kvengine"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t child = 0;
+  if (posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ) != 0) return -1;
+  int status = 0;
+  std::error_code ignored;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    if (fs::exists(samples, ignored) && fs::file_size(samples, ignored) > bytes) {
+      kill(child, signal);
+      waitpid(child, &status, 0);
+      break;
+    }
+    usleep(200);
   }
-  EXPECT_EQ(run("k", ""), expected);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+TEST_F(Sweep, AKilledRunEndsWithTheSameScores) {
+  const std::string longer = "--set tasks[0].max_length=480 --set tasks[0].samples=20";
+  const auto expected = run("a", longer);
+  const fs::path out = folder_.path() / "k";
+  const std::vector<std::string> arguments = {"run",
+                                              (folder_.path() / "c.yaml").string(),
+                                              "--quiet",
+                                              "--out",
+                                              out.string(),
+                                              "--set",
+                                              "tasks[0].max_length=480",
+                                              "--set",
+                                              "tasks[0].samples=20"};
+  EXPECT_EQ(run_until(arguments, out / "samples.jsonl", 0, SIGKILL), 128 + SIGKILL);
+  const size_t after_kill = read_records(out / "samples.jsonl").size();
+  EXPECT_LT(after_kill, expected.size());
+  const uintmax_t bytes = fs::file_size(out / "samples.jsonl");
+  EXPECT_EQ(run_until(arguments, out / "samples.jsonl", bytes, SIGTERM), 130);
+  EXPECT_EQ(nlohmann::json::parse(file_text(out / "manifest.json")).at("exit_reason"),
+            "interrupted");
+  EXPECT_LT(read_records(out / "samples.jsonl").size(), expected.size());
+  EXPECT_EQ(run("k", longer), expected);
 }
 
 TEST_F(Sweep, ScoresAgainstTheFullCache) {
