@@ -1,9 +1,12 @@
 """Compare `kvengine tokenize` with Hugging Face's tokenizers on files and on random Unicode text.
 
   check_tokenizer.py --kvengine build/kvengine --model DIR [--file F ...] [--random N] [--seed S]
+  check_tokenizer.py --kvengine build/kvengine --model X.gguf --reference DIR/tokenizer.json ...
 
-DIR holds a tokenizer.json. Every file is tokenised whole; N random strings go through one call, one per line. Prints
-the first differences; exit status 1 where there is one. Needs the Python package tokenizers.
+DIR holds a tokenizer.json. Every file is tokenised whole; N random strings go through one call, one per line. The ids
+are decoded again: the text must be what Hugging Face decodes, and how often it is the normalised input is told (what a
+vocabulary lacks is lost). --characters adds every character of planes 0 to 3 and 14 among letters, digits, signs and
+marks. Prints the first differences; exit status 1 where there is one. Needs the Python package tokenizers.
 """
 import argparse
 import json
@@ -28,28 +31,52 @@ def random_text(rng):
     return "".join(c for c in text if len(c.splitlines()) == 1 and c not in "\n\r")
 
 
-def tokenize(args, path, lines):
-    command = [args.kvengine, "tokenize", "--model", args.model, "--file", str(path)] + (["--lines"] if lines else [])
+def every_character():
+    """Without the line feed, which separates the texts."""
+    for code in [*range(1, 0x32400), *range(0xe0000, 0xe0200)]:
+        c = chr(code)
+        if not 0xd800 <= code < 0xf900 and c != "\n":
+            yield f"a{c}b 1{c}2 {c}{c}. .{c} '{c}'s {c} e{c}\u0301\u0334"
+
+
+def run(args, path, *flags):
+    command = [args.kvengine, "tokenize", "--model", args.model, "--file", str(path), *flags]
     begin = time.perf_counter()
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    print(f"{path}: {time.perf_counter() - begin:.2f} s, program start and model included")
-    return [json.loads(line) for line in output.splitlines() if line.strip()]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode()
+    print(f"{path} {' '.join(flags)}: {time.perf_counter() - begin:.2f} s, program start and model included")
+    return output
 
 
-def compare(name, texts, ours, reference):
+def compare(name, texts, ours, expected):
     if len(texts) != len(ours):
         print(f"{name}: {len(texts)} texts, but {len(ours)} results")
         return len(texts)
     wrong = 0
-    for text, ids in zip(texts, ours):
-        expected = reference.encode(text).ids
-        if ids == expected:
+    for text, mine, theirs in zip(texts, ours, expected):
+        if mine == theirs:
             continue
         wrong += 1
-        at = next((i for i, (a, b) in enumerate(zip(ids, expected)) if a != b), min(len(ids), len(expected)))
+        at = next((i for i, (a, b) in enumerate(zip(mine, theirs)) if a != b), min(len(mine), len(theirs)))
         if wrong <= 5:
-            print(f"{name}: token {at} differs: ours {ids[at:at + 5]}, expected {expected[at:at + 5]}: {text[:80]!r}")
+            print(f"{name}: place {at} differs: ours {mine[at:at + 5]!r}, expected {theirs[at:at + 5]!r}: {text[:80]!r}")
     print(f"{name}: {len(texts)} texts, {wrong} differ")
+    return wrong
+
+
+def check(args, name, path, texts, flags, reference):
+    """The file at path holds the texts: one, or one per line with the flag --lines."""
+    ids = [json.loads(line) for line in run(args, path, *flags).split("\n") if line]
+    expected = [reference.encode(text).ids for text in texts]
+    wrong = compare(f"{name}: ids", texts, ids, expected)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in expected))
+        file.flush()
+        output = run(args, file.name, "--decode", *flags)
+    decoded = output[:-1].split("\n") if flags else [output]
+    wrong += compare(f"{name}: decoded", texts, decoded,
+                     [reference.decode(row, skip_special_tokens=False) for row in expected])
+    inputs = [reference.normalizer.normalize_str(text) if reference.normalizer else text for text in texts]
+    print(f"{name}: {sum(a == b for a, b in zip(inputs, decoded))} of {len(texts)} come back as they were")
     return wrong
 
 
@@ -57,24 +84,30 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kvengine", required=True)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--reference", help="a tokenizer.json, where the model folder has none")
     parser.add_argument("--file", action="append", default=[])
     parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--characters", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    reference = Tokenizer.from_file(str(pathlib.Path(args.model) / "tokenizer.json"))
+    reference = Tokenizer.from_file(args.reference or str(pathlib.Path(args.model) / "tokenizer.json"))
     reference.no_truncation()
     reference.no_padding()
     wrong = 0
     for path in args.file:
         text = pathlib.Path(path).read_bytes().decode()
-        wrong += compare(path, [text], tokenize(args, path, False), reference)
+        wrong += check(args, path, path, [text], [], reference)
+    lists = {}
     if args.random:
         rng = random.Random(args.seed)
-        texts = [text for text in (random_text(rng) for _ in range(args.random)) if text.strip()]
+        lists["random strings"] = [text for text in (random_text(rng) for _ in range(args.random)) if text.strip()]
+    if args.characters:
+        lists["characters"] = list(every_character())
+    for name, texts in lists.items():
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", newline="") as file:
             file.write("".join(text + "\n" for text in texts))
             file.flush()
-            wrong += compare("random strings", texts, tokenize(args, file.name, True), reference)
+            wrong += check(args, name, file.name, texts, ["--lines"], reference)
     sys.exit(1 if wrong else 0)
 
 
