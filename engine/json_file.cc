@@ -28,6 +28,8 @@ nlohmann::json parse_json(std::string_view text, const std::string& place) {
     result = json::parse(text.begin(), text.end(), watch);
   } catch (const json::parse_error& error) {
     throw_data("{}: not valid JSON at byte {}: {}", place, error.byte, error.what());
+  } catch (const json::out_of_range& error) {  // a number like 1e400
+    throw_data("{}: not valid JSON: {}", place, error.what());
   }
   if (!duplicate.empty()) throw_data("{}: the key '{}' occurs twice", place, duplicate);
   return result;

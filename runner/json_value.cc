@@ -66,6 +66,9 @@ class ValueBuilder : public nlohmann::json_sax<Json> {
     return true;
   }
   bool open(Value::Kind kind) {
+    if (open_.size() == kDeepest) {
+      throw_usage("{}: lists and objects lie more than {} deep in each other", file_, kDeepest);
+    }
     Value value;
     value.kind = kind;
     open_.push_back(std::move(value));
@@ -80,6 +83,8 @@ class ValueBuilder : public nlohmann::json_sax<Json> {
     keys_seen_.pop_back();
     return put(std::move(value));
   }
+
+  static constexpr size_t kDeepest = 500;  // what walks a Value is recursive
 
   const std::string& text_;
   std::string file_;

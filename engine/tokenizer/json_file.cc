@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/error.h"
+#include "engine/json_file.h"
 
 namespace kv {
 
@@ -31,9 +32,7 @@ std::string JsonPlace::where() const {
 }
 
 void JsonPlace::wrong_type(const char* expected) const {
-  std::string found = value_.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (found.size() > 60) found = found.substr(0, 57) + "...";
-  throw_data("{}: expected {}, found {}", where(), expected, found);
+  throw_data("{}: expected {}, found {}", where(), expected, describe_json(value_));
 }
 
 bool JsonPlace::has(const std::string& name) const {

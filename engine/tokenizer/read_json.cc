@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "engine/error.h"
+#include "engine/json_file.h"
 #include "engine/tokenizer/json_file.h"
 #include "engine/tokenizer/read.h"
 #include "engine/tokenizer/read_steps.h"
@@ -37,7 +38,7 @@ void check_model_type(const JsonPlace& model) {
   }
   if (model.has("dropout") && model.at("dropout").value() != 0.0) {
     throw_data("{}: only null is supported, found {}: dropout makes ids random",
-               model.at("dropout").where(), model.at("dropout").value().dump());
+               model.at("dropout").where(), describe_json(model.at("dropout").value()));
   }
   refuse_text(model, "continuing_subword_prefix");
   refuse_text(model, "end_of_word_suffix");
@@ -52,7 +53,7 @@ void read_vocab(const JsonPlace& model, TokenizerSpec& spec) {
                                    << 24;  // keeps a wrong digit from asking for gigabytes
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > kLargestId) {
       throw_data("{}: '{}': expected an id from 0 to {}, found {}", vocab.where(), text, kLargestId,
-                 id.dump());
+                 describe_json(id));
     }
     spec.vocab.emplace_back(text, id.get<int32_t>());
   }

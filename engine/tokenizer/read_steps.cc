@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/json_file.h"
 #include "engine/tokenizer/regex.h"
 
 namespace kv {
@@ -15,7 +16,7 @@ std::string read_pattern(const JsonPlace& owner) {
   if (pattern.has("Regex")) return pattern.string_at("Regex");
   if (pattern.has("String")) return escape_regex(pattern.string_at("String"));
   throw_data("{}: expected {{\"Regex\": …}} or {{\"String\": …}}, found {}", pattern.where(),
-             pattern.value().dump());
+             describe_json(pattern.value()));
 }
 
 PreTokenizerStep::Behavior read_behavior(const JsonPlace& split) {
@@ -55,7 +56,7 @@ PostTemplate read_template(const JsonPlace& processor) {
       post.pieces.push_back(PostTemplate::kSequence);
     } else {
       throw_data("{}: expected a SpecialToken or the Sequence A, found {}", piece.where(),
-                 piece.value().dump());
+                 describe_json(piece.value()));
     }
   }
   return post;
