@@ -191,7 +191,8 @@ void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry
                     value.describe());
       }
       for (TaskEntry& entry : tasks) {
-        if (entry.task->name() == name || task_name(entry.source) == name) {
+        const std::string written = task_name(entry.source);  // `tool` has a limit of its own
+        if (written == name || (entry.task->name() == name && !limits->find(written))) {
           entry.limit = static_cast<int>(value.number);
         }
       }

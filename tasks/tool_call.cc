@@ -199,12 +199,12 @@ class CanaryCalls : public CallTask {
 }  // namespace
 
 TaskInfo tool_call_task() {
+  // Reports list metrics in this order; a protocol's headline stands before what both have.
   std::vector<MetricInfo> metrics = call_metrics();
-  for (MetricInfo& metric : canary_call_metrics()) {
-    if (metric.name == "json_valid") continue;
-    metric.doc += " (kv-canary)";
-    metrics.push_back(std::move(metric));
-  }
+  std::vector<MetricInfo> canary = canary_call_metrics();
+  std::erase_if(canary, [](const MetricInfo& metric) { return metric.name == "json_valid"; });
+  for (MetricInfo& metric : canary) metric.doc += " (kv-canary)";
+  metrics.insert(metrics.begin() + 1, canary.begin(), canary.end());
   return {.name = "tool_call",
           .doc = "the right tool with the right arguments, from a catalogue of tools",
           .params = param_table(),

@@ -167,6 +167,12 @@ TEST(ToolCall, CanaryWorksWithoutDataUnderBothNames) {
       answered(R"({"name": "switch_lamp", "arguments": {"room": "hall", "on": 1}})");
   for (const auto& [metric, value] : task->score(samples[0], answer)) EXPECT_EQ(value, 1) << metric;
   EXPECT_EQ(task->metrics()[0].name, "func_correct");
+  for (const TaskInfo& info : all_tasks()) {
+    if (info.name != "tool_call") continue;
+    ASSERT_EQ(info.metrics.size(), 10u);
+    EXPECT_EQ(info.metrics[0].name, "name_and_schema");
+    EXPECT_EQ(info.metrics[1].name, "func_correct");  // before json_valid, which both have
+  }
 }
 
 TEST(ToolCall, ParametersCutContextsAndAnswers) {
