@@ -35,7 +35,8 @@ enum class ChartUse {
           // --grid and --c0 .. --c7, so that they follow its light and dark scheme
 };
 
-// x: base-2 logarithm, ticks as percentages, unless a panel says linear_x. `columns` panels in a row.
+// x: base-2 logarithm, ticks as percentages, unless a panel says linear_x. `columns`
+// panels in a row.
 std::string chart_svg(const std::string& title, const std::vector<ChartPanel>& panels, int columns,
                       ChartUse use = ChartUse::kFile);
 

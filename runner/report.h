@@ -11,8 +11,8 @@
 
 namespace kv {
 
-// Writes cells.csv, cells.json, RESULTS.md, report.html and figures/*.svg into dir (which exists), each at once,
-// replacing earlier ones. The same records and manifest give the same bytes; the order of the
+// Writes cells.csv, cells.json, RESULTS.md, report.html and figures/*.svg into dir (which exists),
+// each at once, replacing earlier ones. The same records and manifest give the same bytes; the order of the
 // records does not matter, save that of repeated samples. Throws Error(kData) where a file cannot
 // be written.
 void write_reports(const std::vector<SampleRecord>& records, const ManifestInfo& manifest,

@@ -48,7 +48,7 @@ std::string marked(const std::string& output, const std::string& full) {
   if (same == output.size()) return html + "<mark>⏹</mark>";  // ends where the other goes on
   const size_t size = character_bytes(output, same);
   std::string first = output.substr(same, size);
-  if (first == "\n") first = "⏎\n";  // a marked line end would not be seen
+  if (first == "\n") first = "↵\n";  // a marked line end would not be seen
   if (first == " ") first = "␣";
   return html + "<mark>" + escape_markup(first) + "</mark>" +
          escape_markup(output.substr(same + size));
