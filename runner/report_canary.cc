@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "runner/report_export.h"
+#include "runner/sds.h"
 
 namespace kv {
 namespace {
@@ -99,17 +100,6 @@ const CanarySummary* full_cache(const std::vector<CanarySummary>& summary) {
     if (row.method == "full" && row.budget == 1) return &row;
   }
   return nullptr;
-}
-
-// Relative functional drop over relative rise of perplexity. fmax, like Python's max(0, x), takes a
-// NaN for no rise.
-double degradation_score(const CanarySummary& full, const CanarySummary& row) {
-  constexpr double kLeast = 1e-3;
-  const double drop =
-      std::fmax(0, (full.functional - row.functional) / std::fmax(full.functional, kLeast));
-  const double rise =
-      std::fmax(0, (row.perplexity - full.perplexity) / std::fmax(full.perplexity, kLeast));
-  return drop / std::fmax(rise, kLeast);
 }
 
 std::string fixed(double value, int digits) {
@@ -212,7 +202,7 @@ std::vector<CanarySummary> canary_summary(const std::vector<CanaryRow>& aggregat
       row.sds = 0;
     } else if (full != nullptr && !std::isnan(full->functional + full->perplexity) &&
                !std::isnan(row.functional + row.perplexity)) {
-      row.sds = degradation_score(*full, row);
+      row.sds = canary_sds(full->functional, row.functional, full->perplexity, row.perplexity);
     }
   }
   return summary;

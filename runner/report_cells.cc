@@ -82,6 +82,7 @@ void finish(Gathered& gathered) {
   ReportCell& cell = gathered.cell;
   std::vector<Scores> scores;
   for (const auto& [id, sample] : gathered.scores) scores.push_back(sample);
+  cell.scores = gathered.scores;
   cell.metrics = aggregate_scores(cell.task_spec, scores);
   if (cell.n_samples > 0) cell.kv_bytes = gathered.kv_bytes / cell.n_samples;
   if (gathered.kv_bytes_full > 0) cell.kv_retained = gathered.kv_bytes / gathered.kv_bytes_full;

@@ -16,6 +16,7 @@ struct ReportCell {
       task;  // compressor: short name; task: its name, or task_spec where names repeat
   std::string task_spec, spec;   // canonical forms
   double compression_ratio = 0;  // share of rows removed
+  ScoresById scores;             // of the samples without error
   std::map<std::string, Aggregate> metrics;
   std::map<std::string, PairedDifference>
       differences;  // to `none` of the same model and task; empty for `none`

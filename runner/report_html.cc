@@ -59,6 +59,7 @@ std::string model_section(const std::string& model, const std::vector<ReportCell
              "the full cache's perplexity divided by the compressor's. Both are 1 for the full "
              "cache; where the dashed "
              "line stays high and the solid one falls, the loss is silent");
+  html += degradation_html(cells, model);
   return html + "<h3>Cost</h3>\n" + cost_table(cells, model);
 }
 

@@ -28,6 +28,8 @@ std::string style_html();
 
 // Headline scores of every task of one model, one row for each compressor.
 std::string summary_table(const std::vector<ReportCell>& cells, const std::string& model);
+// Function lost beside perplexity risen; "" where a model lacks one of them.
+std::string degradation_html(const std::vector<ReportCell>& cells, const std::string& model);
 // Bytes, times, prefilled tokens: one row for each cell of one model.
 std::string cost_table(const std::vector<ReportCell>& cells, const std::string& model);
 // Every metric of one task with intervals, and the differences to the full cache.

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "runner/chart_svg.h"
+#include "runner/report_degradation.h"
 #include "runner/report_html_parts.h"
 
 namespace kv {
@@ -177,6 +178,24 @@ std::string summary_table(const std::vector<ReportCell>& cells, const std::strin
         " † The full cache itself is at an end of the scale: the task does not discriminate.";
   }
   return html_table(table, caption);
+}
+
+std::string degradation_html(const std::vector<ReportCell>& cells, const std::string& model) {
+  HtmlTable table{{"compressor,<br>share removed", "functional", "full cache's", "ppl",
+                   "full cache's", "SDS", "gap", "n functional,<br>perplexity"},
+                  {}};
+  for (const DegradationRow& row : degradation_rows(cells, model)) {
+    const Degradation& d = row.degradation;
+    table.rows.push_back(
+        {compressor_html(*row.cell), number_for_people(d.functional_cell),
+         number_for_people(d.functional_full), number_for_people(d.ppl_cell),
+         number_for_people(d.ppl_full), number_for_people(d.sds),
+         value_html(number_for_people(d.gap), d.gap_interval.low, d.gap_interval.high),
+         fmt::format("{}, {}", d.n_functional, d.n_perplexity)});
+  }
+  if (table.rows.empty()) return "";
+  return "<h3>Silent degradation</h3>\n" +
+         html_table(table, html_text(how_degradation_is_measured()));
 }
 
 std::string cost_table(const std::vector<ReportCell>& cells, const std::string& model) {

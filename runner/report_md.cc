@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "runner/report.h"
+#include "runner/report_degradation.h"
 #include "runner/report_text.h"
 
 namespace kv {
@@ -84,6 +85,27 @@ std::string answers_table(const CellTable& table) {
       how_answers_are_compared(), rows);
 }
 
+// "" where there is no perplexity or nothing functional to set beside it.
+std::string degradation_table(const std::vector<ReportCell>& cells, const std::string& model) {
+  const std::vector<DegradationRow> rows = degradation_rows(cells, model);
+  if (rows.empty()) return "";
+  std::string text = fmt::format(
+      "\n### Silent degradation\n\n{}\n\n| compressor | ratio removed | functional (full) | ppl "
+      "(full) | SDS | gap | n functional, perplexity |\n|---|---:|---:|---:|---:|---:|---:|\n",
+      how_degradation_is_measured());
+  for (const DegradationRow& row : rows) {
+    const Degradation& d = row.degradation;
+    text += fmt::format(
+        "| {} | {} | {} ({}) | {} ({}) | {} | {} | {}, {} |\n", table_text(row.cell->compressor),
+        number_text(row.cell->compression_ratio), number_for_people(d.functional_cell),
+        number_for_people(d.functional_full), number_for_people(d.ppl_cell),
+        number_for_people(d.ppl_full), number_for_people(d.sds),
+        with_interval(number_for_people(d.gap), d.gap_interval.low, d.gap_interval.high),
+        d.n_functional, d.n_perplexity);
+  }
+  return text;
+}
+
 std::string specs(const std::vector<ReportCell>& cells) {
   std::string text = "\n## Compressors in full\n\n";
   std::vector<std::string> seen;
@@ -115,6 +137,7 @@ std::string results_markdown(const std::vector<ReportCell>& cells, const Manifes
         text += fmt::format("\n![Function and perplexity against KV memory](figures/{})\n", figure);
       }
     }
+    if (first.model != model) text += degradation_table(cells, first.model);
     model = first.model;
     text += fmt::format("\n### {}\n\n{}\n\n", first.task, protocol_text(first));
     text += render_table(table) + bullets("", scale_end_sentences(table)) + answers_table(table) +

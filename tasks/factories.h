@@ -7,5 +7,6 @@ namespace kv {
 
 TaskInfo perplexity_task();
 TaskInfo passkey_task();
+TaskInfo tool_call_task();
 
 }  // namespace kv

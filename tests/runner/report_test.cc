@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "runner/chart_svg.h"
+#include "runner/report_degradation.h"
 
 namespace kv {
 namespace {
@@ -238,6 +239,30 @@ TEST(Report, DivergenceIsRelativeToTheFullCache) {
   EXPECT_NEAR(quality.points[1].y, std::exp(-0.5), 1e-12);
   EXPECT_EQ(divergence_file(cells, "tiny"), "divergence_tiny.svg");
   EXPECT_EQ(divergence_file(cells, "another"), "");
+}
+
+// Code that stops working while perplexity stays: the gap shows it.
+TEST(Report, SilentDegradationIsInTheReports) {
+  auto records = sample_records();
+  const auto without = report_cells(records, manifest());
+  EXPECT_TRUE(degradation_rows(without, "tiny").empty());  // passkeys are no functional task
+  EXPECT_FALSE(has(results_markdown(without, manifest()), "Silent degradation"));
+  for (double ratio : {0.0, 0.5}) {
+    for (int i = 0; i < 4; ++i) {
+      SampleRecord code = record(ratio == 0 ? "none" : "snapkv", ratio, "code_exec", i);
+      code.task_spec = "code_exec()";
+      code.fingerprint = code.spec + code.task_spec;
+      code.scores = {{"pass@1", ratio == 0 || i == 0 ? 1 : 0}};
+      records.push_back(code);
+    }
+  }
+  const auto cells = report_cells(records, manifest());
+  const auto rows = degradation_rows(cells, "tiny");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].cell->compression_ratio, 0.5);
+  EXPECT_NEAR(rows[0].degradation.gap, std::exp(-0.5) - 0.25, 1e-9);
+  EXPECT_TRUE(has(results_markdown(cells, manifest()), "| snapkv | 0.5 | 0.2500 (1.000) |"));
+  EXPECT_TRUE(has(report_html(cells, records, manifest()), "<h3>Silent degradation</h3>"));
 }
 
 TEST(Report, NothingYet) {
