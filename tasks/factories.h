@@ -7,5 +7,6 @@ namespace kv {
 
 TaskInfo perplexity_task();
 TaskInfo passkey_task();
+TaskInfo code_exec_task();
 
 }  // namespace kv

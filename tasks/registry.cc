@@ -26,6 +26,7 @@ const std::vector<TaskInfo>& all_tasks() {
   static const std::vector<TaskInfo> tasks = {
       perplexity_task(),
       passkey_task(),
+      code_exec_task(),
   };
   return tasks;
 }
