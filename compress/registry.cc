@@ -17,6 +17,10 @@ const std::vector<Method>& methods() {
       knorm_method(),         //
       snapkv_method(),        //
       streamingllm_method(),  //
+      tova_method(),          //
+      keydiff_method(),       //
+      lagkv_method(),         //
+      cur_method(),           //
       f32_method(),           //
       f16_method(),           //
       bf16_method(),          //

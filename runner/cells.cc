@@ -59,6 +59,7 @@ std::string cell_fingerprint(const ModelIdentity& model, const CompressorSpec& c
   add("weights_dtype", run.weights);
   add("gemm", run.gemm);
   add("max_new_tokens", std::to_string(run.max_new_tokens));
+  if (run.same_max_new_tokens) add("same_max_new_tokens", "true");
   add("seed", std::to_string(run.seed));
   return hash_text(text);
 }

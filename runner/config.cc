@@ -173,6 +173,25 @@ std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const
   return tasks;
 }
 
+// kv-canary's key: it limits answers, not samples.
+constexpr const char* kAnswerLimit = "max_new_tokens";
+
+int read_answer_limit(const Value& value) {
+  if (!value.is_integer() || value.number < 1 || value.number > 1 << 20) {
+    throw_usage("{}: expected tokens of an answer from 1, found {}", value.place, value.describe());
+  }
+  return static_cast<int>(value.number);
+}
+
+// --max-new-tokens, else limits.max_new_tokens: also where a task or its data say otherwise.
+void read_answer_limits(const Value& root, const RunFlags& flags, RunOptions& run) {
+  const Value* limits = root.find("limits");
+  const Value* value = limits != nullptr && limits->is_map() ? limits->find(kAnswerLimit) : nullptr;
+  if (value != nullptr) run.max_new_tokens = read_answer_limit(*value);
+  if (flags.max_new_tokens) run.max_new_tokens = *flags.max_new_tokens;
+  run.same_max_new_tokens = value != nullptr || flags.max_new_tokens.has_value();
+}
+
 void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry>& tasks) {
   const Value* limits = root.find("limits");
   if (limits != nullptr && !limits->is_null()) {
@@ -184,6 +203,7 @@ void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry
     for (const Value& item : list_of(root, "tasks")) listed.push_back(task_name(item));
     for (const TaskEntry& entry : tasks) listed.push_back(entry.task->name());
     for (const auto& [name, value] : limits->entries) {
+      if (name == kAnswerLimit) continue;
       if (std::find(listed.begin(), listed.end(), name) == listed.end()) {
         throw_usage("{}: no such task in this config{}", value.place, did_you_mean(name, listed));
       }
@@ -192,7 +212,8 @@ void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry
                     value.describe());
       }
       for (TaskEntry& entry : tasks) {
-        if (entry.task->name() == name || task_name(entry.source) == name) {
+        const std::string written = task_name(entry.source);  // `tool` has a limit of its own
+        if (written == name || (entry.task->name() == name && !limits->find(written))) {
           entry.limit = static_cast<int>(value.number);
         }
       }
@@ -247,6 +268,7 @@ RunConfig parse_config(const std::string& text, const fs::path& file, const RunF
   config.file = file;
   const Value* run = root.find("run");
   config.run = read_run_options(run == nullptr ? Value{} : *run, file);
+  read_answer_limits(root, flags, config.run);
   if (!flags.out.empty()) config.run.out = fs::absolute(flags.out).lexically_normal();
   if (!flags.shard.empty()) config.shard = parse_shard(flags.shard);
   config.compressors = with_baseline(read_specs(root, file, flags), shown, config.notes);
@@ -278,6 +300,7 @@ nlohmann::ordered_json resolved_config_json(const RunConfig& config) {
     if (entry.limit >= 0) limits[entry.task->name()] = entry.limit;
   }
   const RunOptions& run = config.run;
+  if (run.same_max_new_tokens) limits[kAnswerLimit] = run.max_new_tokens;
   json["run"] = {
       {"threads", run.threads},
       {"kv_dtype", run.kv_dtype},

@@ -37,6 +37,7 @@ struct RunOptions {
   int64_t memory_bytes = 0;  // for caches and logits, weights not counted; 0: 60 % of what is free
   bool timing = false;
   int max_new_tokens = 0;
+  bool same_max_new_tokens = false;  // for all answers, whatever a task or its data say
   int64_t seed = 0;
   std::string sandbox;        // bubblewrap | rlimits
   std::filesystem::path out;  // absolute

@@ -27,7 +27,7 @@ struct Verbs {
   kv::GenerateFlags generate;
   kv::TokenizeFlags tokenize;
   kv::ListFlags list;
-  std::string inspect_model, pull_name;
+  std::string inspect_model, pull_name, score_file;
   std::vector<std::string> later_arguments;
 };
 
@@ -151,7 +151,13 @@ void add_text_verbs(CLI::App& app, Verbs& v, Action& action) {
   pull->footer("Example: kvengine pull smollm2-135m-instruct");
   pull->callback([&] { action = [&] { return kv::verb_pull(v.pull_name); }; });
 
-  for (const char* name : {"compare", "score"}) {
+  CLI::App* score = app.add_subcommand("score", "score an already answered six-column file");
+  score->add_option("file", v.score_file, "JSON lines or .csv with answer, task, predicted_answer")
+      ->required();
+  score->footer("Example: kvengine score predictions.csv");
+  score->callback([&] { action = [&] { return kv::verb_score(v.score_file); }; });
+
+  for (const char* name : {"compare"}) {
     CLI::App* later = app.add_subcommand(name, "not in this build");
     later->add_option("arguments", v.later_arguments, "");
     later->callback([name, &action] {

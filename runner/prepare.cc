@@ -70,6 +70,9 @@ PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, co
   const TextTools tools = text_tools(model);
   for (const TaskEntry& task : config.tasks) {
     prepared.samples.push_back(task.task->samples(tools, task.limit));
+    if (config.run.same_max_new_tokens) {
+      for (Sample& sample : prepared.samples.back()) sample.max_new_tokens = 0;
+    }
     check_samples(*task.task, prepared.samples.back(), model.config);
   }
   prepared.units = make_units(prepared.samples, config.shard);

@@ -53,5 +53,6 @@ int verb_list(const ListFlags& flags);
 int verb_inspect(const std::string& model);
 int verb_env();
 int verb_pull(const std::string& name);
+int verb_score(const std::string& file);
 
 }  // namespace kv

@@ -7,6 +7,7 @@ namespace kv {
 
 TaskInfo perplexity_task();
 TaskInfo passkey_task();
+TaskInfo tool_call_task();
 TaskInfo code_exec_task();
 
 }  // namespace kv

@@ -1,5 +1,7 @@
 // The list of tasks. To add one: tasks/README.md.
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "tasks/factories.h"
@@ -20,18 +22,57 @@ const TaskInfo& find_task(const std::string& name, const std::string& place) {
               did_you_mean(name, names), list);
 }
 
+// kv-canary's names of tasks: ours with its protocol.
+struct Alias {
+  const char* name;
+  const char* task;
+};
+constexpr Alias kCanaryNames[] = {
+    {"tool", "tool_call"},
+    {"code", "code_exec"},
+};
+
+// `value` as it would be without kv-canary's short names.
+Value spell_out(const Value& value) {
+  const Value* name = value.is_map() ? value.find("name") : &value;
+  if (name == nullptr || !name->is_string()) return value;
+  const auto* alias = std::find_if(std::begin(kCanaryNames), std::end(kCanaryNames),
+                                   [&](const Alias& one) { return name->text == one.name; });
+  if (alias == std::end(kCanaryNames)) return value;
+  Value result = value;
+  if (!value.is_map()) {
+    result = Value();
+    result.kind = Value::Kind::kMap;
+    result.place = value.place;
+    result.entries.emplace_back("name", *name);
+  }
+  for (auto& [key, entry] : result.entries) {
+    if (key == "name") entry.text = alias->task;
+    if (key == "protocol") {
+      throw_usage("{}: '{}' is kv-canary's name and takes no protocol; write {}", entry.place,
+                  alias->name, alias->task);
+    }
+  }
+  Value protocol = Value::of("kv-canary");
+  protocol.place = result.place;
+  result.entries.emplace_back("protocol", std::move(protocol));
+  return result;
+}
+
 }  // namespace
 
 const std::vector<TaskInfo>& all_tasks() {
   static const std::vector<TaskInfo> tasks = {
       perplexity_task(),
       passkey_task(),
+      tool_call_task(),
       code_exec_task(),
   };
   return tasks;
 }
 
-std::unique_ptr<Task> make_task(const Value& value, const std::string& base_folder) {
+std::unique_ptr<Task> make_task(const Value& written, const std::string& base_folder) {
+  const Value value = spell_out(written);
   if (value.is_string()) {
     const TaskInfo& info = find_task(value.text, value.place);
     Value none;

@@ -104,6 +104,24 @@ TEST(SnapKv, WorkedExample) {
   EXPECT_EQ(keep.rows[0], (Rows{3, 5, 6}));
 }
 
+TEST(Tova, WorkedExample) {
+  RandomLayer layer = worked_layer();
+  const auto p = policy("tova(ratio=0.5)");
+  const LayerKeep keep = p->select(layer.view(*p));
+  const float expected[] = {0.15f, 0.1f, 0.2f, 0.2f, 0.15f, 0.1f, 1.2f};
+  for (int j = 0; j < 7; ++j) EXPECT_NEAR(keep.scores[0][j], expected[j], 1e-6) << j;
+  EXPECT_EQ(keep.rows[0], (Rows{2, 3, 6}));
+}
+
+TEST(Tova, EveryKvHeadKeepsTheSameRows) {
+  RandomLayer layer({.n_tokens = 30, .n_heads = 6, .n_kv_heads = 3, .head_dim = 16});
+  const auto p = policy("tova(ratio=0.7)");
+  const LayerKeep keep = p->select(layer.view(*p));
+  EXPECT_EQ(keep.rows[1], keep.rows[0]);
+  EXPECT_EQ(keep.rows[2], keep.rows[0]);
+  EXPECT_EQ(keep.rows[0].back(), 29);
+}
+
 TEST(SnapKv, MaxPooling) {
   RandomLayer layer = worked_layer();
   const auto p = policy("snapkv(ratio=0.5,window=2,kernel=3)");

@@ -24,6 +24,7 @@ class RandomLayer {
     positions_.assign(shape.n_kv_heads, all);
     rows_.resize(shape.n_kv_heads);
     for (auto& rows : rows_) rows = normals(static_cast<size_t>(shape.n_tokens) * shape.head_dim);
+    for (size_t h = 0; h < rows_.size(); ++h) value_rows_.push_back(normals(rows_[h].size()));
     queries_ = normals(static_cast<size_t>(shape.n_heads) * shape.n_tokens * shape.head_dim);
   }
 
@@ -33,6 +34,9 @@ class RandomLayer {
   // Key of an original position.
   float* key(int kv_head, int position) {
     return rows_[kv_head].data() + position * shape_.head_dim;
+  }
+  float* value(int kv_head, int position) {
+    return value_rows_[kv_head].data() + position * shape_.head_dim;
   }
   // Rotated query of a token.
   float* query(int head, int token) {
@@ -50,14 +54,16 @@ class RandomLayer {
     v.head_dim = shape_.head_dim;
     v.n_tokens = shape_.n_tokens;
     tiles_.assign(shape_.n_kv_heads, {});
+    values_.assign(shape_.n_kv_heads, {});
     for (int h = 0; h < shape_.n_kv_heads; ++h) {
       const auto& positions = positions_[h];
       if (needs.keys || needs.raw_keys) fill_tiles(h);
+      if (needs.values) fill_values(h);
       v.heads.push_back({.n_rows = static_cast<int>(positions.size()),
                          .positions = positions,
                          .keys = needs.keys ? tiles_[h].data() : nullptr,
                          .raw_keys = needs.raw_keys ? tiles_[h].data() : nullptr,
-                         .values = nullptr});
+                         .values = needs.values ? values_[h].data() : nullptr});
     }
     v.n_window = std::min(needs.window_queries, shape_.n_tokens);
     window_.clear();
@@ -91,10 +97,20 @@ class RandomLayer {
     }
   }
 
+  void fill_values(int h) {
+    const auto& positions = positions_[h];
+    const int width = padded(shape_.head_dim);
+    values_[h].assign(positions.size() * width, 0.0f);
+    for (size_t r = 0; r < positions.size(); ++r) {
+      std::copy_n(value(h, positions[r]), shape_.head_dim, values_[h].data() + r * width);
+    }
+  }
+
   Shape shape_;
   std::mt19937 generator_;
-  std::vector<std::vector<int32_t>> positions_;   // (n_kv_heads)
-  std::vector<std::vector<float>> rows_, tiles_;  // (n_kv_heads)
+  std::vector<std::vector<int32_t>> positions_;        // (n_kv_heads)
+  std::vector<std::vector<float>> rows_, value_rows_;  // (n_kv_heads)(n_tokens, head_dim)
+  std::vector<std::vector<float>> tiles_, values_;     // (n_kv_heads) as a view shows them
   std::vector<float> queries_, window_;
 };
 

@@ -186,8 +186,8 @@ TEST(Registry, RefusesUnknownNamesAndKeys) {
 }
 
 TEST(Registry, RefusesWhatIsNotInThisBuild) {
-  EXPECT_EQ(refusal("tova(ratio=0.5)"),
-            "the method 'tova' is not in this build; `kvengine list compressors` shows what is");
+  EXPECT_EQ(refusal("pyramidkv(ratio=0.5)"),
+            "the method 'pyramidkv' is not in this build; `kvengine list compressors` shows what is");
   EXPECT_NE(refusal("ExpectedAttentionPress(ratio=0.5)")
                 .find("'expected_attention' is not in this build"),
             std::string::npos);

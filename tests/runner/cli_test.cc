@@ -15,7 +15,7 @@ TEST(Cli, UsageErrorsEndWithTwo) {
   const TestFolder folder;
   for (const char* arguments :
        {"", "nothing", "run", "run a.yaml b.yaml", "run --no-such-flag", "list metals", "generate",
-        "compare a b", "score f", "run missing.yaml", "generate --model x --prompt p --top-p 3",
+        "compare a b", "score", "run missing.yaml", "generate --model x --prompt p --top-p 3",
         "pull nothing-known"}) {
     const ProgramResult result = folder.run(arguments);
     EXPECT_EQ(result.status, 2) << arguments << "\n" << result.err;
@@ -27,7 +27,7 @@ TEST(Cli, UsageErrorsEndWithTwo) {
 TEST(Cli, EveryVerbHasHelpWithAnExample) {
   const TestFolder folder;
   for (const char* verb : {"run", "validate", "report", "probe", "generate", "tokenize", "list",
-                           "inspect", "pull", "env"}) {
+                           "inspect", "pull", "env", "score"}) {
     const ProgramResult result = folder.run(std::string(verb) + " --help");
     EXPECT_EQ(result.status, 0) << verb;
     EXPECT_NE(result.out.find("Example: "), std::string::npos) << result.out;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "engine/error.h"
@@ -92,6 +93,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{"limit_zero",
                   "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {perplexity: 0}\n",
                   {"x.yaml:3", "from 1"}},
+        BadConfig{"answer_limit",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {max_new_tokens: no}\n",
+                  {"x.yaml:3", "tokens of an answer"}},
         BadConfig{"no_model", "tasks: [perplexity]\n", {"x.yaml", "no models"}},
         BadConfig{"no_task", "models: [tiny-qwen2]\n", {"x.yaml", "no tasks"}},
         BadConfig{"model_missing",
@@ -147,6 +151,33 @@ TEST(Config, FlagsWin) {
   EXPECT_EQ(config.run.out, std::filesystem::absolute("elsewhere"));
   EXPECT_EQ(config.shard.index, 1);
   EXPECT_EQ(config.shard.count, 4);
+}
+
+TEST(Config, AnswerLimitHoldsForEveryTask) {
+  const std::string text = std::string(kHead) + "limits: {perplexity: 2, max_new_tokens: 32}\n";
+  RunConfig config = parse(text);
+  EXPECT_EQ(config.run.max_new_tokens, 32);
+  EXPECT_TRUE(config.run.same_max_new_tokens);
+  EXPECT_EQ(config.tasks[0].limit, 2);
+  EXPECT_EQ(resolved_config_json(config)["limits"]["max_new_tokens"], 32);
+  RunFlags flags;
+  flags.max_new_tokens = 8;
+  config = parse(text, flags);
+  EXPECT_EQ(config.run.max_new_tokens, 8);
+  EXPECT_EQ(resolved_config_json(config)["limits"]["max_new_tokens"], 8);
+  EXPECT_FALSE(parse(kHead).run.same_max_new_tokens);
+}
+
+TEST(Config, CanaryNamesOfTasksAndMethods) {
+  const RunConfig config = parse(
+      "models: [tiny-qwen2]\ntasks: [tool]\nlimits: {tool: 3}\n"
+      "compressors:\n  - {method: full, budget: 1.0}\n  - {method: quantized, budget: 0.25}\n"
+      "  - {method: snapkv, budget: 0.25}\n");
+  EXPECT_EQ(config.tasks[0].task->name(), "tool_call");
+  EXPECT_EQ(config.tasks[0].limit, 3);
+  ASSERT_EQ(config.compressors.size(), 3u);
+  EXPECT_EQ(config.compressors[1].short_name, "int4");
+  EXPECT_EQ(config.compressors[2].ratio, 0.75);
 }
 
 TEST(Config, FlagsAreCheckedToo) {

@@ -165,6 +165,10 @@ TEST(CodeExec, PromptsOfTheProtocols) {
       code_task({{"protocol", text_value("kv-canary")}})->samples(tools, 1)[0].stop.empty());
 }
 
+TEST(CodeExec, CodeIsKvCanarysName) {
+  EXPECT_EQ(make_task(text_value("code"), "")->canonical(), "code_exec(protocol=kv-canary)");
+}
+
 TEST(CodeExec, ItsParametersAreChecked) {
   const std::string message = error_of([] {
     code_task({{"protocol", text_value("kv-canary")}, {"chat", Value::of(true)}});
