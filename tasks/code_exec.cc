@@ -1,7 +1,7 @@
 // code_exec: the model writes functions; each runs with its tests in a sandbox (tasks/sandbox.h).
 //
 // HumanEval (arXiv 2107.03374) and MBPP (arXiv 2108.07732), three protocols:
-//   ours           raw: the prompt as it is (MBPP: as a docstring with its tests); the answer is cut
+//   ours           raw: the prompt as it is (MBPP: as a docstring with its tests), the answer cut
 //                  where the function ends. chat: an instruction with the prompt in a code block;
 //                  the answer's code block is taken, with the prompt's imports and helpers.
 //   kv-exec-bench  the bare prompt is a whole user message and the raw reply is pasted after it;

@@ -36,8 +36,8 @@ def set_limits(limits):
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 
 def guard(secret, frame, getframe=sys._getframe, write=os.write, leave=os._exit):
-    ends = frozenset(("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames",
-                      "sys._current_exceptions", "sys.settrace", "sys.setprofile"))
+    ends = frozenset(("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys.settrace",
+                      "sys.setprofile", "sys._current_frames", "sys._current_exceptions"))
     def hook(event, arguments):
         if event == "kvengine.end":
             if getframe(1) is frame:

@@ -29,7 +29,7 @@ constexpr int kGraceSeconds = 10;
   throw_usage("sandbox: {} failed: {}; a program could not be run", what, std::strerror(errno));
 }
 
-// A descriptor that is closed with its owner. Above 10, so that the child can put its own at 0 to 3.
+// A descriptor that is closed with its owner. From 10 on: the child puts its own at 0 to 3.
 class Descriptor {
  public:
   Descriptor() = default;
