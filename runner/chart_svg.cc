@@ -10,10 +10,19 @@
 namespace kv {
 namespace {
 
-constexpr double kPanelWidth = 460, kPanelHeight = 330;
-constexpr double kLeft = 66, kRight = 18, kTop = 34,
-                 kBottom = 50;  // inside a panel, around its axes
-constexpr double kTitleHeight = 40, kLegendRow = 22, kLegendColumn = 220, kMargin = 16;
+constexpr double kLeft = 66, kRight = 18, kBottom = 50;  // inside a panel, around its axes
+constexpr double kLegendRow = 22;
+
+// Sizes in pixels. A page's panel is as wide as a telephone's screen, so that its text stays
+// readable there.
+struct Layout {
+  ChartUse use;
+  double panel_width, panel_height;
+  double top;  // above a panel's axes: its title
+  double title_height, margin;
+};
+constexpr Layout kFileLayout = {ChartUse::kFile, 460, 330, 34, 40, 16};
+constexpr Layout kPageLayout = {ChartUse::kPage, 400, 290, 12, 0, 2};
 
 // Okabe and Ito's colours for all kinds of colour vision, darkened where they would be faint on
 // white.
@@ -22,26 +31,9 @@ constexpr const char* kColours[] = {"#0072b2", "#d55e00", "#009e73", "#b8578f",
 constexpr size_t kColourCount = std::size(kColours);
 constexpr const char* kReferenceColour = "#555555";
 
-std::string escape(const std::string& text) {
-  std::string safe;
-  for (char c : text) {
-    if (c == '&')
-      safe += "&amp;";
-    else if (c == '<')
-      safe += "&lt;";
-    else if (c == '>')
-      safe += "&gt;";
-    else if (c == '"')
-      safe += "&quot;";
-    else
-      safe += c;
-  }
-  return safe;
-}
-
 std::string text_at(double x, double y, const std::string& text, const char* attributes) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" {}>{}</text>\n", x, y, attributes,
-                     escape(text));
+                     escape_markup(text));
 }
 
 // From data to positions along one axis.
@@ -90,8 +82,18 @@ void for_each_point(const ChartPanel& panel, Visit visit) {
   }
 }
 
-Scale x_scale(const ChartPanel& panel, double left) {
-  Scale scale{0, 0, left + kLeft, left + kPanelWidth - kRight, 2};
+Scale x_scale(const ChartPanel& panel, const Layout& layout, double left) {
+  if (panel.linear_x) {
+    Scale scale{0, 0, left + kLeft, left + layout.panel_width - kRight, 0};
+    for_each_point(panel,
+                   [&](const ChartPoint& point) { scale.high = std::max(scale.high, point.x); });
+    if (scale.high == 0) scale.high = 1;
+    const double room = 0.04 * scale.high;
+    scale.low -= room;
+    scale.high += room;
+    return scale;
+  }
+  Scale scale{0, 0, left + kLeft, left + layout.panel_width - kRight, 2};
   for_each_point(panel, [&](const ChartPoint& point) {
     scale.low = std::min(scale.low, std::floor(std::log2(point.x) - 0.05));
     scale.high = std::max(scale.high, std::log2(point.x));
@@ -101,9 +103,9 @@ Scale x_scale(const ChartPanel& panel, double left) {
   return scale;
 }
 
-Scale y_scale(const ChartPanel& panel, double top) {
+Scale y_scale(const ChartPanel& panel, const Layout& layout, double top) {
   Scale scale{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(),
-              top + kPanelHeight - kBottom, top + kTop, panel.log_y ? 10.0 : 0.0};
+              top + layout.panel_height - kBottom, top + layout.top, panel.log_y ? 10.0 : 0.0};
   const auto include = [&](double value) {
     if (!std::isfinite(value) || (panel.log_y && value <= 0)) return;
     scale.low = std::min(scale.low, scale.unscaled(value));
@@ -122,7 +124,18 @@ Scale y_scale(const ChartPanel& panel, double top) {
   return scale;
 }
 
+std::vector<Tick> linear_ticks(const Scale& scale) {
+  std::vector<Tick> ticks;
+  const double step = nice_step(scale.high - scale.low);
+  for (double i = std::ceil(scale.low / step); i * step <= scale.high; ++i) {
+    const double value = i == 0 ? 0 : i * step;  // never -0
+    ticks.push_back({value, fmt::format("{:g}", value)});
+  }
+  return ticks;
+}
+
 std::vector<Tick> x_ticks(const Scale& scale) {
+  if (scale.base == 0) return linear_ticks(scale);
   std::vector<Tick> ticks;
   for (double power = std::ceil(scale.low); power <= scale.high; ++power) {
     ticks.push_back({std::exp2(power), fmt::format("{:g} %", 100 * std::exp2(power))});
@@ -132,14 +145,7 @@ std::vector<Tick> x_ticks(const Scale& scale) {
 
 std::vector<Tick> y_ticks(const Scale& scale) {
   std::vector<Tick> ticks;
-  if (scale.base == 0) {
-    const double step = nice_step(scale.high - scale.low);
-    for (double i = std::ceil(scale.low / step); i * step <= scale.high; ++i) {
-      const double value = i == 0 ? 0 : i * step;  // never -0
-      ticks.push_back({value, fmt::format("{:g}", value)});
-    }
-    return ticks;
-  }
+  if (scale.base == 0) return linear_ticks(scale);
   const bool wide = scale.high - scale.low > 4;  // more than four decades: their starts are enough
   for (double power = std::floor(scale.low); power <= scale.high; ++power) {
     for (double factor : {1.0, 2.0, 5.0}) {
@@ -152,7 +158,7 @@ std::vector<Tick> y_ticks(const Scale& scale) {
   return ticks;
 }
 
-std::string axes(const ChartPanel& panel, const Scale& x, const Scale& y) {
+std::string axes(const ChartPanel& panel, const Scale& x, const Scale& y, ChartUse use) {
   std::string svg;
   for (const Tick& tick : x_ticks(x)) {
     const double at = x(tick.value);
@@ -167,7 +173,9 @@ std::string axes(const ChartPanel& panel, const Scale& x, const Scale& y) {
   svg += fmt::format("<path d=\"M{0:.1f} {1:.1f}V{2:.1f}H{3:.1f}\" class=\"axis\"/>\n", x.from,
                      y.to, y.from, x.to);
   const double middle = (x.from + x.to) / 2;
-  svg += text_at(middle, y.to - 12, panel.title, "class=\"panel\" text-anchor=\"middle\"");
+  if (use == ChartUse::kFile) {  // a page has its own headings
+    svg += text_at(middle, y.to - 12, panel.title, "class=\"panel\" text-anchor=\"middle\"");
+  }
   svg += text_at(middle, y.from + 38, panel.x_label, "text-anchor=\"middle\"");
   const double side = x.from - 50, centre = (y.from + y.to) / 2;
   svg += text_at(
@@ -177,37 +185,45 @@ std::string axes(const ChartPanel& panel, const Scale& x, const Scale& y) {
   return svg;
 }
 
-// Shapes tell lines apart where colours do not. kind: 0, 1, ...
-std::string marker(double x, double y, size_t kind, const std::string& colour) {
-  constexpr double kSize = 4.5;
-  switch (kind % 4) {
-    case 0:
-      return fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" fill=\"{}\"/>\n", x, y,
-                         kSize, colour);
-    case 1:
-      return fmt::format(
-          "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{}\" height=\"{}\" fill=\"{}\"/>\n", x - kSize,
-          y - kSize, 2 * kSize, 2 * kSize, colour);
-    case 2:
-      return fmt::format("<path d=\"M{:.1f} {:.1f}l5.5 9.5h-11z\" fill=\"{}\"/>\n", x, y - 6,
-                         colour);
-    default:
-      return fmt::format("<path d=\"M{:.1f} {:.1f}l6 6l-6 6l-6 -6z\" fill=\"{}\"/>\n", x, y - 6,
-                         colour);
-  }
-}
-
 struct Look {
   std::string colour;
   size_t shape = 0;
   const char* dashes = "none";
+  bool hollow = false;
+  const char* background = "#ffffff";
 };
 
-Look look_of(size_t index, bool reference) {
-  if (reference) return {kReferenceColour, 3, "none"};
+// Shapes tell lines apart where colours do not.
+std::string marker(double x, double y, const Look& look) {
+  constexpr double kSize = 4.5;
+  const std::string style = look.hollow
+                                ? fmt::format("style=\"fill:{};stroke:{}\" stroke-width=\"1.6\"",
+                                              look.background, look.colour)
+                                : fmt::format("style=\"fill:{}\"", look.colour);
+  switch (look.shape % 4) {
+    case 0:
+      return fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" {}/>\n", x, y, kSize, style);
+    case 1:
+      return fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{}\" height=\"{}\" {}/>\n",
+                         x - kSize, y - kSize, 2 * kSize, 2 * kSize, style);
+    case 2:
+      return fmt::format("<path d=\"M{:.1f} {:.1f}l5.5 9.5h-11z\" {}/>\n", x, y - 6, style);
+    default:
+      return fmt::format("<path d=\"M{:.1f} {:.1f}l6 6l-6 6l-6 -6z\" {}/>\n", x, y - 6, style);
+  }
+}
+
+Look look_of(size_t index, bool reference, ChartUse use) {
+  const bool page = use == ChartUse::kPage;
+  const char* background = page ? "var(--page)" : "#ffffff";
+  if (reference) {
+    return {page ? "var(--soft)" : kReferenceColour, 3, "none", false, background};
+  }
   const size_t round = index / kColourCount;
   constexpr const char* kDashes[] = {"none", "7 4", "2 3", "9 3 2 3"};
-  return {kColours[index % kColourCount], index + round, kDashes[round % 4]};
+  const size_t colour = index % kColourCount;
+  return {page ? fmt::format("var(--c{})", colour) : kColours[colour], index + round,
+          kDashes[round % 4], false, background};
 }
 
 std::string draw_series(const ChartSeries& series, const Look& look, const Scale& x,
@@ -219,66 +235,95 @@ std::string draw_series(const ChartSeries& series, const Look& look, const Scale
     line += fmt::format("{}{:.1f} {:.1f}", line.empty() ? "M" : "L", px, py);
     if (point.low < point.high) {
       rest += fmt::format(
-          "<path d=\"M{0:.1f} {1:.1f}V{2:.1f}\" stroke=\"{3}\" stroke-width=\"1.2\" "
+          "<path d=\"M{0:.1f} {1:.1f}V{2:.1f}\" style=\"stroke:{3}\" stroke-width=\"1.2\" "
           "opacity=\"0.45\"/>\n",
           px, y.clamped(point.low), y.clamped(point.high), look.colour);
     }
-    rest += marker(px, py, look.shape, look.colour);
+    rest += marker(px, py, look);
     if (series.reference && line[0] == 'M' && line.find('L') == std::string::npos) {
       rest += fmt::format(
-          "<path d=\"M{:.1f} {:.1f}H{:.1f}\" stroke=\"{}\" stroke-dasharray=\"5 4\" "
+          "<path d=\"M{:.1f} {:.1f}H{:.1f}\" style=\"stroke:{}\" stroke-dasharray=\"5 4\" "
           "stroke-width=\"1\"/>\n",
           x.from, py, x.to, look.colour);
     }
   }
   if (line.empty()) return "";
   return fmt::format(
-             "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\" "
+             "<path d=\"{}\" fill=\"none\" style=\"stroke:{}\" stroke-width=\"1.8\" "
              "stroke-dasharray=\"{}\"/>\n",
              line, look.colour, look.dashes) +
          rest;
 }
 
+struct LegendEntry {
+  std::string label;
+  Look look;
+  bool silent = false;  // shares another one's entry
+};
+using Legend = std::vector<LegendEntry>;
+
+const Look* find_look(const Legend& legend, const std::string& label) {
+  for (const LegendEntry& entry : legend) {
+    if (entry.label == label) return &entry.look;
+  }
+  return nullptr;
+}
+
 // Labels in the order of their first appearance, each with its look.
-std::vector<std::pair<std::string, Look>> legend_of(const std::vector<ChartPanel>& panels) {
-  std::vector<std::pair<std::string, Look>> legend;
+Legend legend_of(const std::vector<ChartPanel>& panels, ChartUse use) {
+  Legend legend;
   size_t colours = 0;
   for (const ChartPanel& panel : panels) {
     for (const ChartSeries& series : panel.series) {
-      const auto same = [&](const auto& entry) { return entry.first == series.label; };
-      if (std::any_of(legend.begin(), legend.end(), same)) continue;
-      legend.emplace_back(series.label, look_of(colours, series.reference));
-      if (!series.reference) ++colours;
+      if (find_look(legend, series.label) != nullptr) continue;
+      const Look* shared = find_look(legend, series.colour_of);
+      Look look = shared != nullptr ? *shared : look_of(colours, series.reference, use);
+      if (shared == nullptr && !series.reference) ++colours;
+      if (series.dashed) look.dashes = "6 4", look.hollow = true;
+      legend.push_back({series.label, look, shared != nullptr});
     }
   }
   return legend;
 }
 
-std::string draw_panel(const ChartPanel& panel, double left, double top,
-                       const std::vector<std::pair<std::string, Look>>& legend) {
-  const Scale x = x_scale(panel, left), y = y_scale(panel, top);
-  std::string svg = axes(panel, x, y);
+std::string draw_panel(const ChartPanel& panel, const Layout& layout, double left, double top,
+                       const Legend& legend) {
+  const Scale x = x_scale(panel, layout, left), y = y_scale(panel, layout, top);
+  std::string svg = axes(panel, x, y, layout.use);
   for (const ChartSeries& series : panel.series) {
-    for (const auto& [label, look] : legend) {
-      if (label == series.label) svg += draw_series(series, look, x, y);
-    }
+    svg += draw_series(series, *find_look(legend, series.label), x, y);
   }
   return svg;
 }
 
-std::string draw_legend(const std::vector<std::pair<std::string, Look>>& legend, double top,
-                        int columns) {
+// The entries that are shown.
+Legend spoken(const Legend& legend) {
+  Legend shown;
+  for (const LegendEntry& entry : legend) {
+    if (!entry.silent) shown.push_back(entry);
+  }
+  return shown;
+}
+
+// Room for the longest label; its real width depends on the reader's fonts.
+double legend_column(const Legend& shown) {
+  size_t longest = 16;
+  for (const LegendEntry& entry : shown) longest = std::max(longest, entry.label.size());
+  return 44 + 7.6 * static_cast<double>(longest);
+}
+
+std::string draw_legend(const Legend& shown, double left, double top, int columns) {
   std::string svg;
-  for (size_t i = 0; i < legend.size(); ++i) {
-    const double x = kMargin + kLeft + static_cast<double>(i % columns) * kLegendColumn;
+  for (size_t i = 0; i < shown.size(); ++i) {
+    const double x = left + static_cast<double>(i % columns) * legend_column(shown);
     const double y = top + static_cast<double>(i / columns) * kLegendRow;
-    const Look& look = legend[i].second;
+    const Look& look = shown[i].look;
     svg += fmt::format(
-        "<path d=\"M{:.1f} {:.1f}h26\" stroke=\"{}\" stroke-width=\"1.8\" "
+        "<path d=\"M{:.1f} {:.1f}h26\" style=\"stroke:{}\" stroke-width=\"1.8\" "
         "stroke-dasharray=\"{}\"/>\n",
         x, y, look.colour, look.dashes);
-    svg += marker(x + 13, y, look.shape, look.colour);
-    svg += text_at(x + 34, y + 4, legend[i].first, "");
+    svg += marker(x + 13, y, look);
+    svg += text_at(x + 34, y + 4, shown[i].label, "");
   }
   return svg;
 }
@@ -292,28 +337,51 @@ constexpr const char* kStyle =
 
 }  // namespace
 
-std::string chart_svg(const std::string& title, const std::vector<ChartPanel>& panels,
-                      int columns) {
-  const auto legend = legend_of(panels);
-  const int rows = (static_cast<int>(panels.size()) + columns - 1) / columns;
-  const double width = 2 * kMargin + columns * kPanelWidth;
-  const int legend_columns =
-      std::max(1, static_cast<int>((width - 2 * kMargin - kLeft) / kLegendColumn));
-  const int legend_rows = (static_cast<int>(legend.size()) + legend_columns - 1) / legend_columns;
-  const double legend_top = kTitleHeight + rows * kPanelHeight + 14;
-  const double height = legend_top + legend_rows * kLegendRow + kMargin;
-  std::string svg = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 "
-      "0 {0:.0f} {1:.0f}\" "
-      "role=\"img\">\n<title>{2}</title>\n{3}<rect width=\"100%\" height=\"100%\" "
-      "fill=\"#ffffff\"/>\n",
-      width, height, escape(title), kStyle);
-  svg += text_at(width / 2, 26, title, "class=\"title\" text-anchor=\"middle\"");
-  for (size_t i = 0; i < panels.size(); ++i) {
-    svg += draw_panel(panels[i], kMargin + static_cast<double>(i % columns) * kPanelWidth,
-                      kTitleHeight + static_cast<double>(i / columns) * kPanelHeight, legend);
+std::string escape_markup(const std::string& text) {
+  std::string safe;
+  for (char c : text) {
+    if (c == '&')
+      safe += "&amp;";
+    else if (c == '<')
+      safe += "&lt;";
+    else if (c == '>')
+      safe += "&gt;";
+    else if (c == '"')
+      safe += "&quot;";
+    else
+      safe += c;
   }
-  return svg + draw_legend(legend, legend_top, legend_columns) + "</svg>\n";
+  return safe;
+}
+
+std::string chart_svg(const std::string& title, const std::vector<ChartPanel>& panels, int columns,
+                      ChartUse use) {
+  const Layout& layout = use == ChartUse::kFile ? kFileLayout : kPageLayout;
+  const Legend legend = legend_of(panels, use);
+  const Legend shown = spoken(legend);
+  const int rows = (static_cast<int>(panels.size()) + columns - 1) / columns;
+  const double width = 2 * layout.margin + columns * layout.panel_width;
+  const double legend_left = layout.margin + (use == ChartUse::kFile ? kLeft : 8);
+  const int legend_columns =
+      std::max(1, static_cast<int>((width - legend_left) / legend_column(shown)));
+  const int legend_rows = (static_cast<int>(shown.size()) + legend_columns - 1) / legend_columns;
+  const double legend_top = layout.title_height + rows * layout.panel_height + 14;
+  const double height = legend_top + legend_rows * kLegendRow + layout.margin;
+  std::string svg = fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
+      "viewBox=\"0 0 {0:.0f} {1:.0f}\" role=\"img\">\n<title>{2}</title>\n",
+      width, height, escape_markup(title));
+  if (use == ChartUse::kFile) {
+    svg += kStyle;
+    svg += "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
+    svg += text_at(width / 2, 26, title, "class=\"title\" text-anchor=\"middle\"");
+  }
+  for (size_t i = 0; i < panels.size(); ++i) {
+    const double left = layout.margin + static_cast<double>(i % columns) * layout.panel_width;
+    const double top = layout.title_height + static_cast<double>(i / columns) * layout.panel_height;
+    svg += draw_panel(panels[i], layout, left, top, legend);
+  }
+  return svg + draw_legend(shown, legend_left, legend_top, legend_columns) + "</svg>\n";
 }
 
 }  // namespace kv

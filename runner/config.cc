@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -120,7 +121,25 @@ std::string task_name(const Value& value) {
   return name != nullptr && name->is_string() ? name->text : "";
 }
 
-std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const RunFlags& flags) {
+// Nothing that a model wrote runs unless the user said so, here and now.
+void allow_code(Task& task, const std::string& place, const RunFlags& flags,
+                const std::string& sandbox) {
+  const char* variable = std::getenv("KVENGINE_ALLOW_CODE_EXECUTION");
+  if (!flags.allow_code_execution && (variable == nullptr || std::string(variable) != "1")) {
+    throw_usage(
+        "{}: task '{}' runs programs that a model wrote, which is off; allow it with "
+        "--allow-code-execution or KVENGINE_ALLOW_CODE_EXECUTION=1",
+        place, task.name());
+  }
+  try {
+    task.allow_code(sandbox);
+  } catch (const Error& e) {
+    throw Error(e.kind(), place + ": " + e.what());
+  }
+}
+
+std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const RunFlags& flags,
+                                  const std::string& sandbox) {
   const std::string base = file.parent_path().string();
   const std::vector<Value> listed = list_of(root, "tasks");
   std::vector<Value> chosen;
@@ -138,7 +157,9 @@ std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const
   std::vector<TaskEntry> tasks;
   std::map<std::string, std::string> place_of;
   for (const Value& item : chosen) {
-    TaskEntry entry{make_task(item, base), item, -1};
+    std::unique_ptr<Task> task = make_task(item, base);
+    if (task->runs_code()) allow_code(*task, item.place, flags, sandbox);
+    TaskEntry entry{std::move(task), item, -1};
     const auto [known, is_new] = place_of.emplace(entry.task->canonical(), item.place);
     if (!is_new) {
       throw_usage("{}: the same task as at {}; remove one of the two", item.place, known->second);
@@ -251,7 +272,7 @@ RunConfig parse_config(const std::string& text, const fs::path& file, const RunF
   if (!flags.out.empty()) config.run.out = fs::absolute(flags.out).lexically_normal();
   if (!flags.shard.empty()) config.shard = parse_shard(flags.shard);
   config.compressors = with_baseline(read_specs(root, file, flags), shown, config.notes);
-  config.tasks = read_tasks(root, file, flags);
+  config.tasks = read_tasks(root, file, flags, config.run.sandbox);
   read_limits(root, flags, config.tasks);
   config.models = read_models(root, file, flags);
   return config;

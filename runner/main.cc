@@ -23,12 +23,12 @@ constexpr int kInternalError = 4;
 struct Verbs {
   kv::RunFlags run, validate;
   kv::ReportFlags report;
+  kv::CompareFlags compare;
   kv::ProbeFlags probe;
   kv::GenerateFlags generate;
   kv::TokenizeFlags tokenize;
   kv::ListFlags list;
   std::string inspect_model, pull_name, score_file;
-  std::vector<std::string> later_arguments;
 };
 
 void add_run_flags(CLI::App& app, kv::RunFlags& flags) {
@@ -67,11 +67,23 @@ void add_run(CLI::App& app, Verbs& v, Action& action) {
   CLI::App* report =
       app.add_subcommand("report", "rebuild the reports of run folders; shards merge");
   report->add_option("folders", v.report.folders, "run folders")->required();
-  report->add_option("--out", v.report.out,
-                     "where a merged report goes (default: the first folder)");
-  report->add_option("--format", v.report.format, "another system's files");
+  report->add_option(
+      "--out", v.report.out,
+      "where the report goes (default: the first folder; with --format its folder FORMAT)");
+  report->add_option("--format", v.report.format,
+                     "another system's files: kv-exec-bench or kv-canary");
   report->footer("Example: kvengine report results/smoke");
   report->callback([&] { action = [&] { return kv::verb_report(v.report); }; });
+}
+
+void add_compare(CLI::App& app, Verbs& v, Action& action) {
+  CLI::App* compare = app.add_subcommand(
+      "compare", "two run folders cell by cell: differences with paired intervals");
+  compare->add_option("a", v.compare.a, "a run folder")->required();
+  compare->add_option("b", v.compare.b, "another one")->required();
+  compare->add_flag("--json", v.compare.json, "as JSON");
+  compare->footer("Example: kvengine compare results/before results/after");
+  compare->callback([&] { action = [&] { return kv::verb_compare(v.compare); }; });
 }
 
 void add_probe(CLI::App& app, Verbs& v, Action& action) {
@@ -156,14 +168,6 @@ void add_text_verbs(CLI::App& app, Verbs& v, Action& action) {
       ->required();
   score->footer("Example: kvengine score predictions.csv");
   score->callback([&] { action = [&] { return kv::verb_score(v.score_file); }; });
-
-  for (const char* name : {"compare"}) {
-    CLI::App* later = app.add_subcommand(name, "not in this build");
-    later->add_option("arguments", v.later_arguments, "");
-    later->callback([name, &action] {
-      action = [name]() -> int { throw_usage("'{}' is not in this build", name); };
-    });
-  }
 }
 
 int run(int argc, char** argv) {
@@ -174,6 +178,7 @@ int run(int argc, char** argv) {
   Verbs verbs;
   Action action;
   add_run(app, verbs, action);
+  add_compare(app, verbs, action);
   add_probe(app, verbs, action);
   add_generate(app, verbs, action);
   add_text_verbs(app, verbs, action);

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "engine/error.h"
+#include "runner/report_text.h"
 
 namespace kv {
 namespace {
@@ -37,6 +38,22 @@ Json json_number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
+Json json_interval(double value, double low, double high) {
+  return {
+      {"value", json_number(value)}, {"ci_low", json_number(low)}, {"ci_high", json_number(high)}};
+}
+
+Json json_answers(const AnswerComparison& a) {
+  return {{"n", a.n},
+          {"same_text", json_interval(a.same.value, a.same.ci_low, a.same.ci_high)},
+          {"differing", a.n_differing},
+          {"first_difference_characters",
+           json_interval(a.first_difference, a.first_difference_interval.low,
+                         a.first_difference_interval.high)},
+          {"length_ratio", json_interval(a.length_ratio, a.length_ratio_interval.low,
+                                         a.length_ratio_interval.high)}};
+}
+
 Json json_cell(const ReportCell& cell, const std::string& metric) {
   const Aggregate& value = cell.metrics.at(metric);
   Json object = {{"model", cell.model},
@@ -54,6 +71,8 @@ Json json_cell(const ReportCell& cell, const std::string& metric) {
                  {"task_spec", cell.task_spec},
                  {"higher_is_better", higher_is_better(metric)},
                  {"failed", cell.n_failed}};
+  const auto end = cell.scale_ends.find(metric);
+  if (end != cell.scale_ends.end()) object["discriminative"] = end->second == ScaleEnd::kNone;
   const auto difference = cell.differences.find(metric);
   if (difference != cell.differences.end()) {
     object["difference_to_none"] = {{"value", json_number(difference->second.value)},
@@ -61,7 +80,23 @@ Json json_cell(const ReportCell& cell, const std::string& metric) {
                                     {"ci_low", json_number(difference->second.interval.low)},
                                     {"ci_high", json_number(difference->second.interval.high)}};
   }
+  if (cell.answers.n > 0) object["answers_beside_none"] = json_answers(cell.answers);
   return object;
+}
+
+void write_figures(const std::vector<ReportCell>& cells, const fs::path& dir) {
+  const std::string figure = tradeoff_svg(cells);
+  if (figure.empty()) return;
+  std::error_code ignored;  // the file that follows says more
+  fs::create_directories(dir, ignored);
+  write_at_once(dir / "quality_vs_memory.svg", figure);
+  for (const CellTable& table : cell_tables(cells)) {
+    const std::string& model = table.front()->model;
+    const std::string name = divergence_file(cells, model);
+    if (name.empty()) continue;
+    write_at_once(dir / name, chart_svg("Function (solid) and perplexity (dashed)",
+                                        {divergence_panel(cells, model)}, 1));
+  }
 }
 
 }  // namespace
@@ -98,11 +133,8 @@ void write_reports(const std::vector<SampleRecord>& records, const ManifestInfo&
   write_at_once(dir / "cells.csv", cells_csv(cells));
   write_at_once(dir / "cells.json", cells_json(cells));
   write_at_once(dir / "RESULTS.md", results_markdown(cells, manifest));
-  const std::string figure = tradeoff_svg(cells);
-  if (figure.empty()) return;
-  std::error_code ignored;  // the file that follows says more
-  fs::create_directories(dir / "figures", ignored);
-  write_at_once(dir / "figures" / "quality_vs_memory.svg", figure);
+  write_at_once(dir / "report.html", report_html(cells, records, manifest));
+  write_figures(cells, dir / "figures");
 }
 
 }  // namespace kv

@@ -34,9 +34,22 @@ CellKey key_of(const SampleRecord& record, const ManifestInfo& manifest) {
 struct Gathered {
   ReportCell cell;
   ScoresById scores;
+  AnswersById answers;  // generated ones
+  std::map<std::string, std::vector<double>> timing;
   double kv_bytes = 0, kv_bytes_full = 0;
   std::set<std::string> notes, errors;
 };
+
+void add_timing(const SampleRecord& record, std::map<std::string, std::vector<double>>& into) {
+  const auto add = [&](const char* name, const std::optional<double>& value) {
+    if (value) into[name].push_back(*value);
+  };
+  add("prefill_ms", record.prefill_ms);
+  add("compress_ms", record.compress_ms);
+  add("decode_ms", record.decode_ms);
+  add("ttft_ms", record.ttft_ms);
+  add("tpot_ms", record.tpot_ms);
+}
 
 void add_record(const SampleRecord& record, Gathered& into) {
   ReportCell& cell = into.cell;
@@ -55,6 +68,10 @@ void add_record(const SampleRecord& record, Gathered& into) {
     return;
   }
   into.scores[record.sample_id] = record.scores;
+  if (record.stop_reason != "scored") {
+    into.answers[record.sample_id] = {record.output, record.n_tokens};
+  }
+  add_timing(record, into.timing);
   into.kv_bytes += static_cast<double>(record.kv_bytes);
   into.kv_bytes_full += static_cast<double>(record.kv_bytes_full);
   cell.n_context += record.n_context;
@@ -65,11 +82,32 @@ void finish(Gathered& gathered) {
   ReportCell& cell = gathered.cell;
   std::vector<Scores> scores;
   for (const auto& [id, sample] : gathered.scores) scores.push_back(sample);
+  cell.scores = gathered.scores;
   cell.metrics = aggregate_scores(cell.task_spec, scores);
   if (cell.n_samples > 0) cell.kv_bytes = gathered.kv_bytes / cell.n_samples;
   if (gathered.kv_bytes_full > 0) cell.kv_retained = gathered.kv_bytes / gathered.kv_bytes_full;
+  for (auto& [name, values] : gathered.timing) cell.timing[name] = median(std::move(values));
   cell.notes.assign(gathered.notes.begin(), gathered.notes.end());
   cell.errors.assign(gathered.errors.begin(), gathered.errors.end());
+}
+
+// Measures that have no best value, or one other than 0 and 1.
+bool on_unit_scale(const std::string& metric) {
+  static const std::set<std::string> others = {"tokens", "passed", "total", "top1_agreement"};
+  return higher_is_better(metric) && others.count(metric) == 0;
+}
+
+void pair_with(const Gathered& baseline, Gathered& group) {
+  ReportCell& cell = group.cell;
+  for (const auto& [metric, value] : baseline.cell.metrics) {
+    if (on_unit_scale(metric)) cell.scale_ends[metric] = scale_end(value);
+  }
+  if (cell.is_baseline()) return;
+  for (const auto& [metric, value] : cell.metrics) {
+    cell.differences[metric] =
+        paired_difference(cell.task_spec, metric, group.scores, baseline.scores);
+  }
+  cell.answers = compare_answers(group.answers, baseline.answers);
 }
 
 // Two tasks of one name with different parameters must not look like one.
@@ -89,22 +127,15 @@ std::vector<ReportCell> report_cells(const std::vector<SampleRecord>& records,
   for (const SampleRecord& record : latest_records(records)) {
     add_record(record, gathered[key_of(record, manifest)]);
   }
-  std::map<std::pair<std::string, std::string>, const ScoresById*> baselines;
+  std::map<std::pair<std::string, std::string>, const Gathered*> baselines;
   for (auto& [key, group] : gathered) {
     finish(group);
-    if (group.cell.is_baseline()) {
-      baselines[{group.cell.model, group.cell.task_spec}] = &group.scores;
-    }
+    if (group.cell.is_baseline()) baselines[{group.cell.model, group.cell.task_spec}] = &group;
   }
   std::vector<ReportCell> cells;
   for (auto& [key, group] : gathered) {
     const auto baseline = baselines.find({group.cell.model, group.cell.task_spec});
-    if (baseline != baselines.end() && !group.cell.is_baseline()) {
-      for (const auto& [metric, value] : group.cell.metrics) {
-        group.cell.differences[metric] =
-            paired_difference(group.cell.task_spec, metric, group.scores, *baseline->second);
-      }
-    }
+    if (baseline != baselines.end()) pair_with(*baseline->second, group);
     cells.push_back(group.cell);
   }
   name_tasks_apart(cells);
@@ -132,6 +163,16 @@ bool higher_is_better(const std::string& metric) {
     }
   }
   return metric != "kld";  // against the full cache; no task's own
+}
+
+std::string functional_metric(const ReportCell& cell) {
+  for (const char* name :
+       {"pass@1", "name_and_schema", "schema_valid", "func_correct", "exact_match"}) {
+    if (cell.metrics.count(name) > 0) return name;
+  }
+  const std::vector<std::string> order = metric_order(cell);
+  const bool scored = cell.metrics.count("nll") > 0 || cell.metrics.count("ppl") > 0;
+  return order.empty() || scored ? "" : order.front();
 }
 
 std::string number_text(double value) {

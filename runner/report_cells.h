@@ -16,15 +16,23 @@ struct ReportCell {
       task;  // compressor: short name; task: its name, or task_spec where names repeat
   std::string task_spec, spec;   // canonical forms
   double compression_ratio = 0;  // share of rows removed
+  ScoresById scores;             // of the samples without error
   std::map<std::string, Aggregate> metrics;
   std::map<std::string, PairedDifference>
-      differences;      // to `none` of the same model and task; empty for `none`
-  double kv_bytes = 0;  // mean over samples of what one sequence takes right after compression
+      differences;  // to `none` of the same model and task; empty for `none`
+  // Of the metrics on the scale 0..1, by the score of `none` of the same model and task; absent
+  // where that is missing.
+  std::map<std::string, ScaleEnd> scale_ends;
+  AnswerComparison answers;  // n = 0 for `none` and where nothing was generated
+  double kv_bytes = 0;       // mean over samples of what one sequence takes right after compression
   double kv_retained =
       0;              // all samples' kv_bytes / what their full caches take at 16 bits per value
   int n_samples = 0;  // without error
   int n_failed = 0;
-  int64_t n_context = 0;                   // tokens prefilled and compressed, all samples
+  int64_t n_context = 0;  // tokens prefilled and compressed, all samples
+  // Medians over the samples that were timed: "prefill_ms", "compress_ms", "decode_ms", "ttft_ms",
+  // "tpot_ms".
+  std::map<std::string, double> timing;
   std::vector<std::string> notes, errors;  // different ones, sorted
 
   bool is_baseline() const { return spec == "none"; }
@@ -40,6 +48,10 @@ std::vector<ReportCell> report_cells(const std::vector<SampleRecord>& records,
 std::vector<std::string> metric_order(const ReportCell& cell);
 
 bool higher_is_better(const std::string& metric);
+
+// The metric that says whether the answers still do their job; "" where the task generates none.
+// Where a task's headline only judges the form of an answer (json_valid), its content counts.
+std::string functional_metric(const ReportCell& cell);
 
 // A number for tables that programs read: the shortest text that reads back the same; "nan", "inf",
 // "-inf".

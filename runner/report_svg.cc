@@ -1,6 +1,7 @@
 // figures/quality_vs_memory.svg
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 #include "runner/chart_svg.h"
@@ -8,6 +9,8 @@
 
 namespace kv {
 namespace {
+
+constexpr const char* kRetained = "KV memory retained (share of the full cache)";
 
 // Cells that differ in their strength alone share a line: int8, int4 and int2 are one family, as
 // are the ratios of one policy. In snapkv+int4 the policy's strength varies and the codec stays.
@@ -32,7 +35,7 @@ void add_point(ChartPanel& panel, const ReportCell& cell, const std::string& fam
   auto series = std::find_if(panel.series.begin(), panel.series.end(),
                              [&](const ChartSeries& s) { return s.label == family; });
   if (series == panel.series.end()) {
-    panel.series.push_back({family, {}, cell.is_baseline()});
+    panel.series.push_back({family, {}, cell.is_baseline(), "", false});
     series = panel.series.end() - 1;
   }
   series->points.push_back({cell.kv_retained, value.value, value.ci_low, value.ci_high});
@@ -57,40 +60,137 @@ std::string headline(const ReportCell& cell) {
   return order.empty() ? "" : order.front();
 }
 
+void sort_points(ChartPanel& panel) {
+  for (ChartSeries& series : panel.series) {
+    std::sort(series.points.begin(), series.points.end(),
+              [](const ChartPoint& a, const ChartPoint& b) { return a.x < b.x; });
+  }
+}
+
+struct Relative {
+  double sum = 0, memory = 0;
+  int n = 0;
+  void add(double value, const ReportCell& cell) {
+    if (!std::isfinite(value)) return;
+    sum += value;
+    memory += cell.kv_retained;
+    ++n;
+  }
+};
+
+const Aggregate* value_of(const ReportCell& cell, const std::string& metric) {
+  const auto value = cell.metrics.find(metric);
+  return value == cell.metrics.end() ? nullptr : &value->second;
+}
+
+// What the cell and the full cache of the same task say, into one of the two means.
+void add_relative(const ReportCell& cell, const ReportCell& full, Relative& function,
+                  Relative& quality) {
+  const std::string metric = functional_metric(full);
+  if (metric.empty()) {
+    const Aggregate *ours = value_of(cell, "ppl"), *theirs = value_of(full, "ppl");
+    if (ours != nullptr && theirs != nullptr) quality.add(theirs->value / ours->value, cell);
+    return;
+  }
+  const Aggregate *ours = value_of(cell, metric), *theirs = value_of(full, metric);
+  // A full cache that scores 0 has nothing to be divided by.
+  if (ours == nullptr || theirs == nullptr || theirs->value <= 0) return;
+  function.add(ours->value / theirs->value, cell);
+}
+
+void add_relative_points(ChartPanel& panel, const ReportCell& compressor,
+                         const std::vector<ReportCell>& cells) {
+  Relative function, quality;
+  for (const ReportCell& cell : cells) {
+    if (cell.model != compressor.model || cell.spec != compressor.spec) continue;
+    for (const ReportCell& full : cells) {
+      const bool same = full.model == cell.model && full.task_spec == cell.task_spec;
+      if (same && full.is_baseline()) add_relative(cell, full, function, quality);
+    }
+  }
+  const std::string family = family_label(compressor, cells);
+  const auto add = [&](const Relative& mean, bool dashed) {
+    if (mean.n == 0) return;
+    const bool own = dashed && !compressor.is_baseline();
+    const std::string label = own ? family + ", perplexity" : family;
+    auto series = std::find_if(panel.series.begin(), panel.series.end(),
+                               [&](const ChartSeries& s) { return s.label == label; });
+    if (series == panel.series.end()) {
+      panel.series.push_back(
+          {label, {}, compressor.is_baseline(), own ? family : std::string(), own});
+      series = panel.series.end() - 1;
+    }
+    const double y = mean.sum / mean.n;
+    series->points.push_back({mean.memory / mean.n, y, y, y});
+  };
+  add(function, false);
+  add(quality, true);
+}
+
 }  // namespace
 
-std::string tradeoff_svg(const std::vector<ReportCell>& cells) {
-  std::vector<std::string> models, tasks;
-  std::map<std::pair<std::string, std::string>, ChartPanel> by_place;
+ChartPanel tradeoff_panel(const std::vector<ReportCell>& cells, const std::string& model,
+                          const std::string& task_spec) {
+  ChartPanel panel;
   for (const ReportCell& cell : cells) {
     const std::string metric = headline(cell);
+    if (cell.model != model || cell.task_spec != task_spec) continue;
     if (metric.empty() || cell.kv_retained <= 0) continue;
-    if (std::find(models.begin(), models.end(), cell.model) == models.end())
-      models.push_back(cell.model);
-    if (std::find(tasks.begin(), tasks.end(), cell.task) == tasks.end()) tasks.push_back(cell.task);
-    ChartPanel& panel = by_place[{cell.model, cell.task}];
     panel.title = cell.task + ", " + cell.model;
-    panel.x_label = "KV memory retained (share of the full cache at 16 bits)";
+    panel.x_label = kRetained;
     panel.y_label =
         metric + (higher_is_better(metric) ? " (higher is better)" : " (lower is better)");
     add_point(panel, cell, family_label(cell, cells));
   }
-  if (by_place.empty()) return "";
+  sort_points(panel);
+  panel.log_y = needs_log(panel);
+  if (panel.log_y) panel.y_label += ", log scale";
+  return panel;
+}
+
+std::string tradeoff_svg(const std::vector<ReportCell>& cells) {
+  std::vector<std::string> models, tasks;
+  for (const ReportCell& cell : cells) {
+    if (headline(cell).empty() || cell.kv_retained <= 0) continue;
+    if (std::find(models.begin(), models.end(), cell.model) == models.end())
+      models.push_back(cell.model);
+    if (std::find(tasks.begin(), tasks.end(), cell.task_spec) == tasks.end())
+      tasks.push_back(cell.task_spec);
+  }
+  if (models.empty()) return "";
   std::vector<ChartPanel> panels;
   for (const std::string& model : models) {
-    for (const std::string& task : tasks) {
-      ChartPanel& panel =
-          by_place[{model, task}];  // empty where this model lacks the task: keeps the columns
-      for (ChartSeries& series : panel.series) {
-        std::sort(series.points.begin(), series.points.end(),
-                  [](const ChartPoint& a, const ChartPoint& b) { return a.x < b.x; });
-      }
-      panel.log_y = needs_log(panel);
-      if (panel.log_y) panel.y_label += ", log scale";
-      panels.push_back(panel);
-    }
+    // Empty where this model lacks the task: keeps the columns.
+    for (const std::string& task : tasks) panels.push_back(tradeoff_panel(cells, model, task));
   }
   return chart_svg("Quality against KV memory", panels, static_cast<int>(tasks.size()));
+}
+
+ChartPanel divergence_panel(const std::vector<ReportCell>& cells, const std::string& model) {
+  ChartPanel panel;
+  panel.title = model;
+  panel.x_label = kRetained;
+  panel.y_label = "relative to the full cache";
+  std::vector<std::string> done;  // one point for each compressor
+  for (const ReportCell& cell : cells) {
+    if (cell.model != model || cell.kv_retained <= 0) continue;
+    if (std::find(done.begin(), done.end(), cell.spec) != done.end()) continue;
+    done.push_back(cell.spec);
+    add_relative_points(panel, cell, cells);
+  }
+  // The full cache alone is no comparison.
+  const bool compared = std::any_of(panel.series.begin(), panel.series.end(),
+                                    [](const ChartSeries& s) { return !s.reference; });
+  if (!compared) panel.series.clear();
+  sort_points(panel);
+  return panel;
+}
+
+std::string divergence_file(const std::vector<ReportCell>& cells, const std::string& model) {
+  if (divergence_panel(cells, model).series.empty()) return "";
+  std::string name = "divergence_";
+  for (char c : model) name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' ? c : '-';
+  return name + ".svg";
 }
 
 }  // namespace kv

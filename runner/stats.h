@@ -1,8 +1,11 @@
 // Comparison of two cells on the samples that both have.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "tasks/statistics.h"
 #include "tasks/task.h"
@@ -20,5 +23,44 @@ struct PairedDifference {
 // task_spec: the task's canonical text, which says how samples are pooled.
 PairedDifference paired_difference(const std::string& task_spec, const std::string& metric,
                                    const ScoresById& cell, const ScoresById& baseline);
+
+// Of values: (n), not empty.
+double median(std::vector<double> values);
+
+// Where the full cache's score leaves no room to tell compressors apart.
+enum class ScaleEnd { kNone, kFloor, kCeiling };
+
+// A score sits at an end of the scale 0..1 when its 95 % interval comes within this of it: 0 of 9
+// samples right is the floor, 1 of 9 is not; 39 of 40 (up to 0.996) is the ceiling, 38 is not.
+inline constexpr double kScaleEndDistance = 0.005;
+
+ScaleEnd scale_end(const Aggregate& full_cache);
+
+// Bytes of the longest common beginning of two texts that ends between characters of both.
+size_t common_beginning(const std::string& a, const std::string& b);
+
+// Characters (code points of UTF-8) before the first difference; nothing where the texts are equal.
+std::optional<int64_t> first_difference(const std::string& a, const std::string& b);
+
+struct AnswerText {
+  std::string output;
+  int64_t n_tokens = 0;
+};
+using AnswersById = std::map<std::string, AnswerText>;
+
+// The answers of a cell beside the full cache's answers to the same samples.
+struct AnswerComparison {
+  int n = 0;       // common samples; 0: nothing could be compared, all else is NaN
+  Aggregate same;  // share of answers that are equal to the last character
+  // Median, over the n_differing answers that are not, of the characters before the first
+  // difference; NaN where all are equal.
+  double first_difference = 0;
+  Interval first_difference_interval;
+  int n_differing = 0;
+  // Tokens of all answers / tokens of all the full cache's; NaN where it answered nothing.
+  double length_ratio = 0;
+  Interval length_ratio_interval;
+};
+AnswerComparison compare_answers(const AnswersById& cell, const AnswersById& full_cache);
 
 }  // namespace kv

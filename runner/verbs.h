@@ -21,6 +21,12 @@ struct ReportFlags {
 };
 int verb_report(const ReportFlags& flags);
 
+struct CompareFlags {
+  std::string a, b;  // run folders
+  bool json = false;
+};
+int verb_compare(const CompareFlags& flags);
+
 struct ProbeFlags {
   std::string request, out;
 };

@@ -8,5 +8,6 @@ namespace kv {
 TaskInfo perplexity_task();
 TaskInfo passkey_task();
 TaskInfo tool_call_task();
+TaskInfo code_exec_task();
 
 }  // namespace kv

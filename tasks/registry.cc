@@ -29,6 +29,7 @@ struct Alias {
 };
 constexpr Alias kCanaryNames[] = {
     {"tool", "tool_call"},
+    {"code", "code_exec"},
 };
 
 // `value` as it would be without kv-canary's short names.
@@ -65,6 +66,7 @@ const std::vector<TaskInfo>& all_tasks() {
       perplexity_task(),
       passkey_task(),
       tool_call_task(),
+      code_exec_task(),
   };
   return tasks;
 }

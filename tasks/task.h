@@ -80,6 +80,12 @@ class Task {
   // Every sample, in order; limit < 0: all. Throws Error(kData).
   virtual std::vector<Sample> samples(const TextTools& tools, int limit) const = 0;
   virtual Scores score(const Sample& sample, const Answer& answer) const = 0;
+
+  // Whether score() runs what a model wrote. Such a task works only after allow_code(), which the
+  // runner calls before any work where the user has opted in. sandbox: "bubblewrap" or "rlimits".
+  // Throws Error(kUsage) where programs cannot be isolated here.
+  virtual bool runs_code() const { return false; }
+  virtual void allow_code(const std::string& /*sandbox*/) {}
   // scores: one entry for each finished sample of one cell. The default: mean and a bootstrap or
   // Wilson interval.
   virtual std::map<std::string, Aggregate> aggregate(const std::vector<Scores>& scores) const;

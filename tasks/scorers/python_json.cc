@@ -332,7 +332,7 @@ bool python_equal(const PyJson& a, const PyJson& b) {
 }
 
 bool schema_equal(const PyJson& a, const PyJson& b) {
-  return equal(a, b, {false, false});
+  return equal(a, b, {false, true});
 }
 
 }  // namespace kv

@@ -39,7 +39,8 @@ std::optional<PyJson> parse_python_json(std::string_view text, std::string* prob
 
 bool python_equal(const PyJson& a, const PyJson& b);
 
-// As python_equal, but true is not 1 and false is not 0, at any depth: JSON Schema's rule.
+// As Python's jsonschema compares for enum and const: true is not 1 and false is not 0, at any
+// depth, and a NaN equals itself also alone.
 bool schema_equal(const PyJson& a, const PyJson& b);
 
 }  // namespace kv

@@ -13,10 +13,9 @@ namespace {
 
 TEST(Cli, UsageErrorsEndWithTwo) {
   const TestFolder folder;
-  for (const char* arguments :
-       {"", "nothing", "run", "run a.yaml b.yaml", "run --no-such-flag", "list metals", "generate",
-        "compare a b", "score", "run missing.yaml", "generate --model x --prompt p --top-p 3",
-        "pull nothing-known"}) {
+  for (const char* arguments : {"", "nothing", "run", "run a.yaml b.yaml", "run --no-such-flag",
+                                "list metals", "generate", "compare a", "score", "run missing.yaml",
+                                "generate --model x --prompt p --top-p 3", "pull nothing-known"}) {
     const ProgramResult result = folder.run(arguments);
     EXPECT_EQ(result.status, 2) << arguments << "\n" << result.err;
     EXPECT_EQ(result.out, "") << arguments;
@@ -26,8 +25,8 @@ TEST(Cli, UsageErrorsEndWithTwo) {
 
 TEST(Cli, EveryVerbHasHelpWithAnExample) {
   const TestFolder folder;
-  for (const char* verb : {"run", "validate", "report", "probe", "generate", "tokenize", "list",
-                           "inspect", "pull", "env", "score"}) {
+  for (const char* verb : {"run", "validate", "report", "compare", "probe", "generate", "tokenize",
+                           "list", "inspect", "pull", "env", "score"}) {
     const ProgramResult result = folder.run(std::string(verb) + " --help");
     EXPECT_EQ(result.status, 0) << verb;
     EXPECT_NE(result.out.find("Example: "), std::string::npos) << result.out;

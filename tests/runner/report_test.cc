@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "runner/chart_svg.h"
+#include "runner/report_degradation.h"
 
 namespace kv {
 namespace {
@@ -165,8 +166,10 @@ TEST(Report, FilesDoNotDependOnTheOrderOfRecords) {
   const fs::path dir = mkdtemp(pattern.data());
   auto records = sample_records();
   write_reports(records, manifest(), dir);
-  const std::vector<fs::path> files = {dir / "cells.csv", dir / "cells.json", dir / "RESULTS.md",
-                                       dir / "figures" / "quality_vs_memory.svg"};
+  const std::vector<fs::path> files = {
+      dir / "cells.csv",   dir / "cells.json",
+      dir / "RESULTS.md",  dir / "figures" / "quality_vs_memory.svg",
+      dir / "report.html", dir / "figures" / "divergence_tiny.svg"};
   std::vector<std::string> first;
   for (const fs::path& file : files) first.push_back(read(file));
   std::reverse(records.begin(), records.end());
@@ -178,14 +181,99 @@ TEST(Report, FilesDoNotDependOnTheOrderOfRecords) {
   fs::remove_all(dir);
 }
 
+// The full cache finds every passkey: the scale's end is named in each report. Perplexity has none.
+TEST(Report, ScaleEndsAreNamedWhereTheyApply) {
+  const auto cells = report_cells(sample_records(), manifest());
+  EXPECT_EQ(cells[4].scale_ends.at("exact_match"), ScaleEnd::kCeiling);
+  EXPECT_EQ(cells[1].scale_ends.size(), 0u);
+  const auto json = nlohmann::json::parse(cells_json(cells));
+  EXPECT_FALSE(json[0].contains("discriminative"));
+  EXPECT_EQ(json[14]["metric"], "partial_match");
+  EXPECT_EQ(json[14]["discriminative"], false);
+  EXPECT_TRUE(has(results_markdown(cells, manifest()),
+                  "`discriminative: false` in exact_match: the full cache itself sits at the "
+                  "ceiling of the scale at 1.000 [0.5101, 1.000]"));
+  auto middling = sample_records();
+  for (SampleRecord& r : middling) {
+    if (r.spec == "none" && r.task == "passkey") r.scores["exact_match"] = r.sample_id < "s2";
+  }
+  const auto fair = nlohmann::json::parse(cells_json(report_cells(middling, manifest())));
+  EXPECT_EQ(fair[9]["metric"], "exact_match");
+  EXPECT_EQ(fair[9]["discriminative"], true);
+}
+
+TEST(Report, AnswersStandBesideTheFullCaches) {
+  auto records = sample_records();
+  for (SampleRecord& r : records) {
+    if (r.task != "passkey") continue;
+    r.stop_reason = "eos";
+    r.output = r.spec == "none" ? "12345" : "123xy" + std::string(r.compression_ratio > 0.6, 'z');
+    r.n_tokens = r.spec == "none" ? 4 : 6;
+  }
+  const auto cells = report_cells(records, manifest());
+  EXPECT_EQ(cells[3].answers.n, 0);  // the full cache itself
+  EXPECT_EQ(cells[4].answers.n, 4);
+  EXPECT_EQ(cells[4].answers.first_difference, 3);
+  EXPECT_EQ(cells[4].answers.length_ratio, 1.5);
+  const auto json = nlohmann::json::parse(cells_json(cells));
+  EXPECT_EQ(json[11]["answers_beside_none"]["first_difference_characters"]["value"], 3);
+  EXPECT_EQ(json[11]["answers_beside_none"]["same_text"]["value"], 0);
+  EXPECT_TRUE(has(results_markdown(cells, manifest()),
+                  "| snapkv | 0.5 | 4 | 0 [0, 0.4899] | 3.000 [3.000, 3.000] | 1.500"));
+}
+
+TEST(Report, DivergenceIsRelativeToTheFullCache) {
+  const auto cells = report_cells(sample_records(), manifest());
+  const ChartPanel panel = divergence_panel(cells, "tiny");
+  ASSERT_EQ(panel.series.size(), 3u);
+  EXPECT_TRUE(panel.series[0].reference);
+  const ChartSeries &function = panel.series[1], &quality = panel.series[2];
+  EXPECT_FALSE(function.dashed);
+  EXPECT_TRUE(quality.dashed);
+  EXPECT_EQ(quality.colour_of, function.label);
+  ASSERT_EQ(function.points.size(), 2u);
+  EXPECT_DOUBLE_EQ(function.points[0].x, 0.266);  // ratio 0.75 keeps less
+  EXPECT_DOUBLE_EQ(function.points[0].y, 0.25);
+  EXPECT_DOUBLE_EQ(function.points[1].y, 1);
+  EXPECT_NEAR(quality.points[0].y, std::exp(-0.75), 1e-12);
+  EXPECT_NEAR(quality.points[1].y, std::exp(-0.5), 1e-12);
+  EXPECT_EQ(divergence_file(cells, "tiny"), "divergence_tiny.svg");
+  EXPECT_EQ(divergence_file(cells, "another"), "");
+}
+
+// Code that stops working while perplexity stays: the gap shows it.
+TEST(Report, SilentDegradationIsInTheReports) {
+  auto records = sample_records();
+  const auto without = report_cells(records, manifest());
+  EXPECT_TRUE(degradation_rows(without, "tiny").empty());  // passkeys are no functional task
+  EXPECT_FALSE(has(results_markdown(without, manifest()), "Silent degradation"));
+  for (double ratio : {0.0, 0.5}) {
+    for (int i = 0; i < 4; ++i) {
+      SampleRecord code = record(ratio == 0 ? "none" : "snapkv", ratio, "code_exec", i);
+      code.task_spec = "code_exec()";
+      code.fingerprint = code.spec + code.task_spec;
+      code.scores = {{"pass@1", ratio == 0 || i == 0 ? 1 : 0}};
+      records.push_back(code);
+    }
+  }
+  const auto cells = report_cells(records, manifest());
+  const auto rows = degradation_rows(cells, "tiny");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].cell->compression_ratio, 0.5);
+  EXPECT_NEAR(rows[0].degradation.gap, std::exp(-0.5) - 0.25, 1e-9);
+  EXPECT_TRUE(has(results_markdown(cells, manifest()), "| snapkv | 0.5 | 0.2500 (1.000) |"));
+  EXPECT_TRUE(has(report_html(cells, records, manifest()), "<h3>Silent degradation</h3>"));
+}
+
 TEST(Report, NothingYet) {
   EXPECT_TRUE(has(results_markdown({}, manifest()), "There are no records yet"));
   EXPECT_EQ(tradeoff_svg({}), "");
 }
 
 TEST(Chart, EscapesTextAndSurvivesValuesThatAreNoNumbers) {
-  ChartPanel panel{
-      "a < b & c", "x", "y", {{"one", {{0.5, NAN, 0, 0}, {0.25, 2, 2, 2}}, false}}, false};
+  ChartPanel panel{"a < b & c", "x",
+                   "y",         {{"one", {{0.5, NAN, 0, 0}, {0.25, 2, 2, 2}}, false, "", false}},
+                   false,       false};
   const std::string svg = chart_svg("t", {panel}, 1);
   EXPECT_TRUE(has(svg, "a &lt; b &amp; c"));
   EXPECT_FALSE(has(svg, "nan"));

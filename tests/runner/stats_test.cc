@@ -49,5 +49,58 @@ TEST(PairedDifference, NothingInCommonHasNoValue) {
   EXPECT_TRUE(std::isnan(d.value));
 }
 
+Aggregate share(int successes, int n) {
+  const Interval interval = wilson_interval(successes, n);
+  return {static_cast<double>(successes) / n, interval.low, interval.high, n};
+}
+
+TEST(ScaleEnd, TheIntervalDecides) {
+  EXPECT_EQ(scale_end(share(0, 9)), ScaleEnd::kFloor);
+  EXPECT_EQ(scale_end(share(1, 9)), ScaleEnd::kNone);
+  EXPECT_EQ(scale_end(share(9, 9)), ScaleEnd::kCeiling);
+  EXPECT_EQ(scale_end(share(39, 40)), ScaleEnd::kCeiling);
+  EXPECT_EQ(scale_end(share(38, 40)), ScaleEnd::kNone);
+  EXPECT_EQ(scale_end({0.5, 0.4, 0.6, 20}), ScaleEnd::kNone);
+}
+
+TEST(FirstDifference, CountsCharactersNotBytes) {
+  EXPECT_EQ(first_difference("same", "same"), std::nullopt);
+  EXPECT_EQ(first_difference("abcd", "abXd"), 2);
+  EXPECT_EQ(first_difference("ab", "abc"), 2);
+  EXPECT_EQ(first_difference("", "x"), 0);
+  // \u00e9 and \u00e8 share their first byte: the character differs, not its half.
+  EXPECT_EQ(first_difference("\xC3\xA4\xC3\xA9", "\xC3\xA4\xC3\xA8"), 1);
+  EXPECT_EQ(common_beginning("\xC3\xA4\xC3\xA9", "\xC3\xA4\xC3\xA8"), 2u);
+}
+
+TEST(CompareAnswers, SharesPlacesAndLengths) {
+  const AnswersById full = {
+      {"a", {"one two", 4}}, {"b", {"three", 4}}, {"c", {"four five", 8}}, {"y", {"", 1}}};
+  const AnswersById cell = {
+      {"a", {"one two", 4}}, {"b", {"thxx", 2}}, {"c", {"four six", 2}}, {"x", {"", 1}}};
+  const AnswerComparison c = compare_answers(cell, full);
+  EXPECT_EQ(c.n, 3);
+  EXPECT_EQ(c.n_differing, 2);
+  EXPECT_DOUBLE_EQ(c.same.value, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(c.same.ci_low, wilson_interval(1, 3).low);
+  EXPECT_DOUBLE_EQ(c.first_difference, (2 + 5) / 2.0);
+  EXPECT_GE(c.first_difference_interval.low, 2);
+  EXPECT_LE(c.first_difference_interval.high, 5);
+  EXPECT_DOUBLE_EQ(c.length_ratio, 8.0 / 16);
+  EXPECT_LE(c.length_ratio_interval.low, 0.5);
+  EXPECT_GE(c.length_ratio_interval.high, 0.5);
+}
+
+TEST(CompareAnswers, NothingInCommonHasNoValue) {
+  const AnswerComparison c = compare_answers({{"a", {"x", 1}}}, {});
+  EXPECT_EQ(c.n, 0);
+  EXPECT_TRUE(std::isnan(c.same.value));
+  EXPECT_TRUE(std::isnan(c.length_ratio));
+}
+
+TEST(CompareAnswers, AFullCacheThatSaysNothingGivesNoRatio) {
+  EXPECT_TRUE(std::isnan(compare_answers({{"a", {"x", 1}}}, {{"a", {"", 0}}}).length_ratio));
+}
+
 }  // namespace
 }  // namespace kv

@@ -32,6 +32,7 @@ TEST(JsonSchema, Keywords) {
       {R"({"type": "object"})", "{}", "null"},
       {R"({"enum": ["c", "f"]})", "\"c\"", "\"C\""},
       {R"({"enum": [1]})", "1.0", "true"},
+      {R"({"enum": [null, NaN]})", "NaN", "Infinity"},
       {R"({"enum": [[false]]})", "[false]", "[0]"},
       {R"({"const": {"a": 1}})", R"({"a": 1.0})", R"({"a": true})"},
       {R"({"required": ["a"]})", R"({"a": null})", R"({"b": 1})"},
