@@ -11,7 +11,8 @@
 // passed; it cannot leave the sandbox by that.
 //
 // `rlimits` keeps the limits, the fresh folder, the empty environment and the change of user, but
-// not the namespaces: the program sees the network and all that its user may read.
+// not the namespaces: the program sees the network and all that its user may read, and where the
+// runner is not root it can kill the watcher that would end its children.
 #pragma once
 
 #include <cstddef>
