@@ -109,6 +109,23 @@ INSTANTIATE_TEST_SUITE_P(
                   {"x.yaml:2", "expected a model"}}),
     [](const auto& instance) { return instance.param.name; });
 
+// Models are not looked up here: a tiny one stands in for those that users fetch.
+TEST(Config, EveryShippedConfigIsValid) {
+  int n_read = 0;
+  const std::filesystem::path folder = std::filesystem::path(KV_SOURCE_DIR) / "configs";
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().extension() != ".yaml") continue;
+    SCOPED_TRACE(entry.path().string());
+    RunFlags flags;
+    flags.models = {std::string(KV_SOURCE_DIR) + "/tests/data/tiny-qwen2"};
+    const RunConfig config = parse_config(read_file(entry.path()), entry.path(), flags);
+    EXPECT_GE(config.compressors.size(), 2u);
+    EXPECT_GE(config.tasks.size(), 1u);
+    ++n_read;
+  }
+  EXPECT_GE(n_read, 5);
+}
+
 TEST(Config, AddsTheBaselineFirstAndMergesEqualCompressors) {
   const RunConfig config =
       parse(std::string(kHead) +
