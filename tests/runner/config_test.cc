@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/error.h"
+#include "engine/mapped_file.h"
 #include "runner/value_io.h"
 
 namespace kv {
@@ -118,7 +119,7 @@ TEST(Config, EveryShippedConfigIsValid) {
     SCOPED_TRACE(entry.path().string());
     RunFlags flags;
     flags.models = {std::string(KV_SOURCE_DIR) + "/tests/data/tiny-qwen2"};
-    const RunConfig config = parse_config(read_file(entry.path()), entry.path(), flags);
+    const RunConfig config = parse_config(read_whole_file(entry.path()), entry.path(), flags);
     EXPECT_GE(config.compressors.size(), 2u);
     EXPECT_GE(config.tasks.size(), 1u);
     ++n_read;
