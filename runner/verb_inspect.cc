@@ -14,20 +14,6 @@ std::string mebibytes(double bytes) {
   return fmt::format("{:.1f} MiB", bytes / (1024.0 * 1024.0));
 }
 
-const char* rope_name(RopeType type) {
-  switch (type) {
-    case RopeType::kDefault:
-      return "default";
-    case RopeType::kLinear:
-      return "linear";
-    case RopeType::kLlama3:
-      return "llama3";
-    case RopeType::kYarn:
-      return "yarn";
-  }
-  return "";
-}
-
 void print_shapes(const ModelHeader& header) {
   const ModelConfig& c = header.config;
   fmt::print("location          {}\n", header.location.string());
@@ -41,7 +27,7 @@ void print_shapes(const ModelHeader& header) {
   fmt::print("heads             {} query, {} key/value, head_dim {}\n", c.n_heads, c.n_kv_heads,
              c.head_dim);
   fmt::print("vocabulary        {}{}\n", c.vocab, c.tied_embeddings ? ", tied embeddings" : "");
-  fmt::print("rope              {}, theta {:g}, {} of {} channels\n", rope_name(c.rope.type),
+  fmt::print("rope              {}, theta {:g}, {} of {} channels\n", rope_type_name(c.rope.type),
              c.rope.theta, c.rotary_dim, c.head_dim);
   fmt::print("positions         {}\n", c.max_position);
   fmt::print("norm epsilon      {:g}\n", c.rms_eps);
