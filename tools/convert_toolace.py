@@ -9,7 +9,6 @@ JSON list; the first answer is read as calls [name(key=value, ...)] with Python 
 first answer is exactly one call convert.
 """
 
-import argparse
 import ast
 import json
 
@@ -125,20 +124,5 @@ def self_test():
     print("convert_toolace: ok")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", nargs="?")
-    parser.add_argument("out", nargs="?")
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--self-test", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.self_test:
-        return self_test()
-    if not arguments.out:
-        parser.error("IN and OUT are needed")
-    items = six_columns.load_lines(arguments.source)[: arguments.limit]
-    six_columns.write(six_columns.convert_all(items, convert, "convert_toolace"), arguments.out)
-
-
 if __name__ == "__main__":
-    main()
+    six_columns.run_converter("convert_toolace", __doc__, convert, self_test)

@@ -9,7 +9,6 @@ file. Questions with exactly one expected call convert. A parameter is required 
 has a default.
 """
 
-import argparse
 import json
 
 import six_columns
@@ -89,20 +88,5 @@ def self_test():
     print("convert_xlam: ok")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", nargs="?")
-    parser.add_argument("out", nargs="?")
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--self-test", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.self_test:
-        return self_test()
-    if not arguments.out:
-        parser.error("IN and OUT are needed")
-    items = six_columns.load_lines(arguments.source)[: arguments.limit]
-    six_columns.write(six_columns.convert_all(items, convert, "convert_xlam"), arguments.out)
-
-
 if __name__ == "__main__":
-    main()
+    six_columns.run_converter("convert_xlam", __doc__, convert, self_test)

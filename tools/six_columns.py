@@ -1,5 +1,6 @@
 """Rows in kv-exec-bench's six columns, for the converters beside this file."""
 
+import argparse
 import csv
 import json
 import sys
@@ -111,3 +112,19 @@ def load_lines(path):
     if text.lstrip().startswith("["):
         return json.loads(text)
     return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def run_converter(name, doc, convert, self_test):
+    """The command line of a converter of one item at a time: IN OUT [--limit N], or --self-test."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", nargs="?")
+    parser.add_argument("out", nargs="?")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.self_test:
+        return self_test()
+    if not arguments.out:
+        parser.error("IN and OUT are needed")
+    items = load_lines(arguments.source)[: arguments.limit]
+    write(convert_all(items, convert, name), arguments.out)
