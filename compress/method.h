@@ -36,6 +36,8 @@ ParamSpec choice_param(const std::string& name, const std::string& default_text,
 ParamSpec bool_param(const std::string& name, const std::string& default_text,
                      const std::string& doc);
 
+ParamSpec scales_param();  // scales=f16|f32 of the published codecs
+
 Method none_method();
 Method random_method();
 Method knorm_method();
@@ -51,6 +53,12 @@ Method bf16_method();
 Method int8_method();
 Method int4_method();
 Method int2_method();
+Method absmax8_method();
+Method absmax4_method();
+Method absmax2_method();
+Method kivi4_method();
+Method kivi2_method();
+Method flexgen4_method();
 
 const std::vector<Method>& methods();  // registry order
 

@@ -16,6 +16,18 @@ namespace {
 using Rows = std::vector<int32_t>;    // indices of prompt rows, rising
 using LayerRows = std::vector<Rows>;  // by KV head
 
+// The rotation that undoes `tile`, in scratch of the same size; yarn's factor is taken out too.
+RopeTile inverse(const RopeTile& tile, float factor, float* scratch) {
+  const int n = tile.rotary_dim / 2 * kTile;
+  const float scale = 1.0f / (factor * factor);
+  float *cos = scratch, *sin = scratch + n;
+  for (int i = 0; i < n; ++i) {
+    cos[i] = tile.cos[i] * scale;
+    sin[i] = -tile.sin[i] * scale;
+  }
+  return {cos, sin, tile.rotary_dim};
+}
+
 // The rows of one layer as policies see them: keys rotated at their original positions, values, for
 // all KV heads.
 class LayerRowsAsFloat {
@@ -67,20 +79,21 @@ class LayerRowsAsFloat {
     if (!keys_.empty()) {
       const RopeTile turn =
           cache.codec().stores_rotated_keys() ? RopeTile{} : rope.tile(head, tile, angles.data());
-      const float* keys =
-          cache.codec().load_keys(head.pages[tile].keys(), n, head_dim_, turn, scratch.data());
+      const float* keys = cache.load_keys(head, tile, n, turn, scratch.data());
       std::copy_n(keys, head_dim_ * kTile,
                   keys_[h].data() + static_cast<size_t>(tile) * head_dim_ * kTile);
     }
     if (!raw_keys_.empty()) {
-      const float* keys =
-          cache.codec().load_keys(head.pages[tile].keys(), n, head_dim_, {}, scratch.data());
+      const RopeTile back = cache.codec().stores_rotated_keys()
+                                ? inverse(rope.tile(head, tile, angles.data()),
+                                          rope.attention_factor(), angles.data())
+                                : RopeTile{};
+      const float* keys = cache.load_keys(head, tile, n, back, scratch.data());
       std::copy_n(keys, head_dim_ * kTile,
                   raw_keys_[h].data() + static_cast<size_t>(tile) * head_dim_ * kTile);
     }
     if (!values_.empty()) {
-      const float* values =
-          cache.codec().load_values(head.pages[tile].values(), n, head_dim_, scratch.data());
+      const float* values = cache.load_values(head, tile, n, scratch.data());
       std::copy_n(values, n * width_,
                   values_[h].data() + static_cast<size_t>(tile) * kTile * width_);
     }
@@ -250,7 +263,9 @@ class Compressor {
   KvCache build_cache(const Progress& p) const {
     const CodecPtr codec = p.plan->codec ? p.plan->codec : prompt_.cache.codec_ptr();
     const bool same_codec = codec->spec() == prompt_.cache.codec().spec();
-    KvCache cache(config_, codec);
+    KV_CHECK(same_codec || !(codec->acts_on_prompt() || prompt_.cache.codec().acts_on_prompt()),
+             "{} after a prompt in {}", codec->spec(), prompt_.cache.codec().spec());
+    KvCache cache(config_, codec, prompt_.cache.codec_ptr());
     const Positions positions = positions_of(*p.plan);
     std::map<Rows, std::shared_ptr<const Rows>>
         lists;  // heads that kept the same rows share one list
@@ -272,10 +287,15 @@ class Compressor {
       const int layer = static_cast<int>(i / config_.n_kv_heads),
                 h = static_cast<int>(i % config_.n_kv_heads);
       const Rows& rows = p.rows[layer][h];
+      KvCache::Head& head = cache.head(layer, h);
       if (same_codec && static_cast<int>(rows.size()) == n_tokens()) {
-        cache.head(layer, h).pages = prompt_.cache.head(layer, h).pages;
+        head.pages = prompt_.cache.head(layer, h).pages;
+      } else if (same_codec && codec->acts_on_prompt()) {
+        move_codes(layer, h, rows, *codec, head.pages);
+      } else if (codec->keeps_residual()) {
+        copy_rows(layer, h, rows, *codec, prompt_.cache.codec(), head.plain);
       } else {
-        copy_rows(layer, h, rows, *codec, cache.head(layer, h));
+        copy_rows(layer, h, rows, *codec, *codec, head.pages);
       }
     });
     cache.advance(n_tokens());
@@ -294,11 +314,11 @@ class Compressor {
     head.listed = list;
   }
 
-  // Kept rows of one head, moved into pages of their own in the target codec.
-  void copy_rows(int layer, int h, const Rows& rows, const KvCodec& codec,
-                 KvCache::Head& target) const {
+  // Kept rows of one head, moved into pages of their own, as `codec` stores them; keys rotated where
+  // the cache's codec stores rotated ones.
+  void copy_rows(int layer, int h, const Rows& rows, const KvCodec& cache_codec,
+                 const KvCodec& codec, std::vector<PageRef>& pages) const {
     const KvCache::Head& source = prompt_.cache.head(layer, h);
-    const KvCodec& from = prompt_.cache.codec();
     const int head_dim = config_.head_dim, width = padded(head_dim);
     std::vector<float> key_scratch(width * kTile), value_scratch(width * kTile),
         keys(head_dim * kTile), values(head_dim * kTile);
@@ -310,21 +330,42 @@ class Compressor {
         const int tile = rows[first + r] / kTile, at = rows[first + r] % kTile;
         if (tile != loaded) {
           const int in_tile = std::min(kTile, source.n_rows - tile * kTile);
-          key_tile =
-              from.load_keys(source.pages[tile].keys(), in_tile, head_dim, {}, key_scratch.data());
-          value_tile = from.load_values(source.pages[tile].values(), in_tile, head_dim,
-                                        value_scratch.data());
+          key_tile = prompt_.cache.load_keys(source, tile, in_tile, {}, key_scratch.data());
+          value_tile = prompt_.cache.load_values(source, tile, in_tile, value_scratch.data());
           loaded = tile;
         }
         for (int d = 0; d < head_dim; ++d) keys[r * head_dim + d] = key_tile[d * kTile + at];
         std::copy_n(value_tile + at * width, head_dim, values.data() + r * head_dim);
+        if (cache_codec.stores_rotated_keys()) rotate(keys.data() + r * head_dim, rows[first + r]);
       }
       PageRef page =
           PageRef::allocate(codec.key_tile_bytes(head_dim), codec.value_tile_bytes(head_dim));
       codec.encode_keys(keys.data(), head_dim, 0, n, head_dim, page.writable_keys());
       codec.encode_values(values.data(), head_dim, 0, n, head_dim, page.writable_values());
-      target.pages.push_back(std::move(page));
+      pages.push_back(std::move(page));
     }
+  }
+
+  // The same where the prompt holds codes already: they move as they are.
+  void move_codes(int layer, int h, const Rows& rows, const KvCodec& codec,
+                  std::vector<PageRef>& pages) const {
+    const KvCache::Head& source = prompt_.cache.head(layer, h);
+    const int head_dim = config_.head_dim;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const int to = static_cast<int>(i % kTile), from = rows[i] % kTile;
+      if (to == 0) {
+        pages.push_back(
+            PageRef::allocate(codec.key_tile_bytes(head_dim), codec.value_tile_bytes(head_dim)));
+      }
+      const PageRef& page = source.pages[rows[i] / kTile];
+      codec.copy_key(page.keys(), from, head_dim, pages.back().writable_keys(), to);
+      codec.copy_value(page.values(), from, head_dim, pages.back().writable_values(), to);
+    }
+  }
+
+  void rotate(float* key, int position) const {
+    const RopeTable& rope = *prompt_.rope;
+    kernels().rotate_row(key, rope.cos_row(position), rope.sin_row(position), rope.rotary_dim());
   }
 
   const ModelConfig& config_;
@@ -345,6 +386,10 @@ KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens)
     }
   }
   return all;
+}
+
+CodecPtr prompt_codec(const CompressionPlan& plan, const CodecPtr& kv_dtype) {
+  return plan.codec != nullptr && plan.codec->acts_on_prompt() ? plan.codec : kv_dtype;
 }
 
 std::vector<CompressedCache> compress_all(const Model& model, const PrefilledPrompt& prompt,

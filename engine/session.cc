@@ -53,6 +53,11 @@ void Session::stream_logits(int first_row, int n_rows,
   }
 }
 
+int Session::longest_pass(const KvCodec& codec, int n_tokens) const {
+  if (codec.codes_blocks()) return n_tokens;
+  return codec.keeps_residual() ? 1 : prefill_chunk_;
+}
+
 PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOptions& options) {
   KV_CHECK(!ids.empty());
   check_ids(ids);
@@ -64,8 +69,9 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
   const WindowRecorder recorder{&prompt.window, n - prompt.window.n_window};
-  for (int done = 0; done < n; done += prefill_chunk_) {
-    const int count = std::min(prefill_chunk_, n - done);
+  const int chunk = longest_pass(*options.codec, n);
+  for (int done = 0; done < n; done += chunk) {
+    const int count = std::min(chunk, n - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, &recorder);
     if (options.on_logits) stream_logits(done, count, options.on_logits);
@@ -78,21 +84,82 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   return prompt;
 }
 
+namespace {
+
+int wanted_rows(const Segment& s) {
+  const int n = static_cast<int>(s.tokens.size());
+  if (s.logits == LogitRows::kNone) return 0;
+  return s.logits == LogitRows::kAll ? n : std::min(n, 1);
+}
+
+bool must_step(const Segment& s) {
+  return s.cache->codec().keeps_residual() && s.tokens.size() > 1;
+}
+
+}  // namespace
+
 void Session::forward(std::span<const Segment> segments, float* logits) {
-  std::vector<int> rows;
+  std::vector<Segment> together, stepwise;
+  std::vector<float*> stepwise_logits;
+  std::vector<int> rows;  // of the pass, for `together`
   int first = 0;
+  float* next = logits;
   for (const Segment& s : segments) {
     check_ids(s.tokens);
-    const int n = static_cast<int>(s.tokens.size());
-    const int wanted = s.logits == LogitRows::kAll    ? n
-                       : s.logits == LogitRows::kLast ? std::min(n, 1)
-                                                      : 0;
-    for (int i = n - wanted; i < n; ++i) rows.push_back(first + i);
-    first += n;
+    const int n = static_cast<int>(s.tokens.size()), wanted = wanted_rows(s);
+    if (must_step(s)) {
+      stepwise.push_back(s);
+      stepwise_logits.push_back(next);
+    } else {
+      together.push_back(s);
+      for (int i = n - wanted; i < n; ++i) rows.push_back(first + i);
+      first += n;
+    }
+    next += static_cast<int64_t>(wanted) * model_->config.vocab;
   }
+  forward_stepwise(stepwise, stepwise_logits);
   if (first == 0) return;
-  run_layers(segments, nullptr);
-  logits_of(rows, logits);
+  run_layers(together, nullptr);
+  if (stepwise.empty()) return logits_of(rows, logits);
+  std::vector<float> gathered(rows.size() * model_->config.vocab);
+  logits_of(rows, gathered.data());
+  const float* from = gathered.data();
+  next = logits;
+  for (const Segment& s : segments) {
+    const int64_t n = static_cast<int64_t>(wanted_rows(s)) * model_->config.vocab;
+    if (!must_step(s)) {
+      std::copy_n(from, n, next);
+      from += n;
+    }
+    next += n;
+  }
+}
+
+void Session::forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits) {
+  size_t longest = 0;
+  for (const Segment& s : segments) longest = std::max(longest, s.tokens.size());
+  const int64_t vocab = model_->config.vocab;
+  std::vector<float> gathered;
+  for (size_t step = 0; step < longest; ++step) {
+    std::vector<Segment> pass;
+    std::vector<int> rows;
+    std::vector<float*> targets;
+    for (size_t i = 0; i < segments.size(); ++i) {
+      const Segment& s = segments[i];
+      if (step >= s.tokens.size()) continue;
+      const int wanted = wanted_rows(s), at = static_cast<int>(step + wanted - s.tokens.size());
+      if (at >= 0) {
+        rows.push_back(static_cast<int>(pass.size()));
+        targets.push_back(logits[i] + at * vocab);
+      }
+      pass.push_back({s.cache, s.tokens.subspan(step, 1), LogitRows::kLast});
+    }
+    run_layers(pass, nullptr);
+    gathered.resize(rows.size() * static_cast<size_t>(vocab));
+    logits_of(rows, gathered.data());
+    for (size_t r = 0; r < rows.size(); ++r)
+      std::copy_n(gathered.data() + static_cast<int64_t>(r) * vocab, vocab, targets[r]);
+  }
 }
 
 void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> tokens,
@@ -107,9 +174,9 @@ void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> to
 void Session::feed(KvCache& cache, std::span<const int32_t> ids,
                    const std::function<void(int, int, const float*)>& on_logits) {
   check_ids(ids);
-  const int n = static_cast<int>(ids.size());
-  for (int done = 0; done < n; done += prefill_chunk_) {
-    const int count = std::min(prefill_chunk_, n - done);
+  const int n = static_cast<int>(ids.size()), chunk = longest_pass(cache.codec(), n);
+  for (int done = 0; done < n; done += chunk) {
+    const int count = std::min(chunk, n - done);
     const Segment segment{&cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, nullptr);
     if (on_logits) stream_logits(done, count, on_logits);

@@ -82,6 +82,11 @@ class Session {
  private:
   struct Scratch;
 
+  // The most tokens of a sequence that may share a pass, by its codec.
+  int longest_pass(const KvCodec& codec, int n_tokens) const;
+  // The segments whose codecs allow one token a pass only, token by token beside each other;
+  // logits[i] is where segment i's go.
+  void forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits);
   // One pass of all segments through the layers; the residual rows stay in the scratch. Returns
   // their number.
   int run_layers(std::span<const Segment> segments, const WindowRecorder* recorder);
