@@ -3,27 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
-#include <system_error>
 
 #include "engine/error.h"
 #include "runner/chart_svg.h"
+#include "runner/report_files.h"
 #include "runner/report_text.h"
 
 namespace kv {
 namespace {
 
 namespace fs = std::filesystem;
-
-void write_file(const fs::path& path, const std::string& content) {
-  std::error_code ignored;  // the file says more
-  fs::create_directories(path.parent_path(), ignored);
-  std::ofstream out(path, std::ios::binary);
-  out << content;
-  out.close();
-  if (!out) throw_data("{}: cannot be written; is the folder writable?", path.string());
-}
 
 ChartSeries series_of(const std::string& label, const std::map<double, double>& points) {
   ChartSeries series;
@@ -47,9 +37,10 @@ fs::path export_exec_bench(const std::vector<SampleRecord>& records, const Manif
   if (rows.empty()) {
     throw_usage("report: kv-exec-bench has only tool_call and code_exec; this run has neither");
   }
-  write_file(dir / "results.csv", exec_bench_csv(rows));
+  write_at_once(dir / "results.csv", exec_bench_csv(rows));
   std::set<std::string> tasks;
   for (const ExecBenchRow& row : rows) tasks.insert(row.task);
+  std::vector<Figure> figures;
   std::string retention =
       "| task | model | standard retention | exec retention |\n|---|---|---|---|\n";
   for (const std::string& task : tasks) {
@@ -62,16 +53,18 @@ fs::path export_exec_bench(const std::vector<SampleRecord>& records, const Manif
                         {series_of(contrast.standard + " (string)", contrast.standard_series),
                          series_of(contrast.exec + " (exec/struct)", contrast.exec_series)},
                         false,
-                        true});
+                        true,
+                        -0.02,
+                        1.02});
       retention += fmt::format("| {} | {} | {} | {} |\n", task, model,
                                number_text(contrast.standard_retention),
                                number_text(contrast.exec_retention));
     }
-    write_file(
-        dir / "figures" / ("contrast_" + task + ".svg"),
-        chart_svg("String and execution scores: " + task, panels, static_cast<int>(panels.size())));
+    figures.push_back({"contrast_" + task, chart_svg("String and execution scores: " + task, panels,
+                                                     static_cast<int>(panels.size()))});
   }
-  write_file(dir / "divergence.md", retention);
+  write_at_once(dir / "divergence.md", retention);
+  write_figures(figures, dir / "figures");
   return dir / "results.csv";
 }
 
@@ -110,10 +103,11 @@ fs::path export_canary(const std::vector<SampleRecord>& records, const fs::path&
     throw_usage(
         "report: kv-canary has only tool_call, code_exec and perplexity; this run has none");
   }
-  write_file(dir / "run.jsonl", canary_jsonl(records));
-  write_file(dir / "divergence.svg", chart_svg("functional (solid) and perplexity-quality (dashed)",
-                                               {canary_panel(summary)}, 1));
-  write_file(dir / "RESULTS.md", canary_markdown(summary));
+  write_at_once(dir / "run.jsonl", canary_jsonl(records));
+  write_at_once(dir / "RESULTS.md", canary_markdown(summary));
+  write_figures({{"divergence", chart_svg("functional (solid) and perplexity-quality (dashed)",
+                                          {canary_panel(summary)}, 1)}},
+                dir);
   return dir / "RESULTS.md";
 }
 
