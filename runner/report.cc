@@ -1,11 +1,11 @@
 #include "runner/report.h"
 
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "engine/error.h"
+#include "engine/safetensors_writer.h"
 #include "runner/report_text.h"
 
 namespace kv {
@@ -13,19 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-// Under another name first: a reader never sees half a report.
-void write_at_once(const fs::path& path, const std::string& content) {
-  const fs::path temporary = path.string() + ".new";
-  std::ofstream out(temporary, std::ios::binary);
-  out << content;
-  out.close();
-  std::error_code failed;
-  if (out) fs::rename(temporary, path, failed);
-  if (!out || failed) {
-    throw_data("{}: cannot be written; is the folder writable, is the disk full?", path.string());
-  }
-}
 
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
@@ -89,13 +76,13 @@ void write_figures(const std::vector<ReportCell>& cells, const fs::path& dir) {
   if (figure.empty()) return;
   std::error_code ignored;  // the file that follows says more
   fs::create_directories(dir, ignored);
-  write_at_once(dir / "quality_vs_memory.svg", figure);
+  write_file_atomically(dir / "quality_vs_memory.svg", figure);
   for (const CellTable& table : cell_tables(cells)) {
     const std::string& model = table.front()->model;
     const std::string name = divergence_file(cells, model);
     if (name.empty()) continue;
-    write_at_once(dir / name, chart_svg("Function (solid) and perplexity (dashed)",
-                                        {divergence_panel(cells, model)}, 1));
+    write_file_atomically(dir / name, chart_svg("Function (solid) and perplexity (dashed)",
+                                                {divergence_panel(cells, model)}, 1));
   }
 }
 
@@ -130,10 +117,10 @@ std::string cells_json(const std::vector<ReportCell>& cells) {
 void write_reports(const std::vector<SampleRecord>& records, const ManifestInfo& manifest,
                    const fs::path& dir) {
   const std::vector<ReportCell> cells = report_cells(records, manifest);
-  write_at_once(dir / "cells.csv", cells_csv(cells));
-  write_at_once(dir / "cells.json", cells_json(cells));
-  write_at_once(dir / "RESULTS.md", results_markdown(cells, manifest));
-  write_at_once(dir / "report.html", report_html(cells, records, manifest));
+  write_file_atomically(dir / "cells.csv", cells_csv(cells));
+  write_file_atomically(dir / "cells.json", cells_json(cells));
+  write_file_atomically(dir / "RESULTS.md", results_markdown(cells, manifest));
+  write_file_atomically(dir / "report.html", report_html(cells, records, manifest));
   write_figures(cells, dir / "figures");
 }
 

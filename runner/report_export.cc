@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 #include <system_error>
 
 #include "engine/error.h"
+#include "engine/safetensors_writer.h"
 #include "runner/chart_svg.h"
 #include "runner/report_text.h"
 
@@ -19,10 +19,7 @@ namespace fs = std::filesystem;
 void write_file(const fs::path& path, const std::string& content) {
   std::error_code ignored;  // the file says more
   fs::create_directories(path.parent_path(), ignored);
-  std::ofstream out(path, std::ios::binary);
-  out << content;
-  out.close();
-  if (!out) throw_data("{}: cannot be written; is the folder writable?", path.string());
+  write_file_atomically(path, content);
 }
 
 ChartSeries series_of(const std::string& label, const std::map<double, double>& points) {
