@@ -27,11 +27,21 @@ fs::path user_folder(const char* variable, const char* below_home) {
   return kNoHome;
 }
 
+// models/ of the source tree that the program was built in (its build folder lies in the tree), so
+// that shipped models are found from every working directory.
+std::optional<fs::path> shipped_models() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (error) return std::nullopt;
+  return program.parent_path().parent_path() / "models";
+}
+
 // Folders that hold models by name, the first wins.
 std::vector<fs::path> model_roots() {
   std::vector<fs::path> roots;
   if (const auto set = environment("KVENGINE_MODELS")) roots.push_back(*set);
   roots.push_back("models");
+  if (const auto shipped = shipped_models()) roots.push_back(*shipped);
   roots.push_back(user_folder("XDG_DATA_HOME", ".local/share") / "kvengine" / "models");
   return roots;
 }

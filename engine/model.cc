@@ -8,6 +8,7 @@
 #include "engine/chat_template.h"
 #include "engine/error.h"
 #include "engine/gguf_model.h"
+#include "engine/lora.h"
 #include "engine/model_files.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/parallel.h"
@@ -37,16 +38,18 @@ class Loader {
   Linear linear(const std::vector<std::string>& modules, bool bias) const {
     std::vector<const StoredTensor*> sources;
     int n_out = 0;
+    bool merged = false;
     for (const std::string& module : modules) {
       sources.push_back(&files_.tensor(module + ".weight"));
+      merged = merged || (files_.adapter && files_.adapter->changes(module));
       n_out += static_cast<int>(sources.back()->rows());
     }
-    const DType dtype = dtype_of(sources);
+    const DType dtype = dtype_of(sources, merged);
     Linear result(n_out, static_cast<int>(sources[0]->row_length()),
                   openblas_ ? DType::kF32 : dtype, openblas_);
     int first = 0;
     for (size_t i = 0; i < sources.size(); ++i) {
-      fill(*sources[i], dtype, first, &result);
+      fill(*sources[i], modules[i], dtype, first, &result);
       if (bias) {
         const std::vector<float> values = read_floats(files_.tensor(modules[i] + ".bias"));
         result.set_bias(values.data(), first, static_cast<int>(values.size()));
@@ -61,9 +64,10 @@ class Loader {
   }
 
  private:
-  // Sources of several types meet in f32, which holds all of them exactly.
-  DType dtype_of(const std::vector<const StoredTensor*>& sources) const {
+  // Sources of several types meet in f32, which holds all of them exactly; so do merged ones.
+  DType dtype_of(const std::vector<const StoredTensor*>& sources, bool merged) const {
     if (wanted_) return *wanted_;
+    if (merged) return DType::kF32;
     const DType dtype = stored_dtype(sources[0]->type);
     for (const StoredTensor* source : sources) {
       if (stored_dtype(source->type) != dtype) return DType::kF32;
@@ -71,16 +75,35 @@ class Loader {
     return dtype;
   }
 
-  void fill(const StoredTensor& source, DType dtype, int first, Linear* target) const {
+  void fill(const StoredTensor& source, const std::string& module, DType dtype, int first,
+            Linear* target) const {
     const int64_t rows = source.rows(), length = source.row_length();
     parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
       const int64_t begin = task * kRowsPerTask;
       const int64_t n = std::min<int64_t>(kRowsPerTask, rows - begin);
       std::vector<std::byte> values(static_cast<size_t>(n * length) * dtype_bytes(dtype));
-      read_rows(source, begin, n, dtype, values.data());
+      if (files_.adapter && files_.adapter->changes(module)) {
+        read_merged_rows(source, module, begin, n, dtype, values.data());
+      } else {
+        read_rows(source, begin, n, dtype, values.data());
+      }
       if (openblas_ && dtype != DType::kF32) values = widened(values, dtype);
       target->set_rows(values.data(), first + static_cast<int>(begin), static_cast<int>(n));
     });
+  }
+
+  // Like read_rows, with the adapter's change added in float32 before any rounding.
+  void read_merged_rows(const StoredTensor& source, const std::string& module, int64_t first,
+                        int64_t n, DType dtype, std::byte* out) const {
+    std::vector<float> wide(static_cast<size_t>(n * source.row_length()));
+    read_rows(source, first, n, DType::kF32, wide.data());
+    files_.adapter->add_to(module, first, n, wide.data());
+    if (dtype == DType::kF32) {
+      std::memcpy(out, wide.data(), wide.size() * sizeof(float));
+      return;
+    }
+    (dtype == DType::kF16 ? kernels().to_f16 : kernels().to_bf16)(
+        wide.data(), static_cast<int64_t>(wide.size()), reinterpret_cast<uint16_t*>(out));
   }
 
   static std::vector<std::byte> widened(const std::vector<std::byte>& narrow, DType dtype) {
@@ -113,8 +136,9 @@ LayerWeights load_layer(const Loader& loader, const ModelConfig& config, const T
   return weights;
 }
 
-// xxh3-128 hex over names, types, shapes and bytes as stored, in name order.
-std::string hash_weights(const std::vector<StoredTensor>& tensors) {
+// xxh3-128 hex over names, types, shapes and bytes as stored, in name order; then the adapter.
+std::string hash_weights(const ModelFiles& files) {
+  const std::vector<StoredTensor>& tensors = files.tensors;
   std::vector<XXH128_hash_t> hashes(tensors.size());
   parallel_for(static_cast<int64_t>(tensors.size()), [&](int64_t i) {
     const StoredTensor& tensor = tensors[static_cast<size_t>(i)];
@@ -125,6 +149,7 @@ std::string hash_weights(const std::vector<StoredTensor>& tensors) {
     all += fmt::format("{} {} {} {:016x}{:016x}\n", tensors[i].name, storage_name(tensors[i].type),
                        shape_text(tensors[i].shape), hashes[i].high64, hashes[i].low64);
   }
+  if (files.adapter) all += files.adapter->hash();
   const XXH128_hash_t hash = XXH3_128bits(all.data(), all.size());
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
@@ -176,6 +201,14 @@ ModelText folder_text(const std::filesystem::path& folder) {
   return text;
 }
 
+// What an adapter's folder does not bring along comes from its base model.
+ModelText adapter_text(const std::filesystem::path& folder, ModelText base) {
+  ModelText text = folder_text(folder);
+  if (!text.tokenizer) text.tokenizer = base.tokenizer;
+  if (!text.chat_template) text.chat_template = base.chat_template;
+  return text;
+}
+
 }  // namespace
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
@@ -191,11 +224,12 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
   model->stored_dtype = files.stored_dtype();
   model->n_parameters = files.n_parameters();
   // Before the weights: its errors come without a wait.
-  const ModelText text = files.gguf ? gguf_text(*files.gguf) : folder_text(location);
+  const ModelText text =
+      files.gguf && !files.adapter ? gguf_text(*files.gguf) : read_model_text(location);
   model->tokenizer = text.tokenizer;
   model->chat_template = text.chat_template;
 
-  model->weights_hash = hash_weights(files.tensors);
+  model->weights_hash = hash_weights(files);
   model->embedding = loader.linear({names.embedding}, false);
   for (int layer = 0; layer < model->config.n_layers; ++layer) {
     model->layers.push_back(load_layer(loader, model->config, names, layer));
@@ -216,6 +250,8 @@ const Tokenizer& Model::require_tokenizer() const {
 }
 
 ModelText read_model_text(const std::filesystem::path& location) {
+  if (is_adapter_folder(location))
+    return adapter_text(location, read_model_text(LoraAdapter::open(location).find_base()));
   return std::filesystem::is_directory(location) ? folder_text(location)
                                                  : gguf_text(Gguf(location));
 }

@@ -6,6 +6,7 @@
 #include "engine/error.h"
 #include "engine/gguf.h"
 #include "engine/gguf_model.h"
+#include "engine/lora.h"
 #include "engine/safetensors.h"
 
 namespace kv {
@@ -43,13 +44,6 @@ std::vector<StoredTensor> tensors_of(const Safetensors& safetensors) {
 ModelFiles open_folder(const std::filesystem::path& folder) {
   ModelFiles files;
   files.location = folder;
-  if (std::filesystem::exists(folder / "adapter_config.json") &&
-      !std::filesystem::exists(folder / "config.json")) {
-    throw_data(
-        "{}: a LoRA adapter without its base model; adapters are not supported yet: merge it into "
-        "its base model and save that",
-        folder.string());
-  }
   files.config = read_model_config(folder);
   files.architecture = &architecture_named(files.config.architecture, folder.string());
   auto safetensors = std::make_shared<Safetensors>(Safetensors::open_folder(folder));
@@ -112,6 +106,22 @@ void check_against_config(const ModelFiles& files) {
       present.size() == 1 ? "" : fmt::format(" ({} more like it)", present.size() - 1));
 }
 
+ModelFiles open_full_model(const std::filesystem::path& location) {
+  std::error_code error;
+  const auto status = std::filesystem::status(location, error);
+  if (!std::filesystem::exists(status)) {
+    throw_data("{}: no such model: expected a folder in Hugging Face layout or a .gguf file",
+               location.string());
+  }
+  ModelFiles files =
+      std::filesystem::is_directory(status) ? open_folder(location) : open_gguf(location);
+  std::sort(files.tensors.begin(), files.tensors.end(),
+            [](const StoredTensor& a, const StoredTensor& b) { return a.name < b.name; });
+  set_aside_tied_head(&files);
+  check_against_config(files);
+  return files;
+}
+
 }  // namespace
 
 const StoredTensor& ModelFiles::tensor(const std::string& name) const {
@@ -130,7 +140,7 @@ std::string ModelFiles::stored_dtype() const {
   std::sort(order.rbegin(), order.rend());
   std::string text;
   for (const auto& [n, name] : order) text += (text.empty() ? "" : "+") + name;
-  return text;
+  return adapter ? fmt::format("{} with {}", text, adapter->description()) : text;
 }
 
 int64_t ModelFiles::n_parameters() const {
@@ -142,22 +152,22 @@ int64_t ModelFiles::n_parameters() const {
 size_t ModelFiles::bytes() const {
   size_t n = 0;
   for (const StoredTensor& tensor : tensors) n += tensor.bytes;
-  return n;
+  return adapter ? n + adapter->bytes() : n;
 }
 
 ModelFiles open_model_files(const std::filesystem::path& location) {
-  std::error_code error;
-  const auto status = std::filesystem::status(location, error);
-  if (!std::filesystem::exists(status)) {
-    throw_data("{}: no such model: expected a folder in Hugging Face layout or a .gguf file",
-               location.string());
+  if (!is_adapter_folder(location)) return open_full_model(location);
+  auto adapter = std::make_shared<LoraAdapter>(LoraAdapter::open(location));
+  const std::filesystem::path base = adapter->find_base();
+  if (is_adapter_folder(base)) {
+    throw_data("{}: its base model {} is an adapter too; expected a whole model", location.string(),
+               base.string());
   }
-  ModelFiles files =
-      std::filesystem::is_directory(status) ? open_folder(location) : open_gguf(location);
-  std::sort(files.tensors.begin(), files.tensors.end(),
-            [](const StoredTensor& a, const StoredTensor& b) { return a.name < b.name; });
-  set_aside_tied_head(&files);
-  check_against_config(files);
+  ModelFiles files = open_full_model(base);
+  adapter->check_against(files.tensors,
+                         files.config.tied_embeddings ? files.architecture->tensors->lm_head : "");
+  files.location = location;
+  files.adapter = std::move(adapter);
   return files;
 }
 

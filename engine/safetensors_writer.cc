@@ -75,7 +75,8 @@ void SafetensorsWriter::write(const std::filesystem::path& file) const {
 }
 
 void write_file_atomically(const std::filesystem::path& file, const std::string& text) {
-  const std::string temporary = fmt::format("{}.{}.tmp", file.string(), ::getpid());
+  // One name for all processes: what a killed one leaves behind, the next one overwrites.
+  const std::string temporary = file.string() + ".tmp";
   const auto fail = [&](const char* what) {
     const int error = errno;
     ::unlink(temporary.c_str());

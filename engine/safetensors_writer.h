@@ -40,7 +40,8 @@ class SafetensorsWriter {
   std::vector<Tensor> tensors_;
 };
 
-// Writes text under a temporary name, then renames it over `file`.
+// Writes text under a temporary name, then renames it over `file`: a reader never sees half of it.
+// Throws Error(kData) with the system's reason.
 void write_file_atomically(const std::filesystem::path& file, const std::string& text);
 
 }  // namespace kv

@@ -3,7 +3,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "runner/report_files.h"
+#include "engine/safetensors_writer.h"
+#include "runner/figures.h"
 #include "runner/report_text.h"
 
 namespace kv {
@@ -113,10 +114,10 @@ std::string cells_json(const std::vector<ReportCell>& cells) {
 void write_reports(const std::vector<SampleRecord>& records, const ManifestInfo& manifest,
                    const fs::path& dir) {
   const std::vector<ReportCell> cells = report_cells(records, manifest);
-  write_at_once(dir / "cells.csv", cells_csv(cells));
-  write_at_once(dir / "cells.json", cells_json(cells));
-  write_at_once(dir / "RESULTS.md", results_markdown(cells, manifest));
-  write_at_once(dir / "report.html", report_html(cells, records, manifest));
+  write_file_atomically(dir / "cells.csv", cells_csv(cells));
+  write_file_atomically(dir / "cells.json", cells_json(cells));
+  write_file_atomically(dir / "RESULTS.md", results_markdown(cells, manifest));
+  write_file_atomically(dir / "report.html", report_html(cells, records, manifest));
   write_figures(figures_of(cells), dir / "figures");
 }
 

@@ -4,16 +4,24 @@
 
 #include <algorithm>
 #include <set>
+#include <system_error>
 
 #include "engine/error.h"
+#include "engine/safetensors_writer.h"
 #include "runner/chart_svg.h"
-#include "runner/report_files.h"
+#include "runner/figures.h"
 #include "runner/report_text.h"
 
 namespace kv {
 namespace {
 
 namespace fs = std::filesystem;
+
+void write_file(const fs::path& path, const std::string& content) {
+  std::error_code ignored;  // the file says more
+  fs::create_directories(path.parent_path(), ignored);
+  write_file_atomically(path, content);
+}
 
 ChartSeries series_of(const std::string& label, const std::map<double, double>& points) {
   ChartSeries series;
@@ -37,7 +45,7 @@ fs::path export_exec_bench(const std::vector<SampleRecord>& records, const Manif
   if (rows.empty()) {
     throw_usage("report: kv-exec-bench has only tool_call and code_exec; this run has neither");
   }
-  write_at_once(dir / "results.csv", exec_bench_csv(rows));
+  write_file(dir / "results.csv", exec_bench_csv(rows));
   std::set<std::string> tasks;
   for (const ExecBenchRow& row : rows) tasks.insert(row.task);
   std::vector<Figure> figures;
@@ -63,7 +71,7 @@ fs::path export_exec_bench(const std::vector<SampleRecord>& records, const Manif
     figures.push_back({"contrast_" + task, chart_svg("String and execution scores: " + task, panels,
                                                      static_cast<int>(panels.size()))});
   }
-  write_at_once(dir / "divergence.md", retention);
+  write_file(dir / "divergence.md", retention);
   write_figures(figures, dir / "figures");
   return dir / "results.csv";
 }
@@ -103,8 +111,8 @@ fs::path export_canary(const std::vector<SampleRecord>& records, const fs::path&
     throw_usage(
         "report: kv-canary has only tool_call, code_exec and perplexity; this run has none");
   }
-  write_at_once(dir / "run.jsonl", canary_jsonl(records));
-  write_at_once(dir / "RESULTS.md", canary_markdown(summary));
+  write_file(dir / "run.jsonl", canary_jsonl(records));
+  write_file(dir / "RESULTS.md", canary_markdown(summary));
   write_figures({{"divergence", chart_svg("functional (solid) and perplexity-quality (dashed)",
                                           {canary_panel(summary)}, 1)}},
                 dir);

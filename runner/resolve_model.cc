@@ -1,5 +1,6 @@
 #include "runner/resolve_model.h"
 
+#include "engine/error.h"
 #include "engine/hub.h"
 #include "engine/model.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -19,10 +20,9 @@ fs::path resolve_model(const std::string& name, const fs::path& base_folder) {
 }
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& location) {
-  if (fs::is_directory(location)) return Tokenizer::from_folder(location);
-  const std::shared_ptr<const Model> model = Model::load(location);
-  model->require_tokenizer();
-  return model->tokenizer;
+  if (fs::exists(location / "config.json")) return Tokenizer::from_folder(location);
+  if (const auto tokenizer = read_model_text(location).tokenizer) return tokenizer;
+  throw_data("{}: the model has no tokenizer", location.string());
 }
 
 }  // namespace kv

@@ -3,13 +3,14 @@
 
     python tools/make_tiny_model.py [--out tests/data] [--only tiny-llama,tiny-qwen2]
 
-Needs torch, transformers, kvpress, tokenizers and safetensors; building and testing kvengine does not need this script,
+Needs torch, transformers, kvpress, peft, tokenizers and safetensors; building and testing kvengine does not need this script,
 since its output is committed. Every number is computed in float32 on the CPU, after the weights were rounded to the
 dtype they are stored in. Running it again with the versions in golden.json gives the same files.
 
 Each folder tests/data/tiny-NAME holds
   config.json generation_config.json model.safetensors    a model in Hugging Face layout, at most 150 KB
   tokenizer.json tokenizer_config.json                    tiny-qwen2 only: byte-level BPE and a chat template
+  adapter_config.json adapter_model.safetensors           tiny-qwen2-lora only, in the place of a model
   golden.json                                             the manifest, below
   golden.safetensors                                      tensors that the manifest names
 
@@ -86,6 +87,7 @@ def presses():
         f"random(ratio={half},seed=7)": (kvpress.RandomPress(half, seed=7), False),
         f"knorm(ratio={half})": (kvpress.KnormPress(half), False),
         f"snapkv(ratio={half},window=8,kernel=5,pooling=avg)": (kvpress.SnapKVPress(half, **snapkv), False),
+        f"expected_attention(ratio={half})": (kvpress.ExpectedAttentionPress(half), False),
         f"streamingllm(ratio={half},positions=original,sinks=4)": (kvpress.StreamingLLMPress(half, n_sink=4), False),
         f"streamingllm(ratio={half},positions=contiguous,sinks=4)": (
             kvpress.KeyRerotationPress(kvpress.StreamingLLMPress(half, n_sink=4)), True),
@@ -234,6 +236,27 @@ def write_model(name, config, dtype, index, folder):
     print(f"{name}: {size / 1000:.0f} KB, greedy margin {margin:.3g}, score gaps {gaps}")
 
 
+def write_adapter(name, base, folder):
+    """A random LoRA adapter by PEFT on a tiny model that is there already, and what the merged model computes."""
+    from peft import LoraConfig, get_peft_model
+
+    generator = torch.Generator().manual_seed(SEED * 1000)
+    load = lambda: transformers.AutoModelForCausalLM.from_pretrained(
+        str(base), dtype=torch.float32, attn_implementation="sdpa").eval()
+    config = LoraConfig(r=3, lora_alpha=5, target_modules=[
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+    tuned = get_peft_model(load(), config)
+    for parameter_name, weight in tuned.named_parameters():
+        if "lora_" in parameter_name:
+            weight.copy_(0.3 / math.sqrt(weight.shape[1]) * torch.randn(weight.shape, generator=generator))
+    folder.mkdir(parents=True, exist_ok=True)
+    tuned.peft_config["default"].base_model_name_or_path = f"../{base.name}"
+    tuned.save_pretrained(str(folder))
+    (folder / "README.md").unlink()  # PEFT's form of a model card, all blanks
+    margin, gaps = write_golden(tuned.merge_and_unload(), folder, generator)
+    print(f"{name}: greedy margin {margin:.3g}, score gaps {gaps}")
+
+
 def main():
     parser = argparse.ArgumentParser(description="write the tiny models of the tests")
     parser.add_argument("--out", default=str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "data"))
@@ -242,10 +265,13 @@ def main():
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     transformers.logging.set_verbosity_error()
+    out = pathlib.Path(arguments.out)
     wanted = [name for name in arguments.only.split(",") if name]
     for index, (name, (config, dtype)) in enumerate(models().items()):
         if not wanted or name in wanted:
-            write_model(name, config, dtype, index, pathlib.Path(arguments.out) / name)
+            write_model(name, config, dtype, index, out / name)
+    if not wanted or "tiny-qwen2-lora" in wanted:
+        write_adapter("tiny-qwen2-lora", out / "tiny-qwen2", out / "tiny-qwen2-lora")
 
 
 if __name__ == "__main__":

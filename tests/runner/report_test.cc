@@ -300,7 +300,7 @@ TEST(Report, APictureThatCannotBeWrittenCostsNothingElse) {
     write_reports(sample_records(), manifest(), dir);
     FAIL();
   } catch (const Error& e) {
-    EXPECT_TRUE(has(e.what(), "quality_vs_memory.png: cannot be written")) << e.what();
+    EXPECT_TRUE(has(e.what(), "quality_vs_memory.png: cannot be put in place")) << e.what();
   }
   for (const char* file : {"cells.csv", "cells.json", "RESULTS.md", "report.html",
                            "figures/quality_vs_memory.svg", "figures/divergence_tiny.svg"}) {

@@ -1,0 +1,175 @@
+"""Catalogues of tools, and requests that can only be answered with the catalogue.
+
+Names and argument keys are arbitrary: the request speaks the descriptions' words, and what the call must be written
+with stands in the catalogue alone. The text of catalogue and request is that of `tools/six_columns.py`.
+"""
+
+import dataclasses
+import json
+import random
+
+import six_columns_path  # noqa: F401
+import six_columns
+from document import Document, Layout, Question
+from words import CHOICES, FIELDS, FLAGS, NOUNS, QUANTITIES, VERBS, Vocabulary
+
+MAX_NEW_TOKENS = 128
+TEMPLATES = (
+    "{Verb} the {noun} with {args}.",
+    "Please {verb} the {noun}: {args}.",
+    "Can you {verb} the {noun}? {Args}.",
+    "I need you to {verb} the {noun}, {args}.",
+    "{Args}: {verb} the {noun}, please.",
+    "{Verb} the {noun}, {args}.",
+)
+PHRASES = ("{field} {value}", "{field}: {value}", "the {field} {value}", "{value} as {field}", "{field} set to {value}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """One argument of a tool; `field` is what requests call it."""
+
+    key: str
+    field: str
+    schema: dict
+    required: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Tool:
+    """One tool of a catalogue; verb and noun are what requests call it."""
+
+    name: str
+    verb: str
+    noun: str
+    arguments: tuple[Argument, ...]
+
+    def catalog_entry(self) -> dict:
+        """The tool as `six_columns.catalog` takes it."""
+        properties = {argument.key: argument.schema for argument in self.arguments}
+        required = [argument.key for argument in self.arguments if argument.required]
+        return {
+            "name": self.name,
+            "description": f"{self.verb.capitalize()} the {self.noun}.",
+            "parameters": six_columns.arguments_schema(properties, required),
+        }
+
+
+def make_argument(words: Vocabulary, field: str, kind: str, plain: bool, required: bool) -> Argument:
+    """One argument; a plain one is called what it means, any other has a made-up key and a description."""
+    schema: dict = {"type": kind}
+    if kind == "enum":
+        schema = {"type": "string", "enum": words.sample(CHOICES, words.rng.randint(2, 3))}
+    if plain:
+        return Argument(field, field, schema, required)
+    return Argument(words.made_up(), field, schema | {"description": field}, required)
+
+
+def make_arguments(words: Vocabulary, count: int, plain_share: float) -> tuple[Argument, ...]:
+    """Arguments of one tool: the first is required, later ones are optional in a third of the cases."""
+    kinds = words.rng.choices(("string", "integer", "number", "boolean", "enum"), (40, 22, 8, 10, 20), k=count)
+    lists = {"string": FIELDS, "integer": QUANTITIES, "number": QUANTITIES, "boolean": FLAGS, "enum": FIELDS}
+    made: dict[str, Argument] = {}
+    for kind in kinds:
+        field = words.choose([field for field in lists[kind] if field not in made])
+        required = not made or words.rng.random() < 0.67
+        made[field] = make_argument(words, field, kind, words.rng.random() < plain_share, required)
+    if len({argument.key for argument in made.values()}) < count:
+        return make_arguments(words, count, plain_share)
+    return tuple(made.values())
+
+
+def make_name(words: Vocabulary, verb: str, noun: str, plain_share: float) -> str:
+    """A name that says what the tool does (plain), or one that does not."""
+    if words.rng.random() < plain_share:
+        return f"{verb}_{noun}"
+    return "_".join(words.made_up() for _ in range(2)) if words.rng.random() < 0.8 else words.made_up(3)
+
+
+def make_catalog(words: Vocabulary, count: int, plain_share: float) -> list[Tool]:
+    """Different tools; some share their verb or their noun, so that both must be read."""
+    tools: dict[str, Tool] = {}
+    taken: set[tuple[str, str]] = set()
+    while len(tools) < count:
+        verb, noun = words.choose(VERBS), words.choose(NOUNS)
+        if tools and words.rng.random() < 0.25:
+            other = words.rng.choice(list(tools.values()))
+            verb, noun = (other.verb, noun) if words.rng.random() < 0.5 else (verb, other.noun)
+        name = make_name(words, verb, noun, plain_share)
+        if (verb, noun) in taken or name in tools:
+            continue
+        taken.add((verb, noun))
+        arguments = make_arguments(words, words.rng.choices((1, 2, 3), (35, 45, 20))[0], plain_share)
+        tools[name] = Tool(name, verb, noun, arguments)
+    return list(tools.values())
+
+
+def make_value(words: Vocabulary, schema: dict) -> object:
+    """A value that the schema allows."""
+    if "enum" in schema:
+        return words.rng.choice(schema["enum"])
+    if schema["type"] == "boolean":
+        return words.rng.random() < 0.5
+    if schema["type"] == "integer":
+        return words.integer(1, 99) if words.rng.random() < 0.7 else words.integer(100, 2999)
+    if schema["type"] == "number":
+        return words.integer(1, 99) + words.rng.choice((0.25, 0.5, 0.75))
+    draw = words.rng.random()
+    if draw < 0.1:
+        return f"{words.value()} {words.value()}"
+    if draw < 0.15:
+        return f"{words.made_up(1).upper()}-{words.integer(10, 999)}"
+    return words.value()
+
+
+def phrase(words: Vocabulary, argument: Argument, value: object) -> str:
+    """How a request says one value."""
+    if isinstance(value, bool):
+        return f"{'with' if value else 'without'} {argument.field}"
+    return words.rng.choice(PHRASES).format(field=argument.field, value=value)
+
+
+def make_request(words: Vocabulary, tool: Tool) -> tuple[str, dict]:
+    """A request for a tool and the arguments of its call, in the schema's order."""
+    said = [argument for argument in tool.arguments if argument.required or words.rng.random() < 0.5]
+    values = {argument.key: make_value(words, argument.schema) for argument in said}
+    phrases = [phrase(words, argument, values[argument.key]) for argument in said]
+    words.rng.shuffle(phrases)
+    args = phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+    template = words.rng.choice(TEMPLATES)
+    request = template.format(
+        verb=tool.verb, Verb=tool.verb.capitalize(), noun=tool.noun, args=args, Args=args[0].upper() + args[1:]
+    )
+    return request, values
+
+
+def make_rows(
+    rng: random.Random, held_out: bool, n_tools: int, n_requests: int, plain_share: float = 0.0
+) -> list[dict]:
+    """Rows in six columns that share one catalogue; requests are about different tools as long as there are some."""
+    words = Vocabulary(rng, held_out)
+    tools = make_catalog(words, n_tools, plain_share)
+    entries = [tool.catalog_entry() for tool in tools]
+    asked: list[Tool] = []
+    while len(asked) < n_requests:
+        asked += rng.sample(tools, min(len(tools), n_requests - len(asked)))
+    rows = []
+    for tool in asked:
+        request, values = make_request(words, tool)
+        rows.append(six_columns.row(entries, request, tool.name, values, max_new_tokens=MAX_NEW_TOKENS))
+    return rows
+
+
+def gold_text(row: dict) -> str:
+    """The call that a row expects, as a model should write it."""
+    answer = json.loads(row["answer"])
+    return json.dumps({"name": answer["name"], "arguments": answer["arguments"]}, ensure_ascii=False)
+
+
+def make_document(rng: random.Random, level: float, held_out: bool = False) -> Document:
+    """A catalogue with several requests. level: 0 (two or three tools) to 1 (three to twelve)."""
+    n_tools = rng.randint(2 + round(level), 3 + round(9 * level))
+    plain_share = 0.0 if held_out or rng.random() < 0.6 else rng.choice((0.5, 1.0))
+    rows = make_rows(rng, held_out, n_tools, rng.randint(4, 8), plain_share)
+    questions = tuple(Question(row["question"], gold_text(row)) for row in rows)
+    return Document("tool_call", Layout.CHAT, rows[0]["context"], questions)
