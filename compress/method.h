@@ -31,6 +31,8 @@ struct Method {
 // Short forms for parameter tables.
 ParamSpec integer_param(const std::string& name, const std::string& default_text,
                         const std::string& doc, double min, double max = 1e300);
+ParamSpec number_param(const std::string& name, const std::string& default_text,
+                       const std::string& doc, double min, double max = 1e300);
 ParamSpec choice_param(const std::string& name, const std::string& default_text,
                        const std::string& doc, std::vector<std::string> choices);
 ParamSpec bool_param(const std::string& name, const std::string& default_text,
@@ -42,6 +44,7 @@ Method none_method();
 Method random_method();
 Method knorm_method();
 Method snapkv_method();
+Method expected_attention_method();
 Method streamingllm_method();
 Method tova_method();
 Method keydiff_method();

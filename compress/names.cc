@@ -17,7 +17,6 @@ struct PlannedName {
 
 // Methods that have a name already but no code. Whoever adds one takes its line away.
 constexpr PlannedName kPlanned[] = {
-    {"expected_attention", "ExpectedAttention"},
     {"observed_attention", "ObservedAttention"},
     {"pyramidkv", "PyramidKV"},
     {"finch", "Finch"},

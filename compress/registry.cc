@@ -12,27 +12,28 @@ namespace kv {
 
 const std::vector<Method>& methods() {
   static const std::vector<Method> list = {
-      none_method(),          //
-      random_method(),        //
-      knorm_method(),         //
-      snapkv_method(),        //
-      streamingllm_method(),  //
-      tova_method(),          //
-      keydiff_method(),       //
-      lagkv_method(),         //
-      cur_method(),           //
-      f32_method(),           //
-      f16_method(),           //
-      bf16_method(),          //
-      int8_method(),          //
-      int4_method(),          //
-      int2_method(),          //
-      absmax8_method(),       //
-      absmax4_method(),       //
-      absmax2_method(),       //
-      kivi4_method(),         //
-      kivi2_method(),         //
-      flexgen4_method(),      //
+      none_method(),
+      random_method(),
+      knorm_method(),
+      snapkv_method(),
+      expected_attention_method(),
+      streamingllm_method(),
+      tova_method(),
+      keydiff_method(),
+      lagkv_method(),
+      cur_method(),
+      f32_method(),
+      f16_method(),
+      bf16_method(),
+      int8_method(),
+      int4_method(),
+      int2_method(),
+      absmax8_method(),
+      absmax4_method(),
+      absmax2_method(),
+      kivi4_method(),
+      kivi2_method(),
+      flexgen4_method(),
   };
   return list;
 }
@@ -55,6 +56,13 @@ ParamSpec integer_param(const std::string& name, const std::string& default_text
   spec.doc = doc;
   spec.min = min;
   spec.max = max;
+  return spec;
+}
+
+ParamSpec number_param(const std::string& name, const std::string& default_text,
+                       const std::string& doc, double min, double max) {
+  ParamSpec spec = integer_param(name, default_text, doc, min, max);
+  spec.type = ParamSpec::Type::kNumber;
   return spec;
 }
 

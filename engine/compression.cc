@@ -137,10 +137,7 @@ class Compressor {
     for (Progress& p : progress) {
       if (p.plan->policies.size() <= stage) continue;
       active.push_back(&p);
-      const KvNeeds n = p.plan->policies[stage]->needs(prompt_.cache.n_tokens());
-      needs.keys |= n.keys;
-      needs.raw_keys |= n.raw_keys;
-      needs.values |= n.values;
+      needs.join(p.plan->policies[stage]->needs(prompt_.cache.n_tokens()));
       p.decided.clear();
     }
     for (int layer = 0; layer < config_.n_layers; ++layer) {
@@ -177,6 +174,7 @@ class Compressor {
     view.head_dim = config_.head_dim;
     view.n_tokens = n_tokens();
     view.rope_factor = prompt_.rope->attention_factor();
+    view.inv_freq = prompt_.rope->inv_freq();
     std::vector<std::vector<float>> gathered;  // keeps what the view points at alive
     gathered.reserve(3 * config_.n_kv_heads);
     for (int h = 0; h < config_.n_kv_heads; ++h) {
@@ -200,7 +198,21 @@ class Compressor {
         window_queries(layer, std::min(needs.window_queries, n_tokens()));
     view.n_window = std::min(needs.window_queries, n_tokens());
     view.window_queries = view.n_window > 0 ? window.data() : nullptr;
+    if (!needs.query_statistics.empty()) {
+      const QueryStatistics& statistics = statistics_from(needs.query_statistics.front());
+      const size_t at = static_cast<size_t>(layer) * config_.n_heads * config_.head_dim;
+      view.query_mean = statistics.mean.data() + at;
+      view.query_covariance = statistics.covariance.data() + at * config_.head_dim;
+    }
     return policy.select(view);
+  }
+
+  const QueryStatistics& statistics_from(int first_token) const {
+    for (const QueryStatistics& s : prompt_.query_statistics) {
+      if (s.first_token == first_token) return s;
+    }
+    KV_CHECK(false, "no statistics from token {}", first_token);
+    return prompt_.query_statistics.front();
   }
 
   // The last n of the recorded queries of a layer: (n_heads, n, head_dim).
@@ -374,16 +386,22 @@ class Compressor {
 
 }  // namespace
 
+void KvNeeds::join(const KvNeeds& other) {
+  window_queries = std::max(window_queries, other.window_queries);
+  keys |= other.keys;
+  raw_keys |= other.raw_keys;
+  values |= other.values;
+  for (const int first : other.query_statistics) {
+    if (std::find(query_statistics.begin(), query_statistics.end(), first) ==
+        query_statistics.end())
+      query_statistics.push_back(first);
+  }
+}
+
 KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens) {
   KvNeeds all;
   for (const CompressionPlan* plan : plans) {
-    for (const PolicyPtr& policy : plan->policies) {
-      const KvNeeds needs = policy->needs(n_tokens);
-      all.window_queries = std::max(all.window_queries, needs.window_queries);
-      all.keys |= needs.keys;
-      all.raw_keys |= needs.raw_keys;
-      all.values |= needs.values;
-    }
+    for (const PolicyPtr& policy : plan->policies) all.join(policy->needs(n_tokens));
   }
   return all;
 }

@@ -103,7 +103,7 @@ void store_rows(const ModelConfig& config, const RopeTable& rope, int layer,
 // Queries of the window's tokens, rotated at their positions: (n_heads, n_window, head_dim) of this
 // layer.
 void record_window(const ModelConfig& config, const RopeTable& rope, int layer, const Placed& p,
-                   const float* qkv, int64_t width, const WindowRecorder& recorder) {
+                   const float* qkv, int64_t width, const PromptRecorder& recorder) {
   for (int i = 0; i < p.n(); ++i) {
     const int token = p.first_token + i, at = token - recorder.first_token;
     if (at < 0 || at >= recorder.window->n_window) continue;
@@ -121,7 +121,7 @@ void record_window(const ModelConfig& config, const RopeTable& rope, int layer, 
 
 }  // namespace
 
-int Session::run_layers(std::span<const Segment> segments, const WindowRecorder* recorder) {
+int Session::run_layers(std::span<const Segment> segments, const PromptRecorder* recorder) {
   const ModelConfig& config = model_->config;
   const int64_t q_width = static_cast<int64_t>(config.n_heads) * config.head_dim;
   const int64_t width = q_width + 2 * static_cast<int64_t>(config.n_kv_heads) * config.head_dim;
@@ -155,7 +155,11 @@ int Session::run_layers(std::span<const Segment> segments, const WindowRecorder*
     w.qkv.multiply(h, config.dim, n, qkv, width);
     if (config.qk_norm) norm_heads(config, w, qkv, n, width);
     store_rows(config, *rope_, l, placed, qkv, width);
-    if (recorder != nullptr) record_window(config, *rope_, l, placed[0], qkv, width, *recorder);
+    if (recorder != nullptr) {
+      record_window(config, *rope_, l, placed[0], qkv, width, *recorder);
+      for (QueryMoments& moments : *recorder->moments)
+        moments.add(l, placed[0].first_token, n, qkv, width);
+    }
     attend(config, *rope_, l, inputs);
     w.o.multiply(wide, q_width, n, h, config.dim);
     add_rows(x, h, n, config.dim);

@@ -19,6 +19,18 @@ struct KvNeeds {
   bool keys = false;       // LayerView::HeadRows::keys
   bool raw_keys = false;   // LayerView::HeadRows::raw_keys
   bool values = false;     // LayerView::HeadRows::values
+  // LayerView::query_mean and query_covariance over all prompt tokens but the first that many; a
+  // policy asks for one such number, a union of needs may hold more.
+  std::vector<int> query_statistics = {};
+
+  void join(const KvNeeds& other);  // what serves both
+};
+
+// Of the prompt's queries before RoPE, over the tokens from first_token on.
+struct QueryStatistics {
+  int first_token = 0;
+  std::vector<double> mean;        // (n_layers, n_heads, head_dim)
+  std::vector<double> covariance;  // (n_layers, n_heads, head_dim, head_dim), divided by the count
 };
 
 // Where kept keys stand and where decoding goes on (interface: `positions`).
@@ -43,12 +55,16 @@ struct LayerView {
   int n_heads = 0;
   int n_kv_heads = 0;
   int head_dim = 0;
-  int n_tokens = 0;             // length of the prompt
-  float rope_factor = 1;        // what RoPE multiplies keys by besides turning them (yarn)
+  int n_tokens = 0;       // length of the prompt
+  float rope_factor = 1;  // what RoPE multiplies keys by besides turning them (yarn)
+  // (rotary_dim / 2) radians by which one position turns the channels i and i + rotary_dim / 2.
+  std::span<const float> inv_freq;
   std::vector<HeadRows> heads;  // (n_kv_heads)
   int n_window = 0;             // queries in window_queries: min(needs.window_queries, n_tokens)
   const float* window_queries = nullptr;  // (n_heads, n_window, head_dim), rotated at their
                                           // positions n_tokens - n_window ..; null unless asked for
+  const double* query_mean = nullptr;     // (n_heads, head_dim); null unless asked for
+  const double* query_covariance = nullptr;  // (n_heads, head_dim, head_dim); likewise
 };
 
 // Rows that stay: indices into HeadRows, rising. One list for each KV head; lengths may differ.

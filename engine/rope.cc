@@ -103,6 +103,7 @@ RopeTable::RopeTable(const ModelConfig& config, int n_positions)
     : n_positions_((n_positions + kTile - 1) / kTile * kTile), half_(config.rotary_dim / 2) {
   const RopeFrequencies frequencies = rope_frequencies(config);
   attention_factor_ = frequencies.attention_factor;
+  inv_freq_ = frequencies.inv_freq;
   rows_.resize(static_cast<size_t>(n_positions_) * 2 * half_);
   tiles_.resize(rows_.size());
   for (int p = 0; p < n_positions_; ++p) {

@@ -29,6 +29,7 @@ class RopeTable {
   int n_positions() const { return n_positions_; }
   int rotary_dim() const { return 2 * half_; }
   float attention_factor() const { return attention_factor_; }
+  const std::vector<float>& inv_freq() const { return inv_freq_; }  // (rotary_dim / 2)
 
   // (rotary_dim / 2) of one position, for rotating one row.
   const float* cos_row(int position) const {
@@ -50,6 +51,7 @@ class RopeTable {
 
   int n_positions_, half_;
   float attention_factor_;
+  std::vector<float> inv_freq_;
   std::vector<float> rows_;   // (n_positions, cos then sin, half)
   std::vector<float> tiles_;  // (n_positions / kTile, cos then sin, half, kTile)
 };

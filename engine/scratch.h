@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
+#include "engine/query_statistics.h"
 #include "engine/session.h"
 #include "kernels/aligned.h"
 
@@ -33,10 +35,11 @@ struct Session::Scratch {
   }
 };
 
-// Where a prefill leaves the queries of its last tokens.
-struct WindowRecorder {
+// Where a prefill leaves what policies want to know of its queries.
+struct PromptRecorder {
   QueryWindow* window;
   int first_token;  // of the window, in the sequence
+  std::vector<QueryMoments>* moments;
 };
 
 }  // namespace kv

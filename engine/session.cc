@@ -64,11 +64,13 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   const int n = static_cast<int>(ids.size());
   const ModelConfig& config = model_->config;
   PrefilledPrompt prompt{
-      KvCache(config, options.codec), {}, nullptr, std::vector<float>(config.vocab)};
+      KvCache(config, options.codec), {}, {}, nullptr, std::vector<float>(config.vocab)};
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
-  const WindowRecorder recorder{&prompt.window, n - prompt.window.n_window};
+  std::vector<QueryMoments> moments;
+  for (const int first : options.needs.query_statistics) moments.emplace_back(config, first);
+  const PromptRecorder recorder{&prompt.window, n - prompt.window.n_window, &moments};
   const int chunk = longest_pass(*options.codec, n);
   for (int done = 0; done < n; done += chunk) {
     const int count = std::min(chunk, n - done);
@@ -80,6 +82,7 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
       logits_of({&last, 1}, prompt.last_logits.data());
     }
   }
+  for (QueryMoments& m : moments) prompt.query_statistics.push_back(m.finish());
   prompt.rope = rope_;
   return prompt;
 }

@@ -41,6 +41,7 @@ struct QueryWindow {
 struct PrefilledPrompt {
   KvCache cache;  // every prompt row, exact
   QueryWindow window;
+  std::vector<QueryStatistics> query_statistics;  // one for each of needs.query_statistics
   std::shared_ptr<const RopeTable> rope;
   std::vector<float> last_logits;  // (vocab) of the last prompt token
 };
@@ -53,7 +54,7 @@ struct PrefillOptions {
   std::function<void(int, int, const float*)> on_logits;
 };
 
-struct WindowRecorder;
+struct PromptRecorder;
 
 class Session {
  public:
@@ -89,7 +90,7 @@ class Session {
   void forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits);
   // One pass of all segments through the layers; the residual rows stay in the scratch. Returns
   // their number.
-  int run_layers(std::span<const Segment> segments, const WindowRecorder* recorder);
+  int run_layers(std::span<const Segment> segments, const PromptRecorder* recorder);
   // Logits (rows.size(), vocab) of these residual rows.
   void logits_of(std::span<const int> rows, float* logits);
   // All rows of the last pass, in groups, to a callback.

@@ -87,6 +87,7 @@ def presses():
         f"random(ratio={half},seed=7)": (kvpress.RandomPress(half, seed=7), False),
         f"knorm(ratio={half})": (kvpress.KnormPress(half), False),
         f"snapkv(ratio={half},window=8,kernel=5,pooling=avg)": (kvpress.SnapKVPress(half, **snapkv), False),
+        f"expected_attention(ratio={half})": (kvpress.ExpectedAttentionPress(half), False),
         f"streamingllm(ratio={half},positions=original,sinks=4)": (kvpress.StreamingLLMPress(half, n_sink=4), False),
         f"streamingllm(ratio={half},positions=contiguous,sinks=4)": (
             kvpress.KeyRerotationPress(kvpress.StreamingLLMPress(half, n_sink=4)), True),

@@ -133,6 +133,51 @@ TEST(SnapKv, MaxPooling) {
   EXPECT_EQ(keep.rows[0], (Rows{2, 5, 6}));
 }
 
+// The reference's example: queries (5,5) (1,0) (0,1) (1,2), one frequency of 1.
+RandomLayer future_layer() {
+  RandomLayer layer({.n_tokens = 4, .n_heads = 1, .n_kv_heads = 1, .head_dim = 2});
+  const float queries[4][2] = {{5, 5}, {1, 0}, {0, 1}, {1, 2}};
+  const float keys[4][2] = {{7, 7}, {1, 0}, {0, 2}, {-1, 1}};
+  const float values[4][2] = {{1, 1}, {1, 0}, {0, 2}, {3, 4}};
+  for (int j = 0; j < 4; ++j) {
+    std::copy_n(queries[j], 2, layer.query(0, j));
+    std::copy_n(keys[j], 2, layer.key(0, j));
+    std::copy_n(values[j], 2, layer.value(0, j));
+  }
+  layer.set_inv_freq({1});
+  return layer;
+}
+
+TEST(ExpectedAttention, WorkedExample) {
+  RandomLayer layer = future_layer();
+  const auto scores = [&](const std::string& spec) {
+    const auto p = policy(spec);
+    return p->select(layer.view(*p)).scores.at(0);
+  };
+  const std::vector<float> both = scores("expected_attention(ratio=0.5,future=2,sinks=1)");
+  const std::vector<float> mean_only =
+      scores("expected_attention(ratio=0.5,future=2,sinks=1,covariance=false)");
+  const float expected[] = {1.779862f, 0.693551f, 0.300954f, 0.779862f};
+  const float expected_mean_only[] = {1.734190f, 0.708628f, 0.289069f, 0.734190f};
+  for (int j = 0; j < 4; ++j) {
+    EXPECT_NEAR(both[j], expected[j], 2e-6) << j;
+    EXPECT_NEAR(mean_only[j], expected_mean_only[j], 2e-6) << j;
+  }
+  // Norms of the values are 1, 2, 5; the weights of the second case without them.
+  const std::vector<float> bare =
+      scores("expected_attention(ratio=0.5,future=2,sinks=1,covariance=false,vnorm=false)");
+  EXPECT_NEAR(bare[2], 0.289069f / 2, 2e-6);
+  const std::vector<float> raised =
+      scores("expected_attention(ratio=0.5,future=2,sinks=1,covariance=false,epsilon=0.5)");
+  EXPECT_NEAR(raised[3], 0.734190f + 2.5f, 2e-6);
+}
+
+TEST(ExpectedAttention, ShortPromptsKeepTheSinks) {
+  RandomLayer layer({.n_tokens = 4});
+  const auto p = policy("expected_attention(ratio=0.5)");
+  for (const Rows& rows : p->select(layer.view(*p)).rows) EXPECT_EQ(rows, (Rows{0, 1}));
+}
+
 TEST(SnapKv, KeepsTheNewestOfAWindowThatIsTooLarge) {
   RandomLayer layer({.n_tokens = 20});
   const auto p = policy("snapkv(ratio=0.8,window=8)");

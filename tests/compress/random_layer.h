@@ -44,7 +44,11 @@ class RandomLayer {
            (static_cast<size_t>(head) * shape_.n_tokens + token) * shape_.head_dim;
   }
 
-  // Valid until the next call. RoPE is left out: keys and raw keys are the same.
+  // RoPE is left out (keys and raw keys are the same) but for what policies compute with its
+  // frequencies: zeros, unless set.
+  void set_inv_freq(const std::vector<float>& inv_freq) { inv_freq_ = inv_freq; }
+
+  // Valid until the next call.
   LayerView view(const KvPolicy& policy) {
     const KvNeeds needs = policy.needs(shape_.n_tokens);
     LayerView v;
@@ -73,6 +77,13 @@ class RandomLayer {
       }
     }
     v.window_queries = v.n_window > 0 ? window_.data() : nullptr;
+    if (inv_freq_.empty()) inv_freq_.assign(shape_.head_dim / 2, 0.0f);
+    v.inv_freq = inv_freq_;
+    if (!needs.query_statistics.empty()) {
+      fill_query_statistics(needs.query_statistics.front());
+      v.query_mean = query_mean_.data();
+      v.query_covariance = query_covariance_.data();
+    }
     return v;
   }
 
@@ -106,12 +117,34 @@ class RandomLayer {
     }
   }
 
+  // Of the tokens from first on, two passes in double; zeros where there are none.
+  void fill_query_statistics(int first) {
+    const int dim = shape_.head_dim, n = std::max(1, shape_.n_tokens - first);
+    query_mean_.assign(static_cast<size_t>(shape_.n_heads) * dim, 0.0);
+    query_covariance_.assign(query_mean_.size() * dim, 0.0);
+    for (int i = 0; i < shape_.n_heads; ++i) {
+      double* mean = query_mean_.data() + i * dim;
+      for (int t = first; t < shape_.n_tokens; ++t) {
+        for (int d = 0; d < dim; ++d) mean[d] += static_cast<double>(query(i, t)[d]) / n;
+      }
+      for (int t = first; t < shape_.n_tokens; ++t) {
+        for (int a = 0; a < dim; ++a) {
+          for (int b = 0; b < dim; ++b) {
+            query_covariance_[(static_cast<size_t>(i) * dim + a) * dim + b] +=
+                (query(i, t)[a] - mean[a]) * (query(i, t)[b] - mean[b]) / n;
+          }
+        }
+      }
+    }
+  }
+
   Shape shape_;
   std::mt19937 generator_;
   std::vector<std::vector<int32_t>> positions_;        // (n_kv_heads)
   std::vector<std::vector<float>> rows_, value_rows_;  // (n_kv_heads)(n_tokens, head_dim)
   std::vector<std::vector<float>> tiles_, values_;     // (n_kv_heads) as a view shows them
-  std::vector<float> queries_, window_;
+  std::vector<float> queries_, window_, inv_freq_;
+  std::vector<double> query_mean_, query_covariance_;
 };
 
 }  // namespace kv

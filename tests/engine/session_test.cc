@@ -224,6 +224,49 @@ CompressedCache compressed(Session& session, const std::vector<int32_t>& ids,
   return compress(session.model(), prompt, method.plan);
 }
 
+// Against two passes over the queries of the first layer, which follow from the embeddings alone.
+TEST(Session, RecordsMeanAndCovarianceOfTheQueries) {
+  const auto model = random_model(small_config());
+  const ModelConfig& config = model->config;
+  const std::vector<int32_t> ids = random_ids(70, config.vocab);
+  constexpr int kFirst = 4;
+  Session session(model, 32);
+  KvNeeds needs;
+  needs.query_statistics = {0, kFirst};
+  const PrefilledPrompt prompt = session.prefill(ids, {plain_codec("f32"), needs, nullptr});
+  ASSERT_EQ(prompt.query_statistics.size(), 2u);
+  const QueryStatistics& got = prompt.query_statistics[1];
+  ASSERT_EQ(got.first_token, kFirst);
+
+  const LayerWeights& layer = model->layers[0];
+  std::vector<float> x(config.dim), qkv(layer.qkv.n_out());
+  std::vector<std::vector<float>> queries;
+  for (size_t t = kFirst; t < ids.size(); ++t) {
+    model->embedding.row(ids[t], x.data());
+    kernels().rms_norm(x.data(), layer.attention_norm.data(), config.dim, config.rms_eps, x.data());
+    layer.qkv.multiply(x.data(), config.dim, 1, qkv.data(), layer.qkv.n_out());
+    queries.push_back(qkv);
+  }
+  const int dim = config.head_dim;
+  const double n = static_cast<double>(queries.size());
+  for (int h = 0; h < config.n_heads; ++h) {
+    std::vector<double> mean(dim, 0.0);
+    for (const auto& q : queries) {
+      for (int d = 0; d < dim; ++d) mean[d] += q[h * dim + d] / n;
+    }
+    for (int a = 0; a < dim; ++a) {
+      EXPECT_NEAR(got.mean[h * dim + a], mean[a], 1e-12);
+      for (int b = 0; b < dim; ++b) {
+        double covariance = 0;
+        for (const auto& q : queries) {
+          covariance += (q[h * dim + a] - mean[a]) * (q[h * dim + b] - mean[b]) / n;
+        }
+        EXPECT_NEAR(got.covariance[(h * dim + a) * dim + b], covariance, 1e-12);
+      }
+    }
+  }
+}
+
 TEST(Compression, NothingRemovedSharesEveryPage) {
   const auto model = random_model(small_config());
   Session session(model);
@@ -310,7 +353,7 @@ TEST(Compression, TheSameBitsForThreadsAndChunks) {
       Session session(model, chunk);
       std::vector<float> all;
       for (const char* spec : {"snapkv(ratio=0.5,window=16)", "knorm(ratio=0.3)+int4", "int8",
-                               "random(ratio=0.7)+int2"}) {
+                               "random(ratio=0.7)+int2", "expected_attention(ratio=0.5)"}) {
         CompressedCache cut = compressed(session, ids, spec, "f16");
         session.feed(cut.cache, random_ids(20, model->config.vocab, 3),
                      [&](int, int n, const float* logits) {

@@ -126,7 +126,33 @@ TEST(Config, EveryShippedConfigIsValid) {
     EXPECT_GE(config.tasks.size(), 1u);
     ++n_read;
   }
-  EXPECT_GE(n_read, 5);
+  EXPECT_GE(n_read, 6);
+}
+
+// What kv-exec-bench's results.csv has rows for: {press, ratio}, besides the full cache.
+std::vector<std::string> grid_of(const std::string& config_name) {
+  const std::filesystem::path file = std::filesystem::path(KV_SOURCE_DIR) / "configs" / config_name;
+  RunFlags flags;
+  flags.models = {std::string(KV_SOURCE_DIR) + "/tests/data/tiny-qwen2"};
+  flags.allow_code_execution = true;
+  flags.sets = {"run.sandbox=rlimits"};
+  std::vector<std::string> grid;
+  for (const CompressorSpec& spec : parse_config(read_whole_file(file), file, flags).compressors) {
+    grid.push_back(fmt::format("{} {}", spec.short_name, spec.ratio));
+  }
+  return grid;
+}
+
+TEST(Config, KvExecBenchHasItsPublishedGrids) {
+  std::vector<std::string> tool_call = {"none 0"};
+  for (const char* name : {"random", "streamingllm", "snapkv", "knorm", "expected_attention"}) {
+    for (const char* ratio : {"0.25", "0.5", "0.75"}) {
+      tool_call.push_back(fmt::format("{} {}", name, ratio));
+    }
+  }
+  EXPECT_EQ(grid_of("kv-exec-bench.yaml"), tool_call);
+  EXPECT_EQ(grid_of("kv-exec-bench-code.yaml"),
+            (std::vector<std::string>{"none 0", "snapkv 0.5", "knorm 0.5"}));
 }
 
 TEST(Config, AddsTheBaselineFirstAndMergesEqualCompressors) {
