@@ -21,6 +21,8 @@ struct AnswerJob {
   const Sample* sample = nullptr;
   const KvCache* cache = nullptr;  // compressed; forked, never changed
   bool is_full = false;            // the cache is the full one that others are compared with
+  // (vocab) of the context's last token, where this job's is not the one that all jobs share.
+  const std::vector<float>* last_logits = nullptr;
   // Results.
   bool finished = false;  // false where the work was stopped before the end
   Answer answer;

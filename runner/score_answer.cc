@@ -78,6 +78,14 @@ void finish(Progress& p, size_t n_tokens, bool compared, AnswerJob& job) {
       static_cast<double>(p.n_agree) / static_cast<double>(n_tokens);
 }
 
+// A suffix is one block of the codecs that code blocks.
+size_t block_of(std::span<AnswerJob* const> jobs) {
+  const bool whole = std::any_of(jobs.begin(), jobs.end(), [](const AnswerJob* job) {
+    return job->cache->codec().codes_blocks();
+  });
+  return whole ? jobs[0]->sample->continuation_ids.size() : kBlock;
+}
+
 }  // namespace
 
 void score_jobs(Session& session, const std::vector<float>& last_logits,
@@ -89,11 +97,13 @@ void score_jobs(Session& session, const std::vector<float>& last_logits,
   std::vector<Progress> progress;
   for (const AnswerJob* job : jobs) {
     KV_CHECK(job->sample == jobs[0]->sample);
-    progress.push_back({job->cache->fork(), last_logits, {}, LogitsHash(), 0, 0});
-    progress.back().hash.add(last_logits.data(), vocab);
+    const std::vector<float>& last = job->last_logits ? *job->last_logits : last_logits;
+    progress.push_back({job->cache->fork(), last, {}, LogitsHash(), 0, 0});
+    progress.back().hash.add(last.data(), vocab);
   }
-  for (size_t begin = 0; begin < ids.size(); begin += kBlock) {
-    const auto block = std::span(ids).subspan(begin, std::min(kBlock, ids.size() - begin));
+  const size_t block_size = block_of(jobs);
+  for (size_t begin = 0; begin < ids.size(); begin += block_size) {
+    const auto block = std::span(ids).subspan(begin, std::min(block_size, ids.size() - begin));
     const bool is_last = begin + block.size() == ids.size();
     for (size_t j = 0; j < jobs.size(); ++j) {
       take_block(session, block, block.size() - (is_last ? 1 : 0), progress[j], *jobs[j]);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,19 @@ class UnitRunner {
   };
 
   std::vector<Item> missing_items(const Unit& unit) const;
-  void run_group(const PrefilledPrompt& prompt, const std::vector<Item>& items);
-  void answer_scored(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs,
-                     const KvCache& full);
+  // The context in this codec, with what the served items need. Nothing where that failed: the
+  // dependent items then have their records.
+  std::optional<PrefilledPrompt> try_prefill(const std::vector<int32_t>& context,
+                                             const CodecPtr& codec, const std::vector<Item>& served,
+                                             const std::vector<Item>& dependent);
+  // Items whose prompt is stored alike, as many cells together as fit into memory. full: the prompt
+  // in kv_dtype.
+  void run_items(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                 const std::vector<Item>& items);
+  void run_group(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                 const std::vector<Item>& items);
+  void answer_scored(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                     const std::vector<AnswerJob*>& jobs);
   void finish_item(const Item& item, const AnswerJob& job, const CompressedCache& compressed,
                    int64_t prompt_bytes);
   void fail_item(const Item& item, const std::string& error);
