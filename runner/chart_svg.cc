@@ -116,6 +116,10 @@ Scale y_scale(const ChartPanel& panel, const Layout& layout, double top) {
     include(point.low);
     include(point.high);
   });
+  if (panel.y_low < panel.y_high) {
+    scale.low = panel.y_low, scale.high = panel.y_high;
+    return scale;
+  }
   if (scale.low > scale.high) scale.low = 0, scale.high = 1;
   double room = 0.06 * (scale.high - scale.low);
   if (room == 0) room = std::max(0.1 * std::abs(scale.low), 0.05);

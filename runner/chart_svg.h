@@ -24,9 +24,10 @@ struct ChartSeries {
 struct ChartPanel {
   std::string title, x_label, y_label;
   std::vector<ChartSeries>
-      series;             // x > 0 unless linear_x; points that are not finite are left out
-  bool log_y = false;     // needs y > 0
-  bool linear_x = false;  // else log2 with percentages
+      series;                    // x > 0 unless linear_x; points that are not finite are left out
+  bool log_y = false;            // needs y > 0
+  bool linear_x = false;         // else log2 with percentages
+  double y_low = 0, y_high = 0;  // the ends of a linear y axis; equal: as the points need
 };
 
 enum class ChartUse {

@@ -2,10 +2,9 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
-#include "engine/error.h"
 #include "engine/safetensors_writer.h"
+#include "runner/figures.h"
 #include "runner/report_text.h"
 
 namespace kv {
@@ -71,19 +70,17 @@ Json json_cell(const ReportCell& cell, const std::string& metric) {
   return object;
 }
 
-void write_figures(const std::vector<ReportCell>& cells, const fs::path& dir) {
-  const std::string figure = tradeoff_svg(cells);
-  if (figure.empty()) return;
-  std::error_code ignored;  // the file that follows says more
-  fs::create_directories(dir, ignored);
-  write_file_atomically(dir / "quality_vs_memory.svg", figure);
-  for (const CellTable& table : cell_tables(cells)) {
-    const std::string& model = table.front()->model;
-    const std::string name = divergence_file(cells, model);
+std::vector<Figure> figures_of(const std::vector<ReportCell>& cells) {
+  std::vector<Figure> figures;
+  const std::string tradeoff = tradeoff_svg(cells);
+  if (!tradeoff.empty()) figures.push_back({"quality_vs_memory", tradeoff});
+  for (const std::string& model : models_of(cells)) {
+    const std::string name = divergence_figure(cells, model);
     if (name.empty()) continue;
-    write_file_atomically(dir / name, chart_svg("Function (solid) and perplexity (dashed)",
-                                                {divergence_panel(cells, model)}, 1));
+    figures.push_back({name, chart_svg("Function (solid) and perplexity (dashed)",
+                                       {divergence_panel(cells, model)}, 1)});
   }
+  return figures;
 }
 
 }  // namespace
@@ -121,7 +118,7 @@ void write_reports(const std::vector<SampleRecord>& records, const ManifestInfo&
   write_file_atomically(dir / "cells.json", cells_json(cells));
   write_file_atomically(dir / "RESULTS.md", results_markdown(cells, manifest));
   write_file_atomically(dir / "report.html", report_html(cells, records, manifest));
-  write_figures(cells, dir / "figures");
+  write_figures(figures_of(cells), dir / "figures");
 }
 
 }  // namespace kv

@@ -11,10 +11,10 @@
 
 namespace kv {
 
-// Writes cells.csv, cells.json, RESULTS.md, report.html and figures/*.svg into dir (which exists),
-// each at once, replacing earlier ones. The same records and manifest give the same bytes; the order of the
-// records does not matter, save that of repeated samples. Throws Error(kData) where a file cannot
-// be written.
+// Writes cells.csv, cells.json, RESULTS.md, report.html, figures/*.svg and figures/*.png into dir
+// (which exists), each at once, replacing earlier ones. The same records and manifest give the same
+// bytes; the order of the records does not matter, save that of repeated samples. Throws
+// Error(kData) where a file cannot be written; figures come last, PNGs after all SVGs.
 void write_reports(const std::vector<SampleRecord>& records, const ManifestInfo& manifest,
                    const std::filesystem::path& dir);
 
@@ -40,7 +40,7 @@ ChartPanel tradeoff_panel(const std::vector<ReportCell>& cells, const std::strin
 // and where the full cache scores above 0; dashed, the full cache's perplexity divided by the
 // cell's, the mean over perplexity tasks. No series where there is neither.
 ChartPanel divergence_panel(const std::vector<ReportCell>& cells, const std::string& model);
-// Its file name in figures/; "" where there is nothing to draw.
-std::string divergence_file(const std::vector<ReportCell>& cells, const std::string& model);
+// Its name in figures/, without .svg; "" where there is nothing to draw.
+std::string divergence_figure(const std::vector<ReportCell>& cells, const std::string& model);
 
 }  // namespace kv

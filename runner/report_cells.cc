@@ -119,6 +119,14 @@ void name_tasks_apart(std::vector<ReportCell>& cells) {
   }
 }
 
+// Null where the records are of a task that this build does not have.
+const TaskInfo* task_of(const ReportCell& cell) {
+  for (const TaskInfo& info : all_tasks()) {
+    if (cell.task_spec.rfind(info.name + "(", 0) == 0) return &info;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 std::vector<ReportCell> report_cells(const std::vector<SampleRecord>& records,
@@ -142,11 +150,19 @@ std::vector<ReportCell> report_cells(const std::vector<SampleRecord>& records,
   return cells;
 }
 
+std::vector<std::string> models_of(const std::vector<ReportCell>& cells) {
+  std::vector<std::string> models;
+  for (const ReportCell& cell : cells) {
+    if (std::find(models.begin(), models.end(), cell.model) == models.end())
+      models.push_back(cell.model);
+  }
+  return models;
+}
+
 std::vector<std::string> metric_order(const ReportCell& cell) {
   std::vector<std::string> order;
-  for (const TaskInfo& info : all_tasks()) {
-    if (cell.task_spec.rfind(info.name + "(", 0) != 0) continue;
-    for (const MetricInfo& metric : info.metrics) {
+  if (const TaskInfo* info = task_of(cell)) {
+    for (const MetricInfo& metric : info->metrics) {
       if (cell.metrics.count(metric.name)) order.push_back(metric.name);
     }
   }
@@ -154,6 +170,11 @@ std::vector<std::string> metric_order(const ReportCell& cell) {
     if (std::find(order.begin(), order.end(), metric) == order.end()) order.push_back(metric);
   }
   return order;
+}
+
+std::string headline_metric(const ReportCell& cell) {
+  const std::vector<std::string> order = metric_order(cell);
+  return order.empty() ? "" : order.front();
 }
 
 bool higher_is_better(const std::string& metric) {
@@ -166,13 +187,8 @@ bool higher_is_better(const std::string& metric) {
 }
 
 std::string functional_metric(const ReportCell& cell) {
-  for (const char* name :
-       {"pass@1", "name_and_schema", "schema_valid", "func_correct", "exact_match"}) {
-    if (cell.metrics.count(name) > 0) return name;
-  }
-  const std::vector<std::string> order = metric_order(cell);
-  const bool scored = cell.metrics.count("nll") > 0 || cell.metrics.count("ppl") > 0;
-  return order.empty() || scored ? "" : order.front();
+  const TaskInfo* info = task_of(cell);
+  return info != nullptr && !info->generates ? "" : headline_metric(cell);
 }
 
 std::string number_text(double value) {

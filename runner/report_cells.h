@@ -38,6 +38,9 @@ struct ReportCell {
   bool is_baseline() const { return spec == "none"; }
 };
 
+// In the order of their first appearance.
+std::vector<std::string> models_of(const std::vector<ReportCell>& cells);
+
 // In the manifest's order of models, tasks and compressors; what the manifest does not name follows
 // in alphabetical order. Where a sample was repeated its latest record counts.
 std::vector<ReportCell> report_cells(const std::vector<SampleRecord>& records,
@@ -49,8 +52,12 @@ std::vector<std::string> metric_order(const ReportCell& cell);
 
 bool higher_is_better(const std::string& metric);
 
-// The metric that says whether the answers still do their job; "" where the task generates none.
-// Where a task's headline only judges the form of an answer (json_valid), its content counts.
+// The first of them; "" where no sample was answered.
+std::string headline_metric(const ReportCell& cell);
+
+// The metric that says whether the answers still do their job: the headline of a task that
+// generates; "" for a task that scores a text. The divergence chart and the silent degradation
+// score both take it.
 std::string functional_metric(const ReportCell& cell);
 
 // A number for tables that programs read: the shortest text that reads back the same; "nan", "inf",

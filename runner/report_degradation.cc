@@ -27,9 +27,9 @@ std::vector<PairedScores> functional_pairs(const std::vector<ReportCell>& cells,
   std::vector<PairedScores> pairs;
   for (const ReportCell& cell : cells) {
     if (cell.model != compressor.model || cell.spec != compressor.spec) continue;
-    const std::string metric = functional_metric(cell.task_spec);
     const ReportCell* full = find_cell(cells, cell.model, cell.task_spec, "none");
-    if (!metric.empty() && full != nullptr) pairs.push_back(paired(*full, cell, metric));
+    const std::string metric = full == nullptr ? "" : functional_metric(*full);
+    if (!metric.empty()) pairs.push_back(paired(*full, cell, metric));
   }
   return pairs;
 }
@@ -53,7 +53,7 @@ std::vector<DegradationRow> degradation_rows(const std::vector<ReportCell>& cell
 }
 
 std::string how_degradation_is_measured() {
-  return "*Functional*: the mean over tool-call and code tasks of the share of answers that work. "
+  return "*Functional*: the mean over the tasks that generate of their headline scores. "
          "*SDS*: kv-canary's score, relative functional drop divided by relative rise of "
          "perplexity; where perplexity does not rise it is 1000 times the drop and its size means "
          "nothing. *Gap* keeps its meaning there: full perplexity / perplexity minus functional / "

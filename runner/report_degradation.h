@@ -15,7 +15,7 @@ struct DegradationRow {
 };
 
 // In the order of the cells, without `none`; empty where the model has no perplexity task or none
-// whose answers are judged by what they do (runner/sds.h). Of several perplexity tasks the first
+// that generates (functional_metric). Of several perplexity tasks the first
 // one counts. The rows point into cells.
 std::vector<DegradationRow> degradation_rows(const std::vector<ReportCell>& cells,
                                              const std::string& model);

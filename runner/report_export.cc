@@ -9,6 +9,7 @@
 #include "engine/error.h"
 #include "engine/safetensors_writer.h"
 #include "runner/chart_svg.h"
+#include "runner/figures.h"
 #include "runner/report_text.h"
 
 namespace kv {
@@ -47,6 +48,7 @@ fs::path export_exec_bench(const std::vector<SampleRecord>& records, const Manif
   write_file(dir / "results.csv", exec_bench_csv(rows));
   std::set<std::string> tasks;
   for (const ExecBenchRow& row : rows) tasks.insert(row.task);
+  std::vector<Figure> figures;
   std::string retention =
       "| task | model | standard retention | exec retention |\n|---|---|---|---|\n";
   for (const std::string& task : tasks) {
@@ -59,16 +61,18 @@ fs::path export_exec_bench(const std::vector<SampleRecord>& records, const Manif
                         {series_of(contrast.standard + " (string)", contrast.standard_series),
                          series_of(contrast.exec + " (exec/struct)", contrast.exec_series)},
                         false,
-                        true});
+                        true,
+                        -0.02,
+                        1.02});
       retention += fmt::format("| {} | {} | {} | {} |\n", task, model,
                                number_text(contrast.standard_retention),
                                number_text(contrast.exec_retention));
     }
-    write_file(
-        dir / "figures" / ("contrast_" + task + ".svg"),
-        chart_svg("String and execution scores: " + task, panels, static_cast<int>(panels.size())));
+    figures.push_back({"contrast_" + task, chart_svg("String and execution scores: " + task, panels,
+                                                     static_cast<int>(panels.size()))});
   }
   write_file(dir / "divergence.md", retention);
+  write_figures(figures, dir / "figures");
   return dir / "results.csv";
 }
 
@@ -108,9 +112,10 @@ fs::path export_canary(const std::vector<SampleRecord>& records, const fs::path&
         "report: kv-canary has only tool_call, code_exec and perplexity; this run has none");
   }
   write_file(dir / "run.jsonl", canary_jsonl(records));
-  write_file(dir / "divergence.svg", chart_svg("functional (solid) and perplexity-quality (dashed)",
-                                               {canary_panel(summary)}, 1));
   write_file(dir / "RESULTS.md", canary_markdown(summary));
+  write_figures({{"divergence", chart_svg("functional (solid) and perplexity-quality (dashed)",
+                                          {canary_panel(summary)}, 1)}},
+                dir);
   return dir / "RESULTS.md";
 }
 

@@ -50,12 +50,6 @@ bool saturated(const ReportCell& cell, const std::string& metric) {
   return end != cell.scale_ends.end() && end->second != ScaleEnd::kNone;
 }
 
-std::string summary_metric(const ReportCell& cell) {
-  const std::string functional = functional_metric(cell);
-  const std::vector<std::string> order = metric_order(cell);
-  return !functional.empty() ? functional : order.empty() ? "" : order.front();
-}
-
 std::string percent(double share) {
   return fmt::format("{:.1f} %", 100 * share);
 }
@@ -151,7 +145,7 @@ std::string summary_table(const std::vector<ReportCell>& cells, const std::strin
     });
     if (cell.model != model || known) continue;
     tasks.push_back(&cell);
-    const std::string metric = summary_metric(cell);
+    const std::string metric = headline_metric(cell);
     const bool flat = saturated(cell, metric);
     any_saturated = any_saturated || flat;
     table.head.push_back(fmt::format("{}<br>{}{}", escape_markup(cell.task), escape_markup(metric),
@@ -164,7 +158,7 @@ std::string summary_table(const std::vector<ReportCell>& cells, const std::strin
       const auto cell = std::find_if(row.begin(), row.end(), [&](const ReportCell* other) {
         return other->task_spec == task->task_spec;
       });
-      const std::string metric = summary_metric(*task);
+      const std::string metric = headline_metric(*task);
       line.push_back(cell == row.end() ? "-" : score_html(**cell, metric));
       line.push_back(cell == row.end() ? "-" : difference_html(**cell, metric));
     }

@@ -132,9 +132,9 @@ std::string results_markdown(const std::vector<ReportCell>& cells, const Manifes
     const ReportCell& first = *table.front();
     if (first.model != model) {
       text += fmt::format("\n## {}\n", first.model);
-      const std::string figure = divergence_file(cells, first.model);
+      const std::string figure = divergence_figure(cells, first.model);
       if (!figure.empty()) {
-        text += fmt::format("\n![Function and perplexity against KV memory](figures/{})\n", figure);
+        text += fmt::format("\n![Function and perplexity against KV memory](figures/{}.svg)\n", figure);
       }
     }
     if (first.model != model) text += degradation_table(cells, first.model);

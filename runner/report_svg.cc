@@ -31,7 +31,7 @@ std::string family_label(const ReportCell& cell, const std::vector<ReportCell>& 
 }
 
 void add_point(ChartPanel& panel, const ReportCell& cell, const std::string& family) {
-  const Aggregate& value = cell.metrics.at(metric_order(cell).front());
+  const Aggregate& value = cell.metrics.at(headline_metric(cell));
   auto series = std::find_if(panel.series.begin(), panel.series.end(),
                              [&](const ChartSeries& s) { return s.label == family; });
   if (series == panel.series.end()) {
@@ -53,11 +53,6 @@ bool needs_log(const ChartPanel& panel) {
     }
   }
   return low > 0 && high > 8 * low;
-}
-
-std::string headline(const ReportCell& cell) {
-  const std::vector<std::string> order = metric_order(cell);
-  return order.empty() ? "" : order.front();
 }
 
 void sort_points(ChartPanel& panel) {
@@ -133,7 +128,7 @@ ChartPanel tradeoff_panel(const std::vector<ReportCell>& cells, const std::strin
                           const std::string& task_spec) {
   ChartPanel panel;
   for (const ReportCell& cell : cells) {
-    const std::string metric = headline(cell);
+    const std::string metric = headline_metric(cell);
     if (cell.model != model || cell.task_spec != task_spec) continue;
     if (metric.empty() || cell.kv_retained <= 0) continue;
     panel.title = cell.task + ", " + cell.model;
@@ -151,7 +146,7 @@ ChartPanel tradeoff_panel(const std::vector<ReportCell>& cells, const std::strin
 std::string tradeoff_svg(const std::vector<ReportCell>& cells) {
   std::vector<std::string> models, tasks;
   for (const ReportCell& cell : cells) {
-    if (headline(cell).empty() || cell.kv_retained <= 0) continue;
+    if (headline_metric(cell).empty() || cell.kv_retained <= 0) continue;
     if (std::find(models.begin(), models.end(), cell.model) == models.end())
       models.push_back(cell.model);
     if (std::find(tasks.begin(), tasks.end(), cell.task_spec) == tasks.end())
@@ -186,11 +181,11 @@ ChartPanel divergence_panel(const std::vector<ReportCell>& cells, const std::str
   return panel;
 }
 
-std::string divergence_file(const std::vector<ReportCell>& cells, const std::string& model) {
+std::string divergence_figure(const std::vector<ReportCell>& cells, const std::string& model) {
   if (divergence_panel(cells, model).series.empty()) return "";
   std::string name = "divergence_";
   for (char c : model) name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' ? c : '-';
-  return name + ".svg";
+  return name;
 }
 
 }  // namespace kv

@@ -127,13 +127,6 @@ double degradation_gap(double functional_full, double functional_cell, double pp
   return ppl_full / ppl_cell - functional_cell / functional_full;
 }
 
-std::string functional_metric(const std::string& task_spec) {
-  if (task_spec.rfind("code_exec(", 0) == 0) return "pass@1";
-  if (task_spec.rfind("tool_call(", 0) != 0) return "";
-  const bool canary = task_spec.find("protocol=kv-canary") != std::string::npos;
-  return canary ? "func_correct" : "name_and_schema";
-}
-
 Degradation degradation(const std::vector<PairedScores>& functional,
                         const PairedScores& perplexity) {
   std::vector<Columns> columns;

@@ -6,8 +6,8 @@
 //
 // `gap` stays meaningful there: the functional loss minus the loss that perplexity implies,
 //   gap = (1 - f_cell / f_full) - (1 - ppl_full / ppl_cell) = ppl_full / ppl_cell - f_cell / f_full
-// in shares of the full cache's level; it is the distance between the two lines of the divergence
-// chart. 0.3: functional quality lost 30 points more than perplexity shows. Negative: perplexity
+// in shares of the full cache's level; with one functional task it is the distance between the two
+// lines of the divergence chart. 0.3: functional quality lost 30 points more than perplexity shows. Negative: perplexity
 // overstates the damage. Undefined (NaN) where the full cache's functional score is 0.
 #pragma once
 
@@ -25,10 +25,6 @@ double canary_sds(double functional_full, double functional_cell, double ppl_ful
 // NaN where functional_full is not above 0 or ppl_cell is no positive number.
 double degradation_gap(double functional_full, double functional_cell, double ppl_full,
                        double ppl_cell);
-
-// The metric of a task (its canonical text) that counts as functional; "" where it has none.
-// tool_call: name_and_schema (kv-canary's protocol: func_correct); code_exec: pass@1.
-std::string functional_metric(const std::string& task_spec);
 
 // One metric of one task, of the full cache and of a cell. Only common samples count.
 struct PairedScores {

@@ -241,6 +241,7 @@ TaskInfo perplexity_task() {
           "negative log-likelihood of a text's second part, from the compressed cache of its first",
       .params = param_table(),
       .metrics = metric_table(),
+      .generates = false,
       .make = [](const Params& params, const std::string& base_folder) {
         return std::make_unique<Perplexity>(params, base_folder);
       }};

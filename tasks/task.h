@@ -96,6 +96,7 @@ struct TaskInfo {
   std::string doc;
   std::vector<ParamSpec> params;
   std::vector<MetricInfo> metrics;
+  bool generates = true;  // false: it scores a given text
   std::function<std::unique_ptr<Task>(const Params& params, const std::string& base_folder)> make;
 };
 const std::vector<TaskInfo>& all_tasks();  // registry order

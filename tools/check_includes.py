@@ -41,6 +41,7 @@ LIBRARIES = (
     (r"yaml-cpp/", r"runner/(config|yaml[^/]*)\.cc", "yaml-cpp only in runner/config.cc and runner/yaml*.cc"),
     (r"CLI/", r"runner/main\.cc", "CLI11 only in runner/main.cc"),
     (r"nlohmann/json\.hpp", r".*\.cc", "nlohmann/json.hpp never in a header"),
+    (r"librsvg/|cairo", r"runner/svg_png\.cc", "librsvg and cairo only in runner/svg_png.cc"),
     (r"cblas", r"engine/linear\.cc", "cblas.h only in engine/linear.cc"),
 )
 

@@ -6,6 +6,7 @@ packages=(
   g++ cmake ninja-build pkg-config python3 python3-pip unzip
   libopenblas-dev libeigen3-dev nlohmann-json3-dev libyaml-cpp-dev libtbb-dev libcli11-dev libfmt-dev
   libgtest-dev libbenchmark-dev libonig-dev libutf8proc-dev libxxhash-dev
+  librsvg2-dev libcairo2-dev fonts-dejavu-core
   bubblewrap
 )
 

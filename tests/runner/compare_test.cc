@@ -164,5 +164,23 @@ TEST(ReportVerb, OtherFormatsGoToAFolderOfTheirOwn) {
   EXPECT_EQ(folder.run("report --format unknown a").status, 2);
 }
 
+TEST(ReportVerb, KvExecBenchHasItsContrastFigure) {
+  const TestFolder folder;
+  auto records = before();
+  for (SampleRecord& r : records) {
+    r.task = "tool_call";
+    r.task_spec = "tool_call(protocol=kv-exec-bench)";
+    r.scores = {{"json_valid", 1}, {"schema_valid", r.spec == "none" ? 1 : 0}};
+  }
+  make_run(folder.path() / "a", records);
+  ASSERT_EQ(folder.run("report --format kv-exec-bench a").status, 0);
+  const auto out = folder.path() / "a/kv-exec-bench";
+  EXPECT_EQ(file_text(out / "results.csv").substr(0, 52),
+            "model,press,compression_ratio,task,metric,value\ntiny");
+  EXPECT_NE(file_text(out / "figures/contrast_tool_call.svg").find("schema_valid (exec/struct)"),
+            std::string::npos);
+  EXPECT_EQ(file_text(out / "figures/contrast_tool_call.png").substr(1, 3), "PNG");
+}
+
 }  // namespace
 }  // namespace kv

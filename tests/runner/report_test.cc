@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/error.h"
 #include "runner/chart_svg.h"
 #include "runner/report_degradation.h"
 
@@ -166,10 +167,13 @@ TEST(Report, FilesDoNotDependOnTheOrderOfRecords) {
   const fs::path dir = mkdtemp(pattern.data());
   auto records = sample_records();
   write_reports(records, manifest(), dir);
-  const std::vector<fs::path> files = {
-      dir / "cells.csv",   dir / "cells.json",
-      dir / "RESULTS.md",  dir / "figures" / "quality_vs_memory.svg",
-      dir / "report.html", dir / "figures" / "divergence_tiny.svg"};
+  const std::vector<fs::path> files = {dir / "cells.csv",
+                                       dir / "cells.json",
+                                       dir / "RESULTS.md",
+                                       dir / "figures" / "quality_vs_memory.svg",
+                                       dir / "report.html",
+                                       dir / "figures" / "divergence_tiny.svg",
+                                       dir / "figures" / "divergence_tiny.png"};
   std::vector<std::string> first;
   for (const fs::path& file : files) first.push_back(read(file));
   std::reverse(records.begin(), records.end());
@@ -237,15 +241,37 @@ TEST(Report, DivergenceIsRelativeToTheFullCache) {
   EXPECT_DOUBLE_EQ(function.points[1].y, 1);
   EXPECT_NEAR(quality.points[0].y, std::exp(-0.75), 1e-12);
   EXPECT_NEAR(quality.points[1].y, std::exp(-0.5), 1e-12);
-  EXPECT_EQ(divergence_file(cells, "tiny"), "divergence_tiny.svg");
-  EXPECT_EQ(divergence_file(cells, "another"), "");
+  EXPECT_EQ(divergence_figure(cells, "tiny"), "divergence_tiny");
+  EXPECT_EQ(divergence_figure(cells, "another"), "");
+}
+
+ReportCell cell_of(const std::string& task_spec, const std::vector<std::string>& metrics) {
+  ReportCell cell;
+  cell.task_spec = task_spec;
+  for (const std::string& metric : metrics) cell.metrics[metric] = {};
+  return cell;
+}
+
+// The headline of what generates, whatever else was measured.
+TEST(Report, FunctionalMetrics) {
+  EXPECT_EQ(functional_metric(cell_of("tool_call(protocol=kv-canary)",
+                                      {"arg_match", "func_correct", "json_valid", "kld"})),
+            "func_correct");
+  EXPECT_EQ(functional_metric(cell_of("tool_call(protocol=kv-exec-bench)",
+                                      {"args_exact", "json_valid", "name_and_schema"})),
+            "name_and_schema");
+  EXPECT_EQ(functional_metric(cell_of("code_exec()", {"edit_sim", "pass@1"})), "pass@1");
+  EXPECT_EQ(functional_metric(cell_of("passkey()", {"exact_match", "kld"})), "exact_match");
+  EXPECT_EQ(functional_metric(cell_of("perplexity()", {"nll", "ppl"})), "");
+  EXPECT_EQ(functional_metric(cell_of("passkey()", {})), "");
 }
 
 // Code that stops working while perplexity stays: the gap shows it.
 TEST(Report, SilentDegradationIsInTheReports) {
   auto records = sample_records();
+  std::erase_if(records, [](const SampleRecord& r) { return r.task == "passkey"; });
   const auto without = report_cells(records, manifest());
-  EXPECT_TRUE(degradation_rows(without, "tiny").empty());  // passkeys are no functional task
+  EXPECT_TRUE(degradation_rows(without, "tiny").empty());  // nothing generates
   EXPECT_FALSE(has(results_markdown(without, manifest()), "Silent degradation"));
   for (double ratio : {0.0, 0.5}) {
     for (int i = 0; i < 4; ++i) {
@@ -263,6 +289,24 @@ TEST(Report, SilentDegradationIsInTheReports) {
   EXPECT_NEAR(rows[0].degradation.gap, std::exp(-0.5) - 0.25, 1e-9);
   EXPECT_TRUE(has(results_markdown(cells, manifest()), "| snapkv | 0.5 | 0.2500 (1.000) |"));
   EXPECT_TRUE(has(report_html(cells, records, manifest()), "<h3>Silent degradation</h3>"));
+}
+
+// A folder where a PNG should be: everything but the PNGs is there all the same.
+TEST(Report, APictureThatCannotBeWrittenCostsNothingElse) {
+  std::string pattern = (fs::temp_directory_path() / "kv_report_XXXXXX").string();
+  const fs::path dir = mkdtemp(pattern.data());
+  fs::create_directories(dir / "figures" / "quality_vs_memory.png" / "in_the_way");
+  try {
+    write_reports(sample_records(), manifest(), dir);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_TRUE(has(e.what(), "quality_vs_memory.png: cannot be put in place")) << e.what();
+  }
+  for (const char* file : {"cells.csv", "cells.json", "RESULTS.md", "report.html",
+                           "figures/quality_vs_memory.svg", "figures/divergence_tiny.svg"}) {
+    EXPECT_FALSE(read(dir / file).empty()) << file;
+  }
+  fs::remove_all(dir);
 }
 
 TEST(Report, NothingYet) {

@@ -51,14 +51,6 @@ TEST(Sds, GapStaysMeaningfulWherePerplexityDoesNotRise) {
   EXPECT_TRUE(std::isnan(degradation_gap(1, 1, 10, std::nan(""))));
 }
 
-TEST(Sds, FunctionalMetrics) {
-  EXPECT_EQ(functional_metric("tool_call(protocol=kv-canary)"), "func_correct");
-  EXPECT_EQ(functional_metric("tool_call(protocol=kv-exec-bench)"), "name_and_schema");
-  EXPECT_EQ(functional_metric("code_exec(protocol=kv-canary)"), "pass@1");
-  EXPECT_EQ(functional_metric("perplexity(max_length=512)"), "");
-  EXPECT_EQ(functional_metric("passkey(lengths=[512])"), "");
-}
-
 PairedScores calls(int n, int right_full, int right_cell) {
   PairedScores pair{"tool_call(protocol=kv-canary)", "func_correct", {}, {}};
   for (int i = 0; i < n; ++i) {
