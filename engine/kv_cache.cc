@@ -261,6 +261,7 @@ size_t KvCache::bytes_in_use() const {
     }
     if (rows.listed && counted.insert(rows.listed.get()).second)
       total += rows.listed->size() * sizeof(int32_t);
+    if (rows.dropped_channels) total += (rows.dropped_channels->size() + 7) / 8;  // as a bit mask
   }
   return total;
 }
@@ -273,6 +274,7 @@ size_t KvCache::bytes_allocated() const {
     for (const PageRef& page : rows.plain) total += page.bytes();
     if (rows.listed && counted.insert(rows.listed.get()).second)
       total += rows.listed->capacity() * sizeof(int32_t);
+    if (rows.dropped_channels) total += rows.dropped_channels->capacity();
   }
   return total;
 }

@@ -59,6 +59,10 @@ struct HeadCache {
   // after them consecutive: r + run_offset.
   std::shared_ptr<const std::vector<int32_t>> listed;
   int32_t run_offset = 0;
+  // Channels of rotated keys that count as 0 in the first masked_rows rows: (head_dim) flags; null:
+  // none.
+  std::shared_ptr<const std::vector<uint8_t>> dropped_channels;
+  int masked_rows = 0;
 
   // Only where the codec keeps residual rows: pages then hold the coded rows, and plain, by the same
   // tile numbers, all others (null where a tile has none).
