@@ -116,7 +116,7 @@ class CurPolicy : public EvictionPolicy {
   CurParams params_;
 };
 
-PolicyPtr make_cur(const Params& params, EvictionRules rules) {
+EvictionPtr make_cur(const Params& params, EvictionRules rules) {
   CurParams own;
   own.sinks = params.integer("sinks");
   own.window = params.integer("window");

@@ -42,7 +42,7 @@ std::vector<bool> rows_in_ranges(const LayerView::HeadRows& head,
 
 }  // namespace
 
-std::vector<ParamSpec> leading_params(const std::string& default_positions) {
+std::vector<ParamSpec> leading_params(const std::string& default_positions, bool has_ratio) {
   ParamSpec ratio;
   ratio.name = "ratio";
   ratio.type = ParamSpec::Type::kNumber;
@@ -57,6 +57,7 @@ std::vector<ParamSpec> leading_params(const std::string& default_positions) {
   positions.default_text = default_positions;
   positions.doc = kPositionsHelp;
   positions.choices = {"original", "contiguous", "canary"};
+  if (!has_ratio) return {positions};
   return {ratio, positions};
 }
 
@@ -75,9 +76,9 @@ std::vector<ParamSpec> trailing_params() {
   return {protect, ties};
 }
 
-EvictionRules read_rules(const Params& params) {
+EvictionRules read_rules(const Params& params, bool has_ratio) {
   EvictionRules rules;
-  rules.ratio = params.number("ratio");
+  if (has_ratio) rules.ratio = params.number("ratio");
   const std::string& positions = params.string("positions");
   rules.positions = positions == "contiguous" ? Positions::kContiguous
                     : positions == "canary"   ? Positions::kCanary
@@ -91,28 +92,43 @@ EvictionRules read_rules(const Params& params) {
 }
 
 KvNeeds EvictionPolicy::needs(int n_tokens) const {
-  return rules_.ratio > 0 ? inputs(n_tokens) : KvNeeds{};
+  return removes() ? inputs(n_tokens) : KvNeeds{};
+}
+
+int EvictionPolicy::budget(const LayerView& view, int kv_head) const {
+  return rows_kept(view.heads[kv_head].n_rows, rules_.ratio);
+}
+
+bool EvictionPolicy::keeps_all(const LayerView& view) const {
+  if (!removes()) return true;
+  for (int h = 0; h < view.n_kv_heads; ++h) {
+    if (budget(view, h) != view.heads[h].n_rows) return false;
+  }
+  return true;
 }
 
 LayerKeep EvictionPolicy::select(const LayerView& view) const {
-  LayerKeep keep;
-  keep.rows.resize(view.heads.size());
-  const bool all_stay = std::all_of(view.heads.begin(), view.heads.end(), [&](const auto& head) {
-    return rows_kept(head.n_rows, rules_.ratio) == head.n_rows;
-  });
-  if (all_stay) {
-    for (size_t h = 0; h < view.heads.size(); ++h) {
-      keep.rows[h].resize(view.heads[h].n_rows);
-      std::iota(keep.rows[h].begin(), keep.rows[h].end(), 0);
+  if (keeps_all(view)) {
+    LayerKeep keep;
+    for (const LayerView::HeadRows& head : view.heads) {
+      std::vector<int32_t>& rows = keep.rows.emplace_back(head.n_rows);
+      std::iota(rows.begin(), rows.end(), 0);
     }
     return keep;
   }
   LayerScores scored = score(view);
   scored.protection.resize(view.heads.size());
+  for (size_t h = 0; h < view.heads.size(); ++h) {
+    scored.protection[h].always = rows_in_ranges(view.heads[h], rules_.protect);
+  }
+  return choose(view, std::move(scored));
+}
+
+LayerKeep EvictionPolicy::choose(const LayerView& view, LayerScores scored) const {
+  LayerKeep keep;
+  keep.rows.resize(view.heads.size());
   parallel_for(static_cast<int64_t>(view.heads.size()), [&](int64_t h) {
-    const LayerView::HeadRows& head = view.heads[h];
-    scored.protection[h].always = rows_in_ranges(head, rules_.protect);
-    keep.rows[h] = select_rows(scored.scores[h], rows_kept(head.n_rows, rules_.ratio),
+    keep.rows[h] = select_rows(scored.scores[h], budget(view, static_cast<int>(h)),
                                scored.protection[h], rules_.ties);
   });
   keep.scores = std::move(scored.scores);

@@ -1,6 +1,8 @@
 // What every eviction policy shares: its common parameters and the way from scores to rows.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,22 +13,28 @@
 
 namespace kv {
 
+class EvictionPolicy;
+using EvictionPtr = std::shared_ptr<const EvictionPolicy>;
+
 struct EvictionRules {
   std::string spec;  // canonical form of the whole term
   double ratio = 0;  // share of the rows removed, [0, 1)
   Positions positions = Positions::kOriginal;
   std::vector<std::pair<int, int>> protect;  // original positions from .. to, both included
   Ties ties = Ties::kPosition;
+  std::string folder;  // what file names are relative to
+  // The policy that one around another was given as `inner`, at a ratio; else null.
+  std::function<EvictionPtr(double ratio)> make_inner;
 };
 
-// The table entries `ratio`, `positions` (before a method's own parameters) and `protect`, `ties`
-// (after them).
-std::vector<ParamSpec> leading_params(const std::string& default_positions);
+// The table entries `ratio` (where the method has it), `positions` (before its own parameters) and
+// `protect`, `ties` (after them).
+std::vector<ParamSpec> leading_params(const std::string& default_positions, bool has_ratio);
 std::vector<ParamSpec> trailing_params();
 
-// Reads those entries; spec stays empty. Throws Error(kUsage) where
-// protect is not a list of [from, to].
-EvictionRules read_rules(const Params& params);
+// Reads those entries; spec, folder and make_inner stay empty. A method without `ratio` has 0. Throws
+// Error(kUsage) where protect is not a list of [from, to].
+EvictionRules read_rules(const Params& params, bool has_ratio);
 
 // Scores of one layer and the rows that do not compete, for each KV head.
 struct LayerScores {
@@ -34,7 +42,8 @@ struct LayerScores {
   std::vector<Protection> protection;      // (n_kv_heads), or empty: none
 };
 
-// A policy that scores rows and keeps the best rows_kept(n_rows, ratio) of each KV head.
+// A policy that scores rows and keeps the best of them, by default rows_kept(n_rows, ratio) in each
+// KV head.
 class EvictionPolicy : public KvPolicy {
  public:
   explicit EvictionPolicy(EvictionRules rules) : rules_(std::move(rules)) {}
@@ -42,18 +51,27 @@ class EvictionPolicy : public KvPolicy {
   std::string spec() const final { return rules_.spec; }
   Positions positions() const final { return rules_.positions; }
   KvNeeds needs(int n_tokens) const final;
-  // Where no head has a row to remove, every row stays and nothing is scored (ratio 0).
+  // Where keeps_all(), every row stays and nothing is scored.
   LayerKeep select(const LayerView& view) const final;
 
- protected:
-  const EvictionRules& rules() const { return rules_; }
-
-  // As needs(), asked only where ratio > 0.
+  // What a policy around this one asks too. inputs: as needs(), whatever the ratio.
   virtual KvNeeds inputs(int n_tokens) const {
     (void)n_tokens;
     return {};
   }
   virtual LayerScores score(const LayerView& view) const = 0;
+
+ protected:
+  const EvictionRules& rules() const { return rules_; }
+
+  // False: every row of every layer stays.
+  virtual bool removes() const { return rules_.ratio > 0; }
+  // Rows of one KV head that stay, 1 .. n_rows.
+  virtual int budget(const LayerView& view, int kv_head) const;
+  virtual bool keeps_all(const LayerView& view) const;
+  // From scores to rows: here the best budget() ones of each KV head. scored.protection has one
+  // entry for each KV head, with the user's `protect` filled in.
+  virtual LayerKeep choose(const LayerView& view, LayerScores scored) const;
 
  private:
   EvictionRules rules_;

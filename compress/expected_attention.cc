@@ -134,7 +134,7 @@ class ExpectedAttentionPolicy : public EvictionPolicy {
   ExpectedAttentionParams params_;
 };
 
-PolicyPtr make_expected_attention(const Params& params, EvictionRules rules) {
+EvictionPtr make_expected_attention(const Params& params, EvictionRules rules) {
   ExpectedAttentionParams own;
   own.future = params.integer("future");
   own.sinks = params.integer("sinks");

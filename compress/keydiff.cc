@@ -82,7 +82,7 @@ Method keydiff_method() {
   method.info.kvpress_name = "KeyDiff";
   method.info.doc = "keep the keys that differ most from the mean direction";
   method.info.paper = "arXiv 2504.15364";
-  method.make_policy = [](const Params&, EvictionRules rules) -> PolicyPtr {
+  method.make_policy = [](const Params&, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<KeyDiffPolicy>(std::move(rules));
   };
   return method;

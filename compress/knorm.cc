@@ -65,7 +65,7 @@ Method knorm_method() {
   method.info.kvpress_name = "Knorm";
   method.info.doc = "remove the keys of the largest norm";
   method.info.paper = "arXiv 2406.11430";
-  method.make_policy = [](const Params&, EvictionRules rules) -> PolicyPtr {
+  method.make_policy = [](const Params&, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<KnormPolicy>(std::move(rules));
   };
   return method;

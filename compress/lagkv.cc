@@ -138,7 +138,7 @@ class LagKvPolicy : public EvictionPolicy {
   LagKvParams params_;
 };
 
-PolicyPtr make_lagkv(const Params& params, EvictionRules rules) {
+EvictionPtr make_lagkv(const Params& params, EvictionRules rules) {
   LagKvParams own;
   own.sinks = params.integer("sinks");
   own.lag = params.integer("lag");

@@ -20,9 +20,17 @@ struct Method {
   std::vector<std::pair<std::string, std::string>> kvpress_defaults;
   std::vector<std::pair<std::string, std::string>> kvpress_keys;
 
-  // One of the two is set; neither for `none`. Called with checked parameters.
-  std::function<PolicyPtr(const Params& params, EvictionRules rules)> make_policy;
+  bool has_ratio = true;     // eviction policies: takes `ratio`
+  bool takes_inner = false;  // eviction policies: has a parameter `inner`, another policy
+  bool can_be_inner = true;  // eviction policies: its scores are what decides
+
+  // One of the three is set; none for `none`. Called with checked parameters.
+  std::function<EvictionPtr(const Params& params, EvictionRules rules)> make_policy;
+  // A policy that removes no rows.
+  std::function<PolicyPtr(const Params& params, const std::string& spec)> make_transform;
   std::function<CodecPtr(const Params& params, const std::string& spec)> make_codec;
+  // Share of the cache removed, for reports; where not set: `ratio`, or 0 without one.
+  std::function<double(const Params& params)> nominal_ratio;
 
   bool is_codec() const { return make_codec != nullptr; }
   bool is_eviction() const { return make_policy != nullptr; }
@@ -37,6 +45,11 @@ ParamSpec choice_param(const std::string& name, const std::string& default_text,
                        const std::string& doc, std::vector<std::string> choices);
 ParamSpec bool_param(const std::string& name, const std::string& default_text,
                      const std::string& doc);
+ParamSpec file_param(const std::string& name, const std::string& doc);  // required
+ParamSpec inner_param(const std::string& default_text);                 // `inner`, the first one
+
+// A file that a spec names, from its folder.
+std::string file_in(const std::string& folder, const std::string& file);
 
 Method none_method();
 Method random_method();
@@ -48,6 +61,26 @@ Method tova_method();
 Method keydiff_method();
 Method lagkv_method();
 Method cur_method();
+Method observed_attention_method();
+Method pyramidkv_method();
+Method finch_method();
+Method qfilter_method();
+Method cap_method();
+Method non_causal_attention_method();
+Method simlayerkv_method();
+Method think_method();
+Method adakv_method();
+Method criticalkv_method();
+Method criticaladakv_method();
+Method chunkkv_method();
+Method entropy_chunkkv_method();
+Method chunk_method();
+Method block_method();
+Method per_layer_method();
+Method merging_method();
+Method lukv_method();
+Method canary_streamingllm_method();
+Method canary_snapkv_method();
 Method f32_method();
 Method f16_method();
 Method bf16_method();

@@ -48,7 +48,7 @@ Method random_method() {
   method.info.doc = "keep rows by chance";
   method.info.params = {
       integer_param("seed", "0", "of the generator, taken mod 2^32", 0, 9007199254740991.0)};
-  method.make_policy = [](const Params& params, EvictionRules rules) -> PolicyPtr {
+  method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<RandomPolicy>(std::move(rules),
                                           static_cast<uint64_t>(params.number("seed")));
   };

@@ -2,6 +2,8 @@
 #include "compress/registry.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <optional>
 
 #include "compress/method.h"
 #include "compress/names.h"
@@ -22,6 +24,26 @@ const std::vector<Method>& methods() {
       keydiff_method(),
       lagkv_method(),
       cur_method(),
+      observed_attention_method(),
+      pyramidkv_method(),
+      finch_method(),
+      think_method(),
+      qfilter_method(),
+      cap_method(),
+      non_causal_attention_method(),
+      simlayerkv_method(),
+      adakv_method(),
+      criticalkv_method(),
+      criticaladakv_method(),
+      chunkkv_method(),
+      entropy_chunkkv_method(),
+      chunk_method(),
+      block_method(),
+      per_layer_method(),
+      merging_method(),
+      lukv_method(),
+      canary_streamingllm_method(),
+      canary_snapkv_method(),
       f32_method(),
       f16_method(),
       bf16_method(),
@@ -81,6 +103,28 @@ ParamSpec bool_param(const std::string& name, const std::string& default_text,
   return spec;
 }
 
+ParamSpec file_param(const std::string& name, const std::string& doc) {
+  ParamSpec spec;
+  spec.name = name;
+  spec.type = ParamSpec::Type::kFile;
+  spec.doc = doc;
+  spec.required = true;
+  return spec;
+}
+
+ParamSpec inner_param(const std::string& default_text) {
+  ParamSpec spec;
+  spec.name = "inner";
+  spec.type = ParamSpec::Type::kAny;
+  spec.default_text = default_text;
+  spec.doc = "the policy whose scores are used, without ratio and positions";
+  return spec;
+}
+
+std::string file_in(const std::string& folder, const std::string& file) {
+  return (std::filesystem::path(folder) / file).string();
+}
+
 namespace {
 
 std::string place_prefix(const Value& value) {
@@ -89,7 +133,7 @@ std::string place_prefix(const Value& value) {
 
 std::vector<ParamSpec> table_of(const Method& method) {
   std::vector<ParamSpec> table;
-  if (method.is_eviction()) table = leading_params(method.default_positions);
+  if (method.is_eviction()) table = leading_params(method.default_positions, method.has_ratio);
   table.insert(table.end(), method.info.params.begin(), method.info.params.end());
   if (method.is_eviction()) {
     for (ParamSpec& spec : trailing_params()) table.push_back(std::move(spec));
@@ -98,8 +142,7 @@ std::vector<ParamSpec> table_of(const Method& method) {
 }
 
 // With kvpress's defaults where its class name was written.
-std::vector<ParamSpec> table_of(const ResolvedTerm& term) {
-  std::vector<ParamSpec> table = table_of(*term.method);
+std::vector<ParamSpec> with_defaults_of(const ResolvedTerm& term, std::vector<ParamSpec> table) {
   if (!term.kvpress_defaults) return table;
   for (const auto& [name, text] : term.method->kvpress_defaults) {
     for (ParamSpec& spec : table) {
@@ -128,6 +171,82 @@ void refuse_planned_keys(const ResolvedTerm& term) {
   }
 }
 
+// The policy inside another one: its own parameters alone, checked.
+struct Inner {
+  Value canonical;  // a word or a term
+  std::function<EvictionPtr(const EvictionRules& outer, double ratio)> make;
+};
+
+void refuse_outer_keys(const Value& term, const std::string& outer) {
+  for (const char* key :
+       {"ratio", "compression_ratio", "budget", "positions", "decode", "protect", "ties"}) {
+    const Value* value = term.find(key);
+    if (value == nullptr) continue;
+    throw_usage("{}{}: '{}' of the policy inside belongs to the outer one: write it beside 'inner'",
+                place_prefix(value->place.empty() ? term : *value), outer, key);
+  }
+}
+
+// The term's own parameters in canonical form: `knorm`, `snapkv(window=64,...)`.
+Value canonical_term(const Method& method, const Params& params) {
+  Value term;
+  term.kind = Value::Kind::kMap;
+  term.entries.emplace_back("name", Value::of(method.info.name));
+  for (const ParamSpec& spec : method.info.params) {
+    if (!params.is_null(spec.name)) term.entries.emplace_back(spec.name, params.value(spec.name));
+  }
+  return term.entries.size() > 1 ? term : Value::of(method.info.name);
+}
+
+// Reads `inner` of a term (or its default) and puts the canonical form in its place.
+Inner read_inner(ResolvedTerm& outer) {
+  const std::string& outer_name = outer.method->info.name;
+  const Value* given = outer.params.find("inner");
+  Value value = given != nullptr ? *given : Value::of(outer.method->info.params[0].default_text);
+  if (value.place.empty()) value.place = outer.params.place;
+  const std::vector<Value> terms = read_terms(value);
+  if (terms.size() != 1) {
+    throw_usage("{}{}: 'inner' takes one policy, found {}", place_prefix(value), outer_name,
+                terms.size());
+  }
+  ResolvedTerm term = resolve_term(terms[0]);
+  const Method& method = *term.method;
+  if (!method.is_eviction() || !method.can_be_inner) {
+    throw_usage("{}{}: 'inner' must be a policy that scores rows, found '{}'", place_prefix(value),
+                outer_name, method.info.name);
+  }
+  refuse_outer_keys(terms[0], outer_name);
+  std::optional<Inner> nested;
+  if (method.takes_inner) nested = read_inner(term);
+  const Params params =
+      Params::read(term.params, with_defaults_of(term, method.info.params), method.info.name);
+
+  Inner inner;
+  inner.canonical = canonical_term(method, params);
+  const std::string spec = format_value(inner.canonical);
+  inner.make = [&method, params, spec, nested](const EvictionRules& rules, double ratio) {
+    EvictionRules own;
+    own.spec = spec;
+    own.ratio = ratio;
+    own.protect = rules.protect;
+    own.ties = rules.ties;
+    own.folder = rules.folder;
+    if (nested) {
+      own.make_inner = [nested, own](double r) { return nested->make(own, r); };
+    }
+    return method.make_policy(params, std::move(own));
+  };
+  Value replaced = inner.canonical;
+  replaced.place = value.place;
+  bool found = false;
+  for (auto& [key, old] : outer.params.entries) {
+    if (key == "inner") old = replaced, found = true;
+  }
+  if (!found) outer.params.entries.emplace_back("inner", replaced);
+  outer.params.kind = Value::Kind::kMap;
+  return inner;
+}
+
 struct BuiltTerm {
   std::string canonical;
   double ratio = 0;
@@ -135,21 +254,34 @@ struct BuiltTerm {
   CodecPtr codec;
 };
 
-BuiltTerm build_term(const ResolvedTerm& term) {
+PolicyPtr build_eviction(const Method& method, const Params& params, const std::string& spec,
+                         const std::optional<Inner>& inner, const std::string& folder) {
+  EvictionRules rules = read_rules(params, method.has_ratio);
+  rules.spec = spec;
+  rules.folder = folder;
+  if (inner) rules.make_inner = [inner, rules](double ratio) { return inner->make(rules, ratio); };
+  return method.make_policy(params, std::move(rules));
+}
+
+BuiltTerm build_term(ResolvedTerm term, const std::string& folder) {
   const Method& method = *term.method;
   refuse_planned_keys(term);
-  const Params params = Params::read(term.params, table_of(term), method.info.name);
+  std::optional<Inner> inner;
+  if (method.takes_inner) inner = read_inner(term);
+  const Params params =
+      Params::read(term.params, with_defaults_of(term, table_of(method)), method.info.name);
   BuiltTerm built;
   const std::string printed = params.canonical(left_out(method, params));
   built.canonical = printed.empty() ? method.info.name : method.info.name + "(" + printed + ")";
   if (method.is_eviction()) {
-    EvictionRules rules = read_rules(params);
-    rules.spec = built.canonical;
-    built.ratio = rules.ratio;
-    built.policy = method.make_policy(params, std::move(rules));
+    built.policy = build_eviction(method, params, built.canonical, inner, folder);
+    if (method.has_ratio) built.ratio = params.number("ratio");
+  } else if (method.make_transform != nullptr) {
+    built.policy = method.make_transform(params, built.canonical);
   } else if (method.is_codec()) {
     built.codec = method.make_codec(params, built.canonical);
   }
+  if (method.nominal_ratio != nullptr) built.ratio = method.nominal_ratio(params);
   return built;
 }
 
@@ -157,7 +289,7 @@ void append(std::string& list, const std::string& word) {
   list += (list.empty() ? "" : "+") + word;
 }
 
-CompressorSpec build_spec(const std::vector<Value>& terms) {
+CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& folder) {
   CompressorSpec spec;
   for (const Value& term : terms) {
     const ResolvedTerm resolved = resolve_term(term);
@@ -166,7 +298,7 @@ CompressorSpec build_spec(const std::vector<Value>& terms) {
       throw_usage("{}'{}' stands behind the codec '{}': a spec ends with its only codec",
                   place_prefix(term), name, spec.plan.codec->spec());
     }
-    BuiltTerm built = build_term(resolved);
+    BuiltTerm built = build_term(resolved, folder);
     if (built.policy == nullptr && built.codec == nullptr) continue;  // none leaves all as it is
     append(spec.canonical, built.canonical);
     append(spec.short_name, name);
@@ -191,10 +323,9 @@ std::vector<ParamSpec> all_params(const MethodInfo& info) {
 }
 
 std::vector<CompressorSpec> read_compressors(const Value& value, const std::string& base_folder) {
-  (void)base_folder;  // no method of this build reads a file
   std::vector<CompressorSpec> specs;
   for (const std::vector<Value>& terms : expand_ratio_lists(read_terms(value))) {
-    specs.push_back(build_spec(terms));
+    specs.push_back(build_spec(terms, base_folder));
   }
   return specs;
 }

@@ -19,18 +19,13 @@
 #include <limits>
 
 #include "compress/method.h"
+#include "compress/snapkv.h"
 #include "compress/window_attention.h"
 #include "engine/error.h"
 #include "kernels/parallel.h"
 
 namespace kv {
 namespace {
-
-struct SnapKvParams {
-  int window = 64;       // queries
-  int kernel = 5;        // rows, odd
-  bool max_pool = true;  // else average
-};
 
 // Column means of weights (w, stride) over its first n columns.
 std::vector<float> column_means(const WindowAttention& attention, int w, int n) {
@@ -60,74 +55,69 @@ std::vector<float> pooled(const std::vector<float>& a, int kernel, bool max_pool
   return out;
 }
 
-class SnapKvPolicy : public EvictionPolicy {
- public:
-  SnapKvPolicy(EvictionRules rules, const SnapKvParams& params)
-      : EvictionPolicy(std::move(rules)), params_(params) {}
+}  // namespace
 
-  std::string note(int n_tokens) const override {
-    const int w = usable_window(params_.window, n_tokens);
-    if (rules().ratio == 0 || w == params_.window) return {};
-    return fmt::format("snapkv: window {} shrunk to {}, the prompt has {} tokens", params_.window,
-                       w, n_tokens);
-  }
+std::string SnapKvPolicy::note(int n_tokens) const {
+  const int w = usable_window(params_.window, n_tokens);
+  if (rules().ratio == 0 || w == params_.window) return {};
+  return fmt::format("{}: window {} shrunk to {}, the prompt has {} tokens", name_, params_.window,
+                     w, n_tokens);
+}
 
- protected:
-  KvNeeds inputs(int n_tokens) const override {
-    return {
-        .window_queries = usable_window(params_.window, n_tokens), .keys = true, .values = false};
-  }
+KvNeeds SnapKvPolicy::inputs(int n_tokens) const {
+  return {.window_queries = usable_window(params_.window, n_tokens), .keys = true, .values = false};
+}
 
-  LayerScores score(const LayerView& view) const override {
-    const int w = usable_window(params_.window, view.n_tokens);
-    std::vector<std::vector<float>> votes(view.n_heads);  // (n_heads, rows before the window)
-    const int group = view.n_heads / view.n_kv_heads;
-    parallel_for(view.n_heads, [&](int64_t i) {
-      WindowAttention attention;
-      window_attention(view, static_cast<int>(i), w, attention);
-      const int n = rows_before_window(view, static_cast<int>(i) / group, w);
-      votes[i] = pooled(column_means(attention, w, n), params_.kernel, params_.max_pool);
-    });
+LayerScores SnapKvPolicy::score(const LayerView& view) const {
+  const int w = usable_window(params_.window, view.n_tokens);
+  std::vector<std::vector<float>> votes(view.n_heads);  // (n_heads, rows before the window)
+  const int group = view.n_heads / view.n_kv_heads;
+  parallel_for(view.n_heads, [&](int64_t i) {
+    WindowAttention attention;
+    window_attention(view, static_cast<int>(i), w, attention);
+    const int n = rows_before_window(view, static_cast<int>(i) / group, w);
+    votes[i] = pooled(column_means(attention, w, n), params_.kernel, params_.max_pool);
+  });
 
-    LayerScores out;
-    float largest = -std::numeric_limits<float>::infinity();
-    for (int h = 0; h < view.n_kv_heads; ++h) {
-      std::vector<float> scores(votes[h * group].size(), 0.0f);
-      for (int i = h * group; i < (h + 1) * group; ++i) {
-        for (size_t j = 0; j < scores.size(); ++j) scores[j] += votes[i][j];
-      }
-      for (float& s : scores) s /= static_cast<float>(group);
-      for (const float s : scores) largest = std::max(largest, s);
-      const int n_window = view.heads[h].n_rows - static_cast<int>(scores.size());
-      out.protection.push_back({.always = {}, .first = 0, .newest = n_window});
-      out.scores.push_back(std::move(scores));
+  LayerScores out;
+  float largest = -std::numeric_limits<float>::infinity();
+  for (int h = 0; h < view.n_kv_heads; ++h) {
+    std::vector<float> scores(votes[h * group].size(), 0.0f);
+    for (int i = h * group; i < (h + 1) * group; ++i) {
+      for (size_t j = 0; j < scores.size(); ++j) scores[j] += votes[i][j];
     }
-    // Where a former policy left nothing but the window there is no largest score.
-    const float protected_score = largest >= 0 ? largest + 1 : 1;
-    for (int h = 0; h < view.n_kv_heads; ++h) {
-      out.scores[h].resize(view.heads[h].n_rows, protected_score);
-    }
-    return out;
+    for (float& s : scores) s /= static_cast<float>(group);
+    for (const float s : scores) largest = std::max(largest, s);
+    const int n_window = view.heads[h].n_rows - static_cast<int>(scores.size());
+    out.protection.push_back({.always = {}, .first = 0, .newest = n_window});
+    out.scores.push_back(std::move(scores));
   }
+  // Where a former policy left nothing but the window there is no largest score.
+  const float protected_score = largest >= 0 ? largest + 1 : 1;
+  for (int h = 0; h < view.n_kv_heads; ++h) {
+    out.scores[h].resize(view.heads[h].n_rows, protected_score);
+  }
+  return out;
+}
 
- private:
-  SnapKvParams params_;
-};
-
-PolicyPtr make_snapkv(const Params& params, EvictionRules rules) {
+SnapKvParams read_snapkv_params(const Params& params, const std::string& what) {
   SnapKvParams own;
   own.window = params.integer("window");
   own.kernel = params.integer("kernel");
   own.max_pool = params.string("pooling") == "max";
   if (own.kernel % 2 == 0) {
     const std::string& place = params.value("kernel").place;
-    throw_usage("{}{}snapkv: 'kernel' must be odd, found {}; take {} or {}", place,
-                place.empty() ? "" : ": ", own.kernel, own.kernel - 1, own.kernel + 1);
+    throw_usage("{}{}{}: 'kernel' must be odd, found {}; take {} or {}", place,
+                place.empty() ? "" : ": ", what, own.kernel, own.kernel - 1, own.kernel + 1);
   }
-  return std::make_shared<SnapKvPolicy>(std::move(rules), own);
+  return own;
 }
 
-}  // namespace
+std::vector<ParamSpec> snapkv_params() {
+  return {integer_param("window", "64", "last prompt tokens that vote and stay", 1),
+          integer_param("kernel", "5", "rows pooled together, odd", 1, 65535),
+          choice_param("pooling", "max", "of the votes of each query head", {"max", "avg"})};
+}
 
 Method snapkv_method() {
   Method method;
@@ -136,13 +126,12 @@ Method snapkv_method() {
   method.info.kvpress_name = "SnapKV";
   method.info.doc = "the prompt's last queries vote on what stays";
   method.info.paper = "arXiv 2404.14469";
-  method.info.params = {
-      integer_param("window", "64", "last prompt tokens that vote and stay", 1),
-      integer_param("kernel", "5", "rows pooled together, odd", 1, 65535),
-      choice_param("pooling", "max", "of the votes of each query head", {"max", "avg"})};
+  method.info.params = snapkv_params();
   method.kvpress_defaults = {{"pooling", "avg"}};
   method.kvpress_keys = {{"window_size", "window"}, {"kernel_size", "kernel"}};
-  method.make_policy = make_snapkv;
+  method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
+    return std::make_shared<SnapKvPolicy>(std::move(rules), read_snapkv_params(params, "snapkv"));
+  };
   return method;
 }
 

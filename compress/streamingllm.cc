@@ -58,7 +58,7 @@ Method streamingllm_method() {
   method.default_positions = "contiguous";
   method.kvpress_defaults = {{"positions", "original"}};
   method.kvpress_keys = {{"n_sink", "sinks"}};
-  method.make_policy = [](const Params& params, EvictionRules rules) -> PolicyPtr {
+  method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<StreamingLlmPolicy>(std::move(rules), params.integer("sinks"));
   };
   return method;

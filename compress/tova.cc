@@ -60,7 +60,7 @@ Method tova_method() {
   method.info.kvpress_name = "TOVA";
   method.info.doc = "keep what the last query of the prompt attends to";
   method.info.paper = "arXiv 2401.06104";
-  method.make_policy = [](const Params&, EvictionRules rules) -> PolicyPtr {
+  method.make_policy = [](const Params&, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<TovaPolicy>(std::move(rules));
   };
   return method;

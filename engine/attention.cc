@@ -97,7 +97,7 @@ class LayerAttention {
           fold(w, r, w.block + r * width_, w.block_max[r], w.block_sum[r]);
       }
     }
-    for (int r = 0; r < n_rows; ++r) write_row(unit, r, w.total + r * width_, w.sum[r]);
+    for (int r = 0; r < n_rows; ++r) write_row(unit, r, w);
   }
 
   // A decode unit: leaves the partial result of each of its blocks for fold_partials.
@@ -130,7 +130,35 @@ class LayerAttention {
         fold(w, r, part + r * width_, part[n_rows * width_ + r], part[n_rows * (width_ + 1) + r]);
       }
     }
-    for (int r = 0; r < n_rows; ++r) write_row(unit, r, w.total + r * width_, w.sum[r]);
+    for (int r = 0; r < n_rows; ++r) write_row(unit, r, w);
+  }
+
+  // What the rows of one block received from all queries of an input, added to sums (by query
+  // head, stride apart).
+  void add_received(const AttentionInput& in, int kv_head, int block, double* sums,
+                    int64_t stride) const {
+    Workspace& w = workspace();
+    const int tokens_per_unit = std::max(1, kQueryRows / group_);
+    for (int t = 0; t < in.n_tokens; t += tokens_per_unit) {
+      const Unit unit{&in, kv_head, t, std::min(tokens_per_unit, in.n_tokens - t), block, 1, 0};
+      const int n_rows = unit.n_tokens * group_;
+      const int used = visible_in_block(unit, n_rows - 1, block);
+      if (used == 0) continue;
+      w.size_for(n_rows, head_dim_);
+      load_queries(unit, w.q);
+      score_block(unit, block, (used + kTile - 1) / kTile, w);
+      for (int r = 0; r < n_rows; ++r) {
+        const int64_t at = static_cast<int64_t>(head_of(unit, r)) * in.n_tokens + token_of(unit, r);
+        float* scores = w.scores + r * kAttnBlock;
+        const int visible = visible_in_block(unit, r, block);
+        for (int j = 0; j < visible; ++j) scores[j] -= in.softmax_max[at];
+        kernels().exp_inplace(scores, visible);
+        double* out = sums + head_of(unit, r) * stride + block * kAttnBlock;
+        for (int j = 0; j < visible; ++j) {
+          out[j] += static_cast<double>(scores[j]) / in.softmax_sum[at];
+        }
+      }
+    }
   }
 
  private:
@@ -168,16 +196,7 @@ class LayerAttention {
     const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
     const KvCodec& codec = unit.input->cache->codec();
     const Kernels& k = kernels();
-    for (int t = 0; t < n_tiles; ++t) {
-      const int tile = block * kTilesPerBlock + t;
-      const RopeTile rope =
-          codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
-      const float* keys =
-          codec.load_keys(rows.pages[tile].keys(), std::min(kTile, rows.n_rows - tile * kTile),
-                          head_dim_, rope, w.key_tile);
-      k.gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, w.scores + t * kTile, kAttnBlock,
-                 false);
-    }
+    score_block(unit, block, n_tiles, w);
     for (int r = 0; r < n_rows; ++r) softmax_row(w, r, visible_in_block(unit, r, block), used);
     for (int t = 0; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t, n = std::min(kTile, used - t * kTile);
@@ -188,6 +207,34 @@ class LayerAttention {
                    width_, t > 0);
       }
     }
+  }
+
+  // q k^T of all rows with the first n_tiles tiles of a block into w.scores.
+  void score_block(const Unit& unit, int block, int n_tiles, Workspace& w) const {
+    const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
+    const KvCodec& codec = unit.input->cache->codec();
+    for (int t = 0; t < n_tiles; ++t) {
+      const int tile = block * kTilesPerBlock + t;
+      const RopeTile rope =
+          codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
+      const float* keys =
+          codec.load_keys(rows.pages[tile].keys(), std::min(kTile, rows.n_rows - tile * kTile),
+                          head_dim_, rope, w.key_tile);
+      if (tile * kTile < rows.masked_rows) keys = drop_channels(rows, tile, keys, w.key_tile);
+      kernels().gemm_f32(w.q, head_dim_, unit.n_tokens * group_, head_dim_, keys, kTile,
+                         w.scores + t * kTile, kAttnBlock, false);
+    }
+  }
+
+  // The tile with zeros in the channels that its masked rows lack, in scratch.
+  const float* drop_channels(const HeadCache& rows, int tile, const float* keys,
+                             float* scratch) const {
+    const int n = std::min(kTile, rows.masked_rows - tile * kTile);
+    if (keys != scratch) std::copy_n(keys, head_dim_ * kTile, scratch);
+    for (int d = 0; d < head_dim_; ++d) {
+      if ((*rows.dropped_channels)[d] != 0) std::fill_n(scratch + d * kTile, n, 0.0f);
+    }
+    return scratch;
   }
 
   // Probabilities of the visible rows of a block, zeros for the others up to `used`.
@@ -210,10 +257,15 @@ class LayerAttention {
     }
   }
 
-  void write_row(const Unit& unit, int r, const float* total, float sum) const {
-    float* out = unit.input->out + token_of(unit, r) * unit.input->out_stride +
+  void write_row(const Unit& unit, int r, const Workspace& w) const {
+    const AttentionInput& in = *unit.input;
+    float* out = in.out + token_of(unit, r) * in.out_stride +
                  static_cast<int64_t>(head_of(unit, r)) * head_dim_;
-    kernels().scale(total, 1.0f / sum, head_dim_, out);
+    kernels().scale(w.total + r * width_, 1.0f / w.sum[r], head_dim_, out);
+    if (in.softmax_max == nullptr) return;
+    const int64_t at = static_cast<int64_t>(head_of(unit, r)) * in.n_tokens + token_of(unit, r);
+    in.softmax_max[at] = w.max[r];
+    in.softmax_sum[at] = w.sum[r];
   }
 
   const ModelConfig& config_;
@@ -277,6 +329,17 @@ void attend(const ModelConfig& config, const RopeTable& rope, int layer,
   });
   parallel_for(static_cast<int64_t>(plan.folds.size()),
                [&](int64_t i) { attention.fold_partials(plan.folds[i], plan.partials.data()); });
+}
+
+void add_attention_received(const ModelConfig& config, const RopeTable& rope, int layer,
+                            const AttentionInput& input, double* sums, int64_t stride) {
+  const LayerAttention attention(config, rope, layer);
+  const int n_rows = attention.visible_rows(input, 0, input.n_tokens - 1);
+  const int64_t n_blocks = (n_rows + kAttnBlock - 1) / kAttnBlock;
+  parallel_for(n_blocks * config.n_kv_heads, [&](int64_t i) {
+    attention.add_received(input, static_cast<int>(i / n_blocks), static_cast<int>(i % n_blocks),
+                           sums, stride);
+  });
 }
 
 }  // namespace kv

@@ -24,11 +24,20 @@ struct AttentionInput {
   int first_token = 0;   // index in the sequence of queries' first row
   float* out = nullptr;  // (n_tokens, n_heads * head_dim), rows out_stride floats apart
   int64_t out_stride = 0;
+  // Where set: the maximum and the sum of every query's softmax, (n_heads, n_tokens) each.
+  float* softmax_max = nullptr;
+  float* softmax_sum = nullptr;
 };
 
 // softmax(q k^T / sqrt(head_dim)) v for every input; token i sees the rows of its sequence up to
 // its own.
 void attend(const ModelConfig& config, const RopeTable& rope, int layer,
             std::span<const AttentionInput> inputs);
+
+// Adds to sums[head * stride + row] the softmax weights that the input's queries gave to each row,
+// query after query in rising order. input: as attend() left it, with softmax_max and softmax_sum.
+// So the sum over a prompt does not depend on how it was cut into passes.
+void add_attention_received(const ModelConfig& config, const RopeTable& rope, int layer,
+                            const AttentionInput& input, double* sums, int64_t stride);
 
 }  // namespace kv

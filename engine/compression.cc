@@ -7,93 +7,19 @@
 #include <numeric>
 
 #include "engine/error.h"
+#include "engine/layer_rows.h"
 #include "engine/rope.h"
 #include "kernels/parallel.h"
 
 namespace kv {
 namespace {
 
-using Rows = std::vector<int32_t>;    // indices of prompt rows, rising
-using LayerRows = std::vector<Rows>;  // by KV head
-
-// The rows of one layer as policies see them: keys rotated at their original positions, values, for
-// all KV heads.
-class LayerRowsAsFloat {
- public:
-  LayerRowsAsFloat(const KvCache& cache, const RopeTable& rope, int layer, const KvNeeds& needs)
-      : head_dim_(cache.head_dim()), width_(padded(cache.head_dim())), n_tokens_(cache.n_tokens()) {
-    const int n_tiles = (n_tokens_ + kTile - 1) / kTile, n_heads = cache.n_kv_heads();
-    const std::vector<float> key_tiles(static_cast<size_t>(n_tiles) * head_dim_ * kTile);
-    if (needs.keys) keys_.assign(n_heads, key_tiles);
-    if (needs.raw_keys) raw_keys_.assign(n_heads, key_tiles);
-    if (needs.values)
-      values_.assign(n_heads, std::vector<float>(static_cast<size_t>(n_tiles) * kTile * width_));
-    parallel_for(static_cast<int64_t>(n_heads) * n_tiles, [&](int64_t i) {
-      load_tile(cache, rope, layer, static_cast<int>(i / n_tiles), static_cast<int>(i % n_tiles));
-    });
-  }
-
-  const std::vector<float>& keys(int h) const { return keys_[h]; }  // (tiles, head_dim, kTile)
-  const std::vector<float>& raw_keys(int h) const { return raw_keys_[h]; }  // the same before RoPE
-  const std::vector<float>& values(int h) const {
-    return values_[h];
-  }  // (n_rows, padded(head_dim))
-
-  // The same for a subset of the rows, packed again.
-  std::vector<float> gather_keys(const std::vector<float>& tiles, const Rows& rows) const {
-    std::vector<float> out((rows.size() + kTile - 1) / kTile * head_dim_ * kTile);
-    for (size_t r = 0; r < rows.size(); ++r) {
-      const float* from =
-          tiles.data() + static_cast<size_t>(rows[r] / kTile) * head_dim_ * kTile + rows[r] % kTile;
-      float* to = out.data() + r / kTile * head_dim_ * kTile + r % kTile;
-      for (int d = 0; d < head_dim_; ++d) to[d * kTile] = from[d * kTile];
-    }
-    return out;
-  }
-  std::vector<float> gather_values(int h, const Rows& rows) const {
-    std::vector<float> out(rows.size() * width_);
-    for (size_t r = 0; r < rows.size(); ++r) {
-      std::copy_n(values_[h].data() + static_cast<size_t>(rows[r]) * width_, width_,
-                  out.data() + r * width_);
-    }
-    return out;
-  }
-
- private:
-  void load_tile(const KvCache& cache, const RopeTable& rope, int layer, int h, int tile) {
-    const KvCache::Head& head = cache.head(layer, h);
-    const int n = std::min(kTile, head.n_rows - tile * kTile);
-    std::vector<float> scratch(width_ * kTile), angles(width_ * kTile);
-    if (!keys_.empty()) {
-      const RopeTile turn =
-          cache.codec().stores_rotated_keys() ? RopeTile{} : rope.tile(head, tile, angles.data());
-      const float* keys =
-          cache.codec().load_keys(head.pages[tile].keys(), n, head_dim_, turn, scratch.data());
-      std::copy_n(keys, head_dim_ * kTile,
-                  keys_[h].data() + static_cast<size_t>(tile) * head_dim_ * kTile);
-    }
-    if (!raw_keys_.empty()) {
-      const float* keys =
-          cache.codec().load_keys(head.pages[tile].keys(), n, head_dim_, {}, scratch.data());
-      std::copy_n(keys, head_dim_ * kTile,
-                  raw_keys_[h].data() + static_cast<size_t>(tile) * head_dim_ * kTile);
-    }
-    if (!values_.empty()) {
-      const float* values =
-          cache.codec().load_values(head.pages[tile].values(), n, head_dim_, scratch.data());
-      std::copy_n(values, n * width_,
-                  values_[h].data() + static_cast<size_t>(tile) * kTile * width_);
-    }
-  }
-
-  int head_dim_, width_, n_tokens_;
-  std::vector<std::vector<float>> keys_, raw_keys_, values_;
-};
+using Rows = std::vector<int32_t>;  // indices of prompt rows, rising
 
 // One plan on its way through its policies.
 struct Progress {
   const CompressionPlan* plan;
-  std::vector<LayerRows> rows;                          // (n_layers)(n_kv_heads) what is left
+  std::vector<std::vector<HeadState>> heads;            // (n_layers)(n_kv_heads) what is left
   std::vector<std::vector<std::vector<float>>> scores;  // by prompt row
   std::vector<LayerKeep> decided;                       // by the policy at hand
 };
@@ -101,7 +27,7 @@ struct Progress {
 class Compressor {
  public:
   Compressor(const Model& model, const PrefilledPrompt& prompt)
-      : config_(model.config), prompt_(prompt) {}
+      : model_(model), config_(model.config), prompt_(prompt) {}
 
   std::vector<Progress> start(const std::vector<const CompressionPlan*>& plans) const {
     Rows all(prompt_.cache.n_tokens());
@@ -110,7 +36,8 @@ class Compressor {
     for (const CompressionPlan* plan : plans) {
       progress.push_back(
           {plan,
-           std::vector<LayerRows>(config_.n_layers, LayerRows(config_.n_kv_heads, all)),
+           std::vector<std::vector<HeadState>>(
+               config_.n_layers, std::vector<HeadState>(config_.n_kv_heads, {all, {}, {}})),
            {},
            {}});
     }
@@ -128,9 +55,13 @@ class Compressor {
       p.decided.clear();
     }
     for (int layer = 0; layer < config_.n_layers; ++layer) {
-      const LayerRowsAsFloat rows(prompt_.cache, *prompt_.rope, layer, needs);
-      for (Progress* p : active)
-        p->decided.push_back(decide(*p, *p->plan->policies[stage], layer, rows));
+      const LayerRows rows(model_, prompt_, layer, needs);
+      for (Progress* p : active) {
+        const KvPolicy& policy = *p->plan->policies[stage];
+        ViewStorage storage;
+        p->decided.push_back(
+            policy.select(rows.view(p->heads[layer], policy.needs(n_tokens()), storage)));
+      }
     }
     for (Progress* p : active) {
       p->plan->policies[stage]->settle(p->decided);
@@ -139,7 +70,11 @@ class Compressor {
   }
 
   CompressedCache finish(const Progress& p) const {
-    CompressedCache result{build_cache(p), p.rows, p.scores, {}};
+    CompressedCache result{build_cache(p), {}, p.scores, {}};
+    for (const auto& layer : p.heads) {
+      auto& kept = result.kept.emplace_back();
+      for (const HeadState& head : layer) kept.push_back(head.rows);
+    }
     for (const PolicyPtr& policy : p.plan->policies) {
       const std::string note = policy->note(prompt_.cache.n_tokens());
       if (!note.empty()) result.notes.push_back(note);
@@ -149,73 +84,6 @@ class Compressor {
 
  private:
   int n_tokens() const { return prompt_.cache.n_tokens(); }
-
-  LayerKeep decide(const Progress& p, const KvPolicy& policy, int layer,
-                   const LayerRowsAsFloat& rows) const {
-    const KvNeeds needs = policy.needs(n_tokens());
-    LayerView view;
-    view.layer = layer;
-    view.n_layers = config_.n_layers;
-    view.n_heads = config_.n_heads;
-    view.n_kv_heads = config_.n_kv_heads;
-    view.head_dim = config_.head_dim;
-    view.n_tokens = n_tokens();
-    view.rope_factor = prompt_.rope->attention_factor();
-    view.inv_freq = prompt_.rope->inv_freq();
-    std::vector<std::vector<float>> gathered;  // keeps what the view points at alive
-    gathered.reserve(3 * config_.n_kv_heads);
-    for (int h = 0; h < config_.n_kv_heads; ++h) {
-      const Rows& left = p.rows[layer][h];
-      const bool all = static_cast<int>(left.size()) == n_tokens();
-      LayerView::HeadRows head;
-      head.n_rows = static_cast<int>(left.size());
-      head.positions = left;
-      const auto key_tiles = [&](const std::vector<float>& tiles) {
-        return all ? tiles.data() : gathered.emplace_back(rows.gather_keys(tiles, left)).data();
-      };
-      if (needs.keys) head.keys = key_tiles(rows.keys(h));
-      if (needs.raw_keys) head.raw_keys = key_tiles(rows.raw_keys(h));
-      if (needs.values) {
-        head.values =
-            all ? rows.values(h).data() : gathered.emplace_back(rows.gather_values(h, left)).data();
-      }
-      view.heads.push_back(head);
-    }
-    const std::vector<float> window =
-        window_queries(layer, std::min(needs.window_queries, n_tokens()));
-    view.n_window = std::min(needs.window_queries, n_tokens());
-    view.window_queries = view.n_window > 0 ? window.data() : nullptr;
-    if (!needs.query_statistics.empty()) {
-      const QueryStatistics& statistics = statistics_from(needs.query_statistics.front());
-      const size_t at = static_cast<size_t>(layer) * config_.n_heads * config_.head_dim;
-      view.query_mean = statistics.mean.data() + at;
-      view.query_covariance = statistics.covariance.data() + at * config_.head_dim;
-    }
-    return policy.select(view);
-  }
-
-  const QueryStatistics& statistics_from(int first_token) const {
-    for (const QueryStatistics& s : prompt_.query_statistics) {
-      if (s.first_token == first_token) return s;
-    }
-    KV_CHECK(false, "no statistics from token {}", first_token);
-    return prompt_.query_statistics.front();
-  }
-
-  // The last n of the recorded queries of a layer: (n_heads, n, head_dim).
-  std::vector<float> window_queries(int layer, int n) const {
-    const QueryWindow& recorded = prompt_.window;
-    KV_CHECK(n <= recorded.n_window, "{} queries wanted, {} recorded", n, recorded.n_window);
-    std::vector<float> out(static_cast<size_t>(config_.n_heads) * n * config_.head_dim);
-    for (int h = 0; h < config_.n_heads; ++h) {
-      const size_t from = ((static_cast<size_t>(layer) * config_.n_heads + h) * recorded.n_window +
-                           (recorded.n_window - n)) *
-                          config_.head_dim;
-      std::copy_n(recorded.queries.data() + from, static_cast<size_t>(n) * config_.head_dim,
-                  out.data() + static_cast<size_t>(h) * n * config_.head_dim);
-    }
-    return out;
-  }
 
   // What the policy kept, as indices of prompt rows; its scores likewise (rows that an earlier
   // policy removed: NaN).
@@ -230,23 +98,39 @@ class Compressor {
       LayerKeep& keep = p.decided[layer];
       KV_CHECK(keep.rows.size() == static_cast<size_t>(config_.n_kv_heads));
       for (int h = 0; h < config_.n_kv_heads; ++h) {
-        Rows& left = p.rows[layer][h];
+        HeadState& head = p.heads[layer][h];
         if (any_scores && h < static_cast<int>(keep.scores.size()) && !keep.scores[h].empty()) {
           std::vector<float>& scores = p.scores[layer][h];
           scores.assign(n_tokens(), std::numeric_limits<float>::quiet_NaN());
-          for (size_t r = 0; r < left.size(); ++r) scores[left[r]] = keep.scores[h][r];
+          for (size_t r = 0; r < head.rows.size(); ++r) scores[head.rows[r]] = keep.scores[h][r];
         }
-        Rows kept;
-        kept.reserve(keep.rows[h].size());
-        for (int32_t r : keep.rows[h]) {
-          KV_CHECK(r >= 0 && r < static_cast<int>(left.size()), "row {} of {}", r, left.size());
-          KV_CHECK(kept.empty() || left[r] > kept.back(), "rows must rise");
-          kept.push_back(left[r]);
-        }
-        KV_CHECK(!kept.empty(), "a head must keep a row");
-        left = std::move(kept);
+        take_rows(keep, h, head);
       }
     }
+  }
+
+  void take_rows(LayerKeep& keep, int h, HeadState& head) const {
+    const int head_dim = config_.head_dim;
+    HeadState kept;
+    for (const int32_t r : keep.rows[h]) {
+      KV_CHECK(r >= 0 && r < static_cast<int>(head.rows.size()), "row {} of {}", r,
+               head.rows.size());
+      KV_CHECK(kept.rows.empty() || head.rows[r] > kept.rows.back(), "rows must rise");
+      kept.rows.push_back(head.rows[r]);
+      if (!head.values.empty()) {
+        const auto values = head.values.begin() + static_cast<int64_t>(r) * head_dim;
+        kept.values.insert(kept.values.end(), values, values + head_dim);
+      }
+    }
+    KV_CHECK(!kept.rows.empty(), "a head must keep a row");
+    if (!keep.values.empty() && !keep.values[h].empty()) kept.values = std::move(keep.values[h]);
+    KV_CHECK(kept.values.empty() || kept.values.size() == kept.rows.size() * head_dim);
+    kept.dropped_channels = std::move(head.dropped_channels);
+    if (!keep.dropped_channels.empty()) {
+      kept.dropped_channels.resize(head_dim, 0);
+      for (int d = 0; d < head_dim; ++d) kept.dropped_channels[d] |= keep.dropped_channels[h][d];
+    }
+    head = std::move(kept);
   }
 
   // Where the kept rows stand: the last policy that asks for something other than the original
@@ -266,10 +150,11 @@ class Compressor {
     const Positions positions = positions_of(*p.plan);
     std::map<Rows, std::shared_ptr<const Rows>>
         lists;  // heads that kept the same rows share one list
-    const size_t n_first = p.rows[0][0].size();
+    const size_t n_first = p.heads[0][0].rows.size();
     for (int layer = 0; layer < config_.n_layers; ++layer) {
       for (int h = 0; h < config_.n_kv_heads; ++h) {
-        const Rows& rows = p.rows[layer][h];
+        const HeadState& state = p.heads[layer][h];
+        const Rows& rows = state.rows;
         if (positions == Positions::kCanary && rows.size() != n_first) {
           throw_usage(
               "positions=canary needs the same number of rows in every head: layer {} head {} "
@@ -278,16 +163,20 @@ class Compressor {
               layer, h, rows.size(), n_first);
         }
         place_rows(cache.head(layer, h), rows, positions, lists);
+        if (state.dropped_channels.empty()) continue;
+        cache.head(layer, h).dropped_channels =
+            std::make_shared<const std::vector<uint8_t>>(state.dropped_channels);
+        cache.head(layer, h).masked_rows = static_cast<int>(rows.size());
       }
     }
     parallel_for(static_cast<int64_t>(config_.n_layers) * config_.n_kv_heads, [&](int64_t i) {
       const int layer = static_cast<int>(i / config_.n_kv_heads),
                 h = static_cast<int>(i % config_.n_kv_heads);
-      const Rows& rows = p.rows[layer][h];
-      if (same_codec && static_cast<int>(rows.size()) == n_tokens()) {
+      const HeadState& state = p.heads[layer][h];
+      if (same_codec && static_cast<int>(state.rows.size()) == n_tokens() && state.values.empty()) {
         cache.head(layer, h).pages = prompt_.cache.head(layer, h).pages;
       } else {
-        copy_rows(layer, h, rows, *codec, cache.head(layer, h));
+        copy_rows(layer, h, state, *codec, cache.head(layer, h));
       }
     });
     cache.advance(n_tokens());
@@ -307,8 +196,9 @@ class Compressor {
   }
 
   // Kept rows of one head, moved into pages of their own in the target codec.
-  void copy_rows(int layer, int h, const Rows& rows, const KvCodec& codec,
+  void copy_rows(int layer, int h, const HeadState& state, const KvCodec& codec,
                  KvCache::Head& target) const {
+    const Rows& rows = state.rows;
     const KvCache::Head& source = prompt_.cache.head(layer, h);
     const KvCodec& from = prompt_.cache.codec();
     const int head_dim = config_.head_dim, width = padded(head_dim);
@@ -329,7 +219,9 @@ class Compressor {
           loaded = tile;
         }
         for (int d = 0; d < head_dim; ++d) keys[r * head_dim + d] = key_tile[d * kTile + at];
-        std::copy_n(value_tile + at * width, head_dim, values.data() + r * head_dim);
+        const float* value = state.values.empty() ? value_tile + at * width
+                                                  : state.values.data() + (first + r) * head_dim;
+        std::copy_n(value, head_dim, values.data() + r * head_dim);
       }
       PageRef page =
           PageRef::allocate(codec.key_tile_bytes(head_dim), codec.value_tile_bytes(head_dim));
@@ -339,6 +231,7 @@ class Compressor {
     }
   }
 
+  const Model& model_;
   const ModelConfig& config_;
   const PrefilledPrompt& prompt_;
 };
@@ -355,6 +248,8 @@ void KvNeeds::join(const KvNeeds& other) {
         query_statistics.end())
       query_statistics.push_back(first);
   }
+  attention_received |= other.attention_received;
+  output_norms |= other.output_norms;
 }
 
 KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens) {

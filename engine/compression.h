@@ -20,6 +20,11 @@ struct CompressedCache {
   std::vector<std::string> notes;  // remarks of the policies
 };
 
+// What policies and codecs check a model against.
+inline ModelShape shape_of(const ModelConfig& config) {
+  return {config.n_layers, config.n_heads, config.n_kv_heads, config.head_dim};
+}
+
 // What a prefill must record so that all these plans can be applied to it.
 KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens);
 

@@ -113,6 +113,11 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     inputs.push_back({p.segment->cache, qkv + p.first_row * width, width, p.n(), p.first_token,
                       wide + p.first_row * q_width, q_width});
   }
+  const bool count_received = recorder != nullptr && !recorder->attention_received->empty();
+  if (count_received) {
+    inputs[0].softmax_max = recorder->softmax_max->data();
+    inputs[0].softmax_sum = recorder->softmax_sum->data();
+  }
   for (int l = 0; l < config.n_layers; ++l) {
     const LayerWeights& w = model_->layers[l];
     norm_rows(x, w.attention_norm, config.rms_eps, n, h);
@@ -125,6 +130,11 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
         moments.add(l, placed[0].first_token, n, qkv, width);
     }
     attend(config, *rope_, l, inputs);
+    if (count_received) {
+      double* sums = recorder->attention_received->data() +
+                     static_cast<int64_t>(l) * config.n_heads * recorder->n_tokens;
+      add_attention_received(config, *rope_, l, inputs[0], sums, recorder->n_tokens);
+    }
     w.o.multiply(wide, q_width, n, h, config.dim);
     add_rows(x, h, n, config.dim);
 

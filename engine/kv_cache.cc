@@ -153,6 +153,7 @@ size_t KvCache::bytes_in_use() const {
     total += rows.n_rows * row_bytes;
     if (rows.listed && counted.insert(rows.listed.get()).second)
       total += rows.listed->size() * sizeof(int32_t);
+    if (rows.dropped_channels) total += (rows.dropped_channels->size() + 7) / 8;  // as a bit mask
   }
   return total;
 }
@@ -164,6 +165,7 @@ size_t KvCache::bytes_allocated() const {
     for (const PageRef& page : rows.pages) total += page.bytes();
     if (rows.listed && counted.insert(rows.listed.get()).second)
       total += rows.listed->capacity() * sizeof(int32_t);
+    if (rows.dropped_channels) total += rows.dropped_channels->capacity();
   }
   return total;
 }

@@ -58,6 +58,10 @@ struct HeadCache {
   // after them consecutive: r + run_offset.
   std::shared_ptr<const std::vector<int32_t>> listed;
   int32_t run_offset = 0;
+  // Channels of rotated keys that count as 0 in the first masked_rows rows: (head_dim) flags; null:
+  // none.
+  std::shared_ptr<const std::vector<uint8_t>> dropped_channels;
+  int masked_rows = 0;
 
   int32_t position(int r) const {
     return listed && r < static_cast<int>(listed->size()) ? (*listed)[r] : r + run_offset;

@@ -12,6 +12,12 @@ namespace kv {
 struct CompressionPlan {
   std::vector<PolicyPtr> policies;  // empty: every row stays
   CodecPtr codec;                   // null: rows stay as the prompt stored them (kv_dtype)
+
+  // Throws Error where a policy or the codec cannot work on a model of this shape.
+  void check_model(const ModelShape& shape) const {
+    for (const PolicyPtr& policy : policies) policy->check_model(shape);
+    if (codec) codec->check_head_dim(shape.head_dim);
+  }
 };
 
 }  // namespace kv

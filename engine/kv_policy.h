@@ -22,6 +22,8 @@ struct KvNeeds {
   // LayerView::query_mean and query_covariance over all prompt tokens but the first that many; a
   // policy asks for one such number, a union of needs may hold more.
   std::vector<int> query_statistics = {};
+  bool attention_received = false;  // LayerView::attention_received
+  bool output_norms = false;        // LayerView::output_norms
 
   void join(const KvNeeds& other);  // what serves both
 };
@@ -65,6 +67,12 @@ struct LayerView {
                                           // positions n_tokens - n_window ..; null unless asked for
   const double* query_mean = nullptr;     // (n_heads, head_dim); null unless asked for
   const double* query_covariance = nullptr;  // (n_heads, head_dim, head_dim); likewise
+  // (n_heads, n_tokens), by original position: the sum of the attention that all prompt queries of a
+  // head paid to a row; null unless asked for.
+  const double* attention_received = nullptr;
+  // (n_heads)(n_rows of the KV head) the 1-norm of V_row times the head's part of the output
+  // projection; empty unless asked for.
+  std::vector<std::span<const float>> output_norms;
 };
 
 // Rows that stay: indices into HeadRows, rising. One list for each KV head; lengths may differ.
@@ -72,6 +80,17 @@ struct LayerKeep {
   std::vector<std::vector<int32_t>> rows;  // (n_kv_heads)
   std::vector<std::vector<float>>
       scores;  // (n_kv_heads, n_rows) what was compared; empty where there is no score
+  // (n_kv_heads)(rows that stay, head_dim) what stands in the place of their values; empty: they
+  // stay as they are.
+  std::vector<std::vector<float>> values;
+  // (n_kv_heads)(head_dim) 1: attention takes this channel of the head's rotated prompt keys as 0;
+  // empty: none.
+  std::vector<std::vector<uint8_t>> dropped_channels;
+};
+
+// What a policy may want to know of a model before any work.
+struct ModelShape {
+  int n_layers = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0;
 };
 
 class KvPolicy {
@@ -84,6 +103,10 @@ class KvPolicy {
     return {};
   }
   virtual Positions positions() const { return Positions::kOriginal; }
+
+  // Throws Error where the policy does not fit a model of this shape (a list with one number for
+  // each layer, a file of tensors).
+  virtual void check_model(const ModelShape& shape) const { (void)shape; }
 
   // Decides for one layer. Same answer for any number of threads.
   virtual LayerKeep select(const LayerView& view) const = 0;

@@ -40,6 +40,10 @@ struct PromptRecorder {
   QueryWindow* window;
   int first_token;  // of the window, in the sequence
   std::vector<QueryMoments>* moments;
+  std::vector<double>* attention_received;  // (n_layers, n_heads, n_tokens); empty: not asked for
+  int n_tokens;                             // of the prompt
+  // (n_heads, tokens of a pass) each, for attention_received.
+  std::vector<float>*softmax_max, *softmax_sum;
 };
 
 }  // namespace kv

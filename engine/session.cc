@@ -58,14 +58,27 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   check_ids(ids);
   const int n = static_cast<int>(ids.size());
   const ModelConfig& config = model_->config;
-  PrefilledPrompt prompt{
-      KvCache(config, options.codec), {}, {}, nullptr, std::vector<float>(config.vocab)};
+  PrefilledPrompt prompt{KvCache(config, options.codec),  {}, {}, {}, nullptr,
+                         std::vector<float>(config.vocab)};
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
   std::vector<QueryMoments> moments;
   for (const int first : options.needs.query_statistics) moments.emplace_back(config, first);
-  const PromptRecorder recorder{&prompt.window, n - prompt.window.n_window, &moments};
+  std::vector<float> softmax_max, softmax_sum;
+  if (options.needs.attention_received) {
+    const size_t heads = static_cast<size_t>(config.n_heads);
+    prompt.attention_received.assign(config.n_layers * heads * n, 0.0);
+    softmax_max.resize(heads * std::min(n, prefill_chunk_));
+    softmax_sum.resize(softmax_max.size());
+  }
+  const PromptRecorder recorder{&prompt.window,
+                                n - prompt.window.n_window,
+                                &moments,
+                                &prompt.attention_received,
+                                n,
+                                &softmax_max,
+                                &softmax_sum};
   for (int done = 0; done < n; done += prefill_chunk_) {
     const int count = std::min(prefill_chunk_, n - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};

@@ -42,6 +42,7 @@ struct PrefilledPrompt {
   KvCache cache;  // every prompt row, exact
   QueryWindow window;
   std::vector<QueryStatistics> query_statistics;  // one for each of needs.query_statistics
+  std::vector<double> attention_received;  // (n_layers, n_heads, n_tokens), or empty: not asked for
   std::shared_ptr<const RopeTable> rope;
   std::vector<float> last_logits;  // (vocab) of the last prompt token
 };

@@ -26,7 +26,7 @@ struct AnswerJob {
   Answer answer;
   std::string logits_hash;   // over the context's last row and every later row, in order
   int64_t kv_bytes_end = 0;  // in use when the answer was complete
-  Scores against_full;       // kScore: "kld", "top1_agreement"
+  Scores against_full;       // "kld", "top1_agreement" (score_jobs, compare_jobs)
   double first_token_ms =
       0;  // from the start of answering to the first token; of use for a job alone
 };
@@ -45,5 +45,15 @@ void score_jobs(Session& session, const std::vector<float>& last_logits,
 // kGenerate jobs of one context, each greedy until end of text, a stop string or the token limit.
 void generate_jobs(Session& session, const std::vector<float>& last_logits,
                    std::span<AnswerJob* const> jobs, const AnswerOptions& options);
+
+// Adds to against_full of kGenerate jobs of one sample: their caches are fed the full cache's
+// answer, full_ids, and the row before each of its tokens is compared with the full cache's own;
+// "kld" is KL(full || job) in nats and "top1_agreement" the share of equal most likely tokens, both
+// means over the answer's tokens. Nothing is added where the answer has none. Answers and hashes
+// stay as they are. full: the full cache of the jobs' context, never changed. False where
+// options.stop ended it before all jobs had their result.
+bool compare_jobs(Session& session, const std::vector<float>& last_logits, const KvCache& full,
+                  const std::vector<int32_t>& full_ids, std::span<AnswerJob* const> jobs,
+                  const AnswerOptions& options);
 
 }  // namespace kv

@@ -69,6 +69,11 @@ ScoresById scores_of(const RecordsById& records) {
   return scores;
 }
 
+// Scored suffixes and records of schema 1 have none.
+bool has_ids(const SampleRecord& record) {
+  return static_cast<int64_t>(record.output_ids.size()) == record.n_tokens;
+}
+
 void compare_samples(const std::vector<const SampleRecord*>& a, const RecordsById& b,
                      ComparedCell& cell) {
   for (const SampleRecord* record : a) {
@@ -82,8 +87,10 @@ void compare_samples(const std::vector<const SampleRecord*>& a, const RecordsByI
     const bool same = same_logits && record->output == other->second->output;
     cell.n_same_logits += same_logits;
     if (!same && !cell.first_difference) {
-      cell.first_difference = {record->sample_id,
-                               first_difference(record->output, other->second->output)};
+      const std::vector<int32_t>&ids = record->output_ids, &other_ids = other->second->output_ids;
+      const bool known = has_ids(*record) && has_ids(*other->second);
+      cell.first_difference = {record->sample_id, record->output == other->second->output,
+                               known ? first_divergence(ids, other_ids) : std::nullopt};
     }
     if (record->fingerprint != other->second->fingerprint) {
       cell.fingerprint_note = "settings, data or weights differ";

@@ -14,9 +14,10 @@ namespace kv {
 // The first sample, in the order of the first folder's records, whose result differs.
 struct FirstDifference {
   std::string sample_id;
-  // Characters before the first difference of the generated texts; nothing where no text was
-  // generated, or where the texts are equal and the logits are not.
-  std::optional<int64_t> characters;
+  bool same_text = true;  // false: the generated texts differ
+  // Tokens before the first one that differs; nothing where the ids are equal, and only the logits
+  // are not, or where a record has no ids (schema 1).
+  std::optional<int64_t> token;
 };
 
 struct ComparedMetric {

@@ -80,8 +80,10 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
         const auto question = static_cast<int64_t>(sample.continuation_ids.size());
         const int limit =
             sample.max_new_tokens > 0 ? sample.max_new_tokens : config.run.max_new_tokens;
-        work.scored += question;
-        if (sample.kind == Sample::Kind::kGenerate) work.decoded += limit;
+        // Comparing feeds question and answer once more.
+        const int passes = config.tasks[q.task].task->compares() ? 2 : 1;
+        work.scored += passes * question;
+        if (sample.kind == Sample::Kind::kGenerate) work.decoded += passes * int64_t{limit};
       }
     }
     if (any_missing) {

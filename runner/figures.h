@@ -7,6 +7,10 @@
 
 namespace kv {
 
+// Letters, digits, "_" and "." of a text, the rest as "-", cut where it is too long for a file; no
+// ending.
+std::string file_name(const std::string& text);
+
 struct Figure {
   std::string name;      // of its files, without .svg and .png
   std::string svg;       // complete, with an explicit background

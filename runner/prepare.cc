@@ -4,6 +4,7 @@
 #include <set>
 
 #include "engine/chat_template.h"
+#include "engine/compression.h"
 #include "engine/error.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -22,9 +23,8 @@ ModelIdentity identify(const std::string& name, const Model& model) {
 
 void check_compressors(const RunConfig& config, const ModelIdentity& model) {
   for (const CompressorSpec& spec : config.compressors) {
-    if (!spec.plan.codec) continue;
     try {
-      spec.plan.codec->check_head_dim(model.config.head_dim);
+      spec.plan.check_model(shape_of(model.config));
     } catch (const Error& e) {
       throw Error(e.kind(), fmt::format("compressor {} with model {}: {}", spec.canonical,
                                         model.name, e.what()));

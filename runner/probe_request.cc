@@ -2,6 +2,7 @@
 #include <map>
 #include <thread>
 
+#include "engine/compression.h"
 #include "engine/error.h"
 #include "engine/mapped_file.h"
 #include "engine/model.h"
@@ -80,7 +81,7 @@ CompressorSpec read_compressor(const Params& params, const ModelConfig& config,
     throw_usage("{}: '{}' acts on the prompt's own attention; this build cannot do that",
                 value.place, specs[0].short_name);
   }
-  if (specs[0].plan.codec) specs[0].plan.codec->check_head_dim(config.head_dim);
+  specs[0].plan.check_model(shape_of(config));
   return specs[0];
 }
 

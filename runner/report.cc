@@ -5,6 +5,7 @@
 
 #include "engine/safetensors_writer.h"
 #include "runner/figures.h"
+#include "runner/report_grid.h"
 #include "runner/report_text.h"
 
 namespace kv {
@@ -30,14 +31,14 @@ Json json_interval(double value, double low, double high) {
 }
 
 Json json_answers(const AnswerComparison& a) {
-  return {{"n", a.n},
-          {"same_text", json_interval(a.same.value, a.same.ci_low, a.same.ci_high)},
-          {"differing", a.n_differing},
-          {"first_difference_characters",
-           json_interval(a.first_difference, a.first_difference_interval.low,
-                         a.first_difference_interval.high)},
-          {"length_ratio", json_interval(a.length_ratio, a.length_ratio_interval.low,
-                                         a.length_ratio_interval.high)}};
+  return {
+      {"n", a.n},
+      {"same_text", json_interval(a.same.value, a.same.ci_low, a.same.ci_high)},
+      {"diverging", a.n_diverging},
+      {"first_divergent_token", json_interval(a.first_divergence, a.first_divergence_interval.low,
+                                              a.first_divergence_interval.high)},
+      {"length_ratio",
+       json_interval(a.length_ratio, a.length_ratio_interval.low, a.length_ratio_interval.high)}};
 }
 
 Json json_cell(const ReportCell& cell, const std::string& metric) {
@@ -70,6 +71,8 @@ Json json_cell(const ReportCell& cell, const std::string& metric) {
   return object;
 }
 
+constexpr int kMapsInARow = 4;
+
 std::vector<Figure> figures_of(const std::vector<ReportCell>& cells) {
   std::vector<Figure> figures;
   const std::string tradeoff = tradeoff_svg(cells);
@@ -79,6 +82,14 @@ std::vector<Figure> figures_of(const std::vector<ReportCell>& cells) {
     if (name.empty()) continue;
     figures.push_back({name, chart_svg("Function (solid) and perplexity (dashed)",
                                        {divergence_panel(cells, model)}, 1)});
+  }
+  for (const CellTable& table : cell_tables(cells)) {
+    const std::vector<HeatMap> maps = grid_maps(table);
+    if (maps.empty()) continue;
+    const ReportCell& first = *table.front();
+    figures.push_back({file_name("grid_" + first.task + "_" + first.model),
+                       heat_svg(first.task + ", " + first.model + ": " + headline_metric(first),
+                                grid_axes(table), maps, kMapsInARow)});
   }
   return figures;
 }

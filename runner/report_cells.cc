@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/value.h"
+#include "runner/compressor_labels.h"
 #include "tasks/aggregate.h"
 
 namespace kv {
@@ -68,8 +69,12 @@ void add_record(const SampleRecord& record, Gathered& into) {
     return;
   }
   into.scores[record.sample_id] = record.scores;
+  const auto length = record.meta.find("length"), depth = record.meta.find("depth");
+  if (length != record.meta.end() && depth != record.meta.end()) {
+    cell.grid[record.sample_id] = {length->second, depth->second};
+  }
   if (record.stop_reason != "scored") {
-    into.answers[record.sample_id] = {record.output, record.n_tokens};
+    into.answers[record.sample_id] = {record.output, record.output_ids, record.n_tokens};
   }
   add_timing(record, into.timing);
   into.kv_bytes += static_cast<double>(record.kv_bytes);
@@ -119,6 +124,14 @@ void name_tasks_apart(std::vector<ReportCell>& cells) {
   }
 }
 
+// Two compressors of one name with different parameters likewise.
+void name_compressors_apart(std::vector<ReportCell>& cells) {
+  std::map<std::string, std::string> short_names;
+  for (const ReportCell& cell : cells) short_names[cell.spec] = cell.compressor;
+  const std::map<std::string, std::string> labels = compressor_labels(short_names);
+  for (ReportCell& cell : cells) cell.label = labels.at(cell.spec);
+}
+
 // Null where the records are of a task that this build does not have.
 const TaskInfo* task_of(const ReportCell& cell) {
   for (const TaskInfo& info : all_tasks()) {
@@ -147,7 +160,13 @@ std::vector<ReportCell> report_cells(const std::vector<SampleRecord>& records,
     cells.push_back(group.cell);
   }
   name_tasks_apart(cells);
+  name_compressors_apart(cells);
   return cells;
+}
+
+std::string cell_title(const ReportCell& cell) {
+  if (cell.compression_ratio <= 0) return cell.label;
+  return cell.label + " " + number_text(cell.compression_ratio);
 }
 
 std::vector<std::string> models_of(const std::vector<ReportCell>& cells) {

@@ -11,12 +11,19 @@
 
 namespace kv {
 
+// Where a task put a sample on a grid of lengths and depths.
+struct GridPlace {
+  std::string length, depth;
+};
+
 struct ReportCell {
   std::string model, compressor,
-      task;  // compressor: short name; task: its name, or task_spec where names repeat
-  std::string task_spec, spec;   // canonical forms
-  double compression_ratio = 0;  // share of rows removed
-  ScoresById scores;             // of the samples without error
+      task;           // compressor: short name; task: its name, or task_spec where names repeat
+  std::string label;  // short name that tells it from the report's others
+  std::string task_spec, spec;            // canonical forms
+  double compression_ratio = 0;           // share of rows removed
+  ScoresById scores;                      // of the samples without error
+  std::map<std::string, GridPlace> grid;  // of those that have a place, by sample id
   std::map<std::string, Aggregate> metrics;
   std::map<std::string, PairedDifference>
       differences;  // to `none` of the same model and task; empty for `none`
@@ -37,6 +44,9 @@ struct ReportCell {
 
   bool is_baseline() const { return spec == "none"; }
 };
+
+// "snapkv 0.5": label, and the share removed where there is one.
+std::string cell_title(const ReportCell& cell);
 
 // In the order of their first appearance.
 std::vector<std::string> models_of(const std::vector<ReportCell>& cells);

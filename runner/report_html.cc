@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "runner/report.h"
+#include "runner/report_grid.h"
 #include "runner/report_html_parts.h"
 
 namespace kv {
@@ -35,6 +36,21 @@ std::string navigation(const std::vector<CellTable>& tables) {
   return html + "</nav>\n";
 }
 
+// Scores by depth and length; "" where the task has no such grid.
+std::string grid_html(const CellTable& table) {
+  std::string figures;
+  for (const HeatMap& map : grid_maps(table)) {
+    figures +=
+        fmt::format("<figure><figcaption>{}</figcaption>\n{}</figure>\n", escape_markup(map.title),
+                    heat_svg(map.title, grid_axes(table), {map}, 1, ChartUse::kPage));
+  }
+  if (figures.empty()) return "";
+  return fmt::format(
+      "<h4>By depth and length</h4>\n<p class=\"soft\">{}, the mean over the samples of a "
+      "place.</p>\n<div class=\"heats\">\n{}</div>\n",
+      escape_markup(headline_metric(*table.front())), figures);
+}
+
 std::string task_section(const CellTable& table, size_t place, const std::vector<ReportCell>& cells,
                          const std::vector<SampleRecord>& records) {
   const ReportCell& first = *table.front();
@@ -44,6 +60,7 @@ std::string task_section(const CellTable& table, size_t place, const std::vector
   html += list(scale_end_sentences(table), "warning");
   html += score_table(table);
   html += figure(panel, "Headline score against KV memory; whiskers are 95 % intervals");
+  html += grid_html(table) + kept_html(table, records);
   html += answers_html(table) + sample_outputs(table, records);
   const std::vector<std::string> remarks = remark_lines(table);
   if (!remarks.empty()) html += "<h4>Notes and errors</h4>\n" + list(remarks, "notes");
@@ -70,7 +87,7 @@ std::string specs(const std::vector<ReportCell>& cells) {
     for (const std::string& spec : seen) known = known || spec == cell.spec;
     if (known) continue;
     seen.push_back(cell.spec);
-    lines.push_back(fmt::format("{} at ratio {}: `{}`", cell.compressor,
+    lines.push_back(fmt::format("{} at ratio {}: `{}`", cell.label,
                                 number_text(cell.compression_ratio), cell.spec));
   }
   return "<h2>Compressors in full</h2>\n" + list(lines, "notes");

@@ -36,6 +36,8 @@ std::string cost_table(const std::vector<ReportCell>& cells, const std::string& 
 std::string score_table(const CellTable& table);
 // "" where nothing was generated.
 std::string answers_html(const CellTable& table);
+// Which rows one sample kept, for each compressor that evicts; "" where nothing was evicted.
+std::string kept_html(const CellTable& table, const std::vector<SampleRecord>& records);
 // The first samples with the full cache's answer above every other one; "" where nothing was
 // generated. records: the latest of each sample.
 std::string sample_outputs(const CellTable& table, const std::vector<SampleRecord>& records);

@@ -56,8 +56,9 @@ std::string marked(const std::string& output, const std::string& full) {
 
 std::string difference_words(const SampleRecord& record, const SampleRecord* full) {
   if (full == nullptr || full == &record) return "";
-  const auto place = first_difference(record.output, full->output);
-  return place ? fmt::format(", differs after {} characters", *place) : ", same text";
+  const auto place = first_divergence(record.output_ids, full->output_ids);
+  if (place) return fmt::format(", differs after {} tokens", *place);
+  return record.output == full->output ? ", same text" : ", differs";  // no ids in old records
 }
 
 std::string answer_html(const ReportCell& cell, const SampleRecord& record,

@@ -1,13 +1,14 @@
 // The look of report.html. Colours are variables that change with the reader's light or dark
 // scheme; charts use the same ones.
 
+#include "runner/heat_svg.h"
 #include "runner/report_html_parts.h"
 
 namespace kv {
 
 std::string style_html() {
-  return R"(<style>
-:root{color-scheme:light dark;--page:#fff;--ink:#1d2127;--soft:#59616c;--grid:#e3e5e8;--line:#cfd3d8;
+  return "<style>\n:root{" + heat_colours_css() + "}\n" +
+         R"(:root{color-scheme:light dark;--page:#fff;--ink:#1d2127;--soft:#59616c;--grid:#e3e5e8;--line:#cfd3d8;
 --panel:#f6f7f8;--warn:#fff4d6;--warn-line:#d9a300;--mark:#ffd54a;--mark-ink:#1d2127;--good:#0a6b46;
 --bad:#b3261e;--link:#0059a8;
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b8578f;--c4:#b07d00;--c5:#3f8fc4;--c6:#6a3d9a;--c7:#7a4a21}
@@ -43,6 +44,9 @@ figure{margin:.8rem 0 1.2rem;max-width:540px}figure svg{display:block;width:100%
 figcaption{margin-bottom:.4rem;max-width:72ch}
 svg text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;
 fill:var(--ink)}
+.heats{display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;align-items:flex-start}
+.heats figure{margin:.4rem 0;max-width:100%}.heats figure svg{width:auto;max-width:100%}
+svg .share{font-size:12px;fill:#1d2127}
 svg .tick{font-size:12px;fill:var(--soft)}svg .grid{stroke:var(--grid);stroke-width:1}
 svg .axis{stroke:var(--soft);stroke-width:1.2;fill:none}
 details{border:1px solid var(--line);border-radius:6px;margin:.5rem 0;padding:0 .8rem}

@@ -130,7 +130,7 @@ std::string html_table(const HtmlTable& table, const std::string& caption) {
 }
 
 std::string compressor_html(const ReportCell& cell) {
-  std::string html = "<code>" + escape_markup(cell.compressor) + "</code>";
+  std::string html = "<code>" + escape_markup(cell.label) + "</code>";
   if (cell.compression_ratio > 0) html += " " + number_text(cell.compression_ratio);
   return html;
 }
@@ -245,8 +245,8 @@ std::string score_table(const CellTable& cells) {
 }
 
 std::string answers_html(const CellTable& cells) {
-  HtmlTable table{{"compressor,<br>share removed", "n", "same text",
-                   "first difference<br>characters", "length ratio"},
+  HtmlTable table{{"compressor,<br>share removed", "n", "same text", "first divergent<br>token",
+                   "length ratio"},
                   {}};
   for (const ReportCell* cell : cells) {
     const AnswerComparison& a = cell->answers;
@@ -254,10 +254,10 @@ std::string answers_html(const CellTable& cells) {
     table.rows.push_back(
         {compressor_html(*cell), fmt::format("{}", a.n),
          value_html(number_for_people(a.same.value), a.same.ci_low, a.same.ci_high),
-         a.n_differing == 0
+         a.n_diverging == 0
              ? "-"
-             : value_html(number_for_people(a.first_difference), a.first_difference_interval.low,
-                          a.first_difference_interval.high),
+             : value_html(number_for_people(a.first_divergence), a.first_divergence_interval.low,
+                          a.first_divergence_interval.high),
          value_html(number_for_people(a.length_ratio), a.length_ratio_interval.low,
                     a.length_ratio_interval.high)});
   }

@@ -22,7 +22,7 @@ std::string table_text(const std::string& text) {
 }
 
 std::string table_row(const ReportCell& cell, const std::vector<std::string>& metrics) {
-  std::string row = fmt::format("| {} | {} | {} |", table_text(cell.compressor),
+  std::string row = fmt::format("| {} | {} | {} |", table_text(cell.label),
                                 number_text(cell.compression_ratio), cell.n_samples);
   for (const std::string& metric : metrics) {
     const auto value = cell.metrics.find(metric);
@@ -68,19 +68,19 @@ std::string answers_table(const CellTable& table) {
     const AnswerComparison& a = cell->answers;
     if (a.n == 0) continue;
     rows +=
-        fmt::format("| {} | {} | {} | {} | {} | {} |\n", table_text(cell->compressor),
+        fmt::format("| {} | {} | {} | {} | {} | {} |\n", table_text(cell->label),
                     number_text(cell->compression_ratio), a.n,
                     with_interval(number_for_people(a.same.value), a.same.ci_low, a.same.ci_high),
-                    a.n_differing == 0 ? "-"
-                                       : with_interval(number_for_people(a.first_difference),
-                                                       a.first_difference_interval.low,
-                                                       a.first_difference_interval.high),
+                    a.n_diverging == 0 ? "-"
+                                       : with_interval(number_for_people(a.first_divergence),
+                                                       a.first_divergence_interval.low,
+                                                       a.first_divergence_interval.high),
                     with_interval(number_for_people(a.length_ratio), a.length_ratio_interval.low,
                                   a.length_ratio_interval.high));
   }
   if (rows.empty()) return "";
   return fmt::format(
-      "\n{}\n\n| compressor | ratio removed | n | same text | first difference (characters) | "
+      "\n{}\n\n| compressor | ratio removed | n | same text | first divergent token | "
       "length ratio |\n|---|---:|---:|---:|---:|---:|\n{}",
       how_answers_are_compared(), rows);
 }
@@ -96,7 +96,7 @@ std::string degradation_table(const std::vector<ReportCell>& cells, const std::s
   for (const DegradationRow& row : rows) {
     const Degradation& d = row.degradation;
     text += fmt::format(
-        "| {} | {} | {} ({}) | {} ({}) | {} | {} | {}, {} |\n", table_text(row.cell->compressor),
+        "| {} | {} | {} ({}) | {} ({}) | {} | {} | {}, {} |\n", table_text(row.cell->label),
         number_text(row.cell->compression_ratio), number_for_people(d.functional_cell),
         number_for_people(d.functional_full), number_for_people(d.ppl_cell),
         number_for_people(d.ppl_full), number_for_people(d.sds),
@@ -112,8 +112,8 @@ std::string specs(const std::vector<ReportCell>& cells) {
   for (const ReportCell& cell : cells) {
     if (std::find(seen.begin(), seen.end(), cell.spec) != seen.end()) continue;
     seen.push_back(cell.spec);
-    text += fmt::format("- {} at ratio {}: `{}`\n", cell.compressor,
-                        number_text(cell.compression_ratio), cell.spec);
+    text += fmt::format("- {} at ratio {}: `{}`\n", cell.label, number_text(cell.compression_ratio),
+                        cell.spec);
   }
   return text;
 }
@@ -134,7 +134,8 @@ std::string results_markdown(const std::vector<ReportCell>& cells, const Manifes
       text += fmt::format("\n## {}\n", first.model);
       const std::string figure = divergence_figure(cells, first.model);
       if (!figure.empty()) {
-        text += fmt::format("\n![Function and perplexity against KV memory](figures/{}.svg)\n", figure);
+        text +=
+            fmt::format("\n![Function and perplexity against KV memory](figures/{}.svg)\n", figure);
       }
     }
     if (first.model != model) text += degradation_table(cells, first.model);

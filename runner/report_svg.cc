@@ -1,10 +1,10 @@
 // figures/quality_vs_memory.svg
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 
 #include "runner/chart_svg.h"
+#include "runner/figures.h"
 #include "runner/report.h"
 
 namespace kv {
@@ -15,7 +15,7 @@ constexpr const char* kRetained = "KV memory retained (share of the full cache)"
 // Cells that differ in their strength alone share a line: int8, int4 and int2 are one family, as
 // are the ratios of one policy. In snapkv+int4 the policy's strength varies and the codec stays.
 std::string family_of(const ReportCell& cell) {
-  const std::string& name = cell.compressor;
+  const std::string& name = cell.label;
   if (name.find('+') != std::string::npos || cell.compression_ratio > 0) return name;
   return name.substr(0, name.find_last_not_of("0123456789") + 1);
 }
@@ -25,9 +25,9 @@ std::string family_label(const ReportCell& cell, const std::vector<ReportCell>& 
   if (cell.is_baseline()) return "none (full cache)";
   const std::string family = family_of(cell);
   for (const ReportCell& other : cells) {
-    if (family_of(other) == family && other.compressor != cell.compressor) return family + "N";
+    if (family_of(other) == family && other.label != cell.label) return family + "N";
   }
-  return cell.compressor;
+  return cell.label;
 }
 
 void add_point(ChartPanel& panel, const ReportCell& cell, const std::string& family) {
@@ -183,9 +183,7 @@ ChartPanel divergence_panel(const std::vector<ReportCell>& cells, const std::str
 
 std::string divergence_figure(const std::vector<ReportCell>& cells, const std::string& model) {
   if (divergence_panel(cells, model).series.empty()) return "";
-  std::string name = "divergence_";
-  for (char c : model) name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' ? c : '-';
-  return name;
+  return file_name("divergence_" + model);
 }
 
 }  // namespace kv

@@ -139,8 +139,8 @@ std::string how_to_read() {
 
 std::string how_answers_are_compared() {
   return "Answers beside the full cache's answers to the same samples. *Same text*: equal to the "
-         "last character. *First difference*: characters before the first one that differs, the "
-         "median over the answers that do (a place in the text: token ids are not recorded). "
+         "last character. *First divergent token*: tokens before the first one that differs, the "
+         "median over the answers whose tokens do. "
          "*Length ratio*: tokens of all answers divided by the full cache's.";
 }
 

@@ -54,6 +54,7 @@ void visit_fields(Record& r, const Visit& visit) {
   visit("fingerprint", r.fingerprint);
   visit("scores", r.scores);
   visit("output", r.output);
+  visit("output_ids", r.output_ids);
   visit("n_context", r.n_context);
   visit("n_tokens", r.n_tokens);
   visit("kv_bytes", r.kv_bytes);
@@ -71,6 +72,7 @@ void visit_fields(Record& r, const Visit& visit) {
   visit("error", r.error);
   visit("note", r.note);
   visit("meta", r.meta);
+  visit("kept", r.kept);
 }
 
 struct Writer {
@@ -89,7 +91,26 @@ struct Writer {
     Json& map = json[key] = Json::object();
     for (const auto& [name, text] : v) map[name] = text;
   }
+  void operator()(const char* key, const std::vector<int32_t>& v) const { json[key] = v; }
+  void operator()(const char* key, const std::optional<KeptRows>& v) const {
+    json[key] = v ? Json{{"rows", v->rows}, {"share", v->share}} : Json(nullptr);
+  }
 };
+
+// The same layers and heads in both parts, every digit one.
+void check_shape(const KeptRows& kept) {
+  const auto require = [](bool fits) {
+    if (!fits) throw std::runtime_error("rows and share do not fit each other");
+  };
+  require(!kept.rows.empty() && kept.rows.size() == kept.share.size());
+  for (size_t layer = 0; layer < kept.rows.size(); ++layer) {
+    require(!kept.rows[layer].empty() && kept.rows[layer].size() == kept.share[layer].size());
+    for (const std::string& digits : kept.share[layer]) {
+      require(!digits.empty() && digits.size() <= static_cast<size_t>(kKeptBins));
+      for (const char digit : digits) kept_share(digit);
+    }
+  }
+}
 
 struct Reader {
   const Json& json;
@@ -111,6 +132,18 @@ struct Reader {
   }
   void operator()(const char* key, std::map<std::string, std::string>& v) const {
     for (const auto& [name, text] : at(key).items()) v[name] = text.get<std::string>();
+  }
+  // The fields that came with schema 2.
+  void operator()(const char* key, std::vector<int32_t>& v) const {
+    if (json.contains(key)) v = at(key).get<std::vector<int32_t>>();
+  }
+  void operator()(const char* key, std::optional<KeptRows>& v) const {
+    if (!json.contains(key) || at(key).is_null()) return;
+    KeptRows kept;
+    at(key).at("rows").get_to(kept.rows);
+    at(key).at("share").get_to(kept.share);
+    check_shape(kept);
+    v = std::move(kept);
   }
 };
 

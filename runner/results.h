@@ -11,10 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "runner/kept_rows.h"
+
 namespace kv {
 
 // Version of the record layout; written into every manifest.
-inline constexpr int kResultsSchema = 1;
+inline constexpr int kResultsSchema = 2;
 
 // One line of samples.jsonl: one sample answered by one cell (interface section 4).
 struct SampleRecord {
@@ -36,10 +38,16 @@ struct SampleRecord {
   std::map<std::string, std::string> meta;  // what the task attached: "depth", "length"
   std::map<std::string, double> scores;     // empty where error is not
   std::string output;                       // generated text; empty for scored suffixes
-  std::string stop_reason;                  // "eos" | "length" | "stop"; "scored" for suffixes
-  std::string error;                        // why the sample failed; empty: it did not
-  std::string note;                         // remarks of policies: "window 64 shrunk to 15"
-  std::string logits_hash;                  // xxh3-64 hex over every logits row computed, in order
+  // What was generated, without the end-of-text id; the text may be cut before the last ones. Empty
+  // for scored suffixes and in records of schema 1.
+  std::vector<int32_t> output_ids;
+  std::string stop_reason;  // "eos" | "length" | "stop"; "scored" for suffixes
+  std::string error;        // why the sample failed; empty: it did not
+  std::string note;         // remarks of policies: "window 64 shrunk to 15"
+  std::string logits_hash;  // xxh3-64 hex over every logits row computed, in order
+
+  // Of the task's first sample, where rows were evicted; nothing elsewhere and in schema 1.
+  std::optional<KeptRows> kept;
 
   int64_t n_context = 0;  // tokens prefilled and then compressed
   int64_t n_tokens = 0;   // tokens generated or scored after them
@@ -65,8 +73,8 @@ struct SampleRecord {
 };
 
 // The record as one line of JSON without the line feed, and back. `place` names the line in error
-// messages. from_json_line throws Error(kData) where a field is missing or has the wrong type;
-// unknown fields are ignored.
+// messages. from_json_line throws Error(kData) where a field of schema 1 is missing or one has the
+// wrong type; unknown fields are ignored.
 std::string to_json_line(const SampleRecord& record);
 SampleRecord from_json_line(const std::string& line, const std::string& place);
 

@@ -63,12 +63,11 @@ size_t common_beginning(const std::string& a, const std::string& b) {
   return at;
 }
 
-std::optional<int64_t> first_difference(const std::string& a, const std::string& b) {
+std::optional<int64_t> first_divergence(const std::vector<int32_t>& a,
+                                        const std::vector<int32_t>& b) {
   if (a == b) return std::nullopt;
-  const size_t bytes = common_beginning(a, b);
-  int64_t characters = 0;
-  for (size_t i = 0; i < bytes; ++i) characters += !inside_character(a, i);
-  return characters;
+  const auto [at, ignored] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return at - a.begin();
 }
 
 AnswerComparison compare_answers(const AnswersById& cell, const AnswersById& full_cache) {
@@ -76,8 +75,9 @@ AnswerComparison compare_answers(const AnswersById& cell, const AnswersById& ful
   for (const auto& [id, answer] : cell) {
     const auto other = full_cache.find(id);
     if (other == full_cache.end()) continue;
-    const auto place = first_difference(answer.output, other->second.output);
-    same.push_back(place ? 0 : 1);
+    same.push_back(answer.output == other->second.output ? 1 : 0);
+    const bool known = answer.has_ids() && other->second.has_ids();
+    const auto place = known ? first_divergence(answer.ids, other->second.ids) : std::nullopt;
     if (place) places.push_back(static_cast<double>(*place));
     ours.push_back(static_cast<double>(answer.n_tokens));
     theirs.push_back(static_cast<double>(other->second.n_tokens));
@@ -93,8 +93,8 @@ AnswerComparison compare_answers(const AnswersById& cell, const AnswersById& ful
   const Interval interval = interval_of_mean(same);
   result.same = {mean(same), interval.low, interval.high, result.n};
   if (!places.empty()) {
-    result.first_difference = median(places);
-    result.first_difference_interval =
+    result.first_divergence = median(places);
+    result.first_divergence_interval =
         bootstrap_interval(places.size(), [&](std::span<const size_t> drawn) {
           std::vector<double> values;
           for (size_t i : drawn) values.push_back(places[i]);

@@ -39,12 +39,17 @@ ScaleEnd scale_end(const Aggregate& full_cache);
 // Bytes of the longest common beginning of two texts that ends between characters of both.
 size_t common_beginning(const std::string& a, const std::string& b);
 
-// Characters (code points of UTF-8) before the first difference; nothing where the texts are equal.
-std::optional<int64_t> first_difference(const std::string& a, const std::string& b);
+// Tokens before the first that differs, the end of the shorter one included; nothing where the ids
+// are equal.
+std::optional<int64_t> first_divergence(const std::vector<int32_t>& a,
+                                        const std::vector<int32_t>& b);
 
 struct AnswerText {
   std::string output;
+  std::vector<int32_t> ids;  // empty where the record has none (schema 1)
   int64_t n_tokens = 0;
+
+  bool has_ids() const { return static_cast<int64_t>(ids.size()) == n_tokens; }
 };
 using AnswersById = std::map<std::string, AnswerText>;
 
@@ -52,11 +57,11 @@ using AnswersById = std::map<std::string, AnswerText>;
 struct AnswerComparison {
   int n = 0;       // common samples; 0: nothing could be compared, all else is NaN
   Aggregate same;  // share of answers that are equal to the last character
-  // Median, over the n_differing answers that are not, of the characters before the first
-  // difference; NaN where all are equal.
-  double first_difference = 0;
-  Interval first_difference_interval;
-  int n_differing = 0;
+  // Median, over the n_diverging answers whose token ids differ, of the tokens before the first one
+  // that does; NaN where there are none.
+  double first_divergence = 0;
+  Interval first_divergence_interval;
+  int n_diverging = 0;
   // Tokens of all answers / tokens of all the full cache's; NaN where it answered nothing.
   double length_ratio = 0;
   Interval length_ratio_interval;

@@ -14,6 +14,15 @@ std::string join_notes(const std::vector<std::string>& notes) {
   return fmt::format("{}", fmt::join(notes, "; "));
 }
 
+bool evicted(const CompressedCache& compressed, int64_t n_context) {
+  for (const auto& layer : compressed.kept) {
+    for (const std::vector<int32_t>& head : layer) {
+      if (static_cast<int64_t>(head.size()) < n_context) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 UnitRunner::UnitRunner(const Parts& parts)
@@ -51,6 +60,7 @@ void UnitRunner::run(const Unit& unit) {
   for (const Item& item : items) plans.push_back(&parts_.config.compressors[item.compressor].plan);
   const auto n_context = static_cast<int64_t>(context.size());
   size_t begin = 0;
+  full_answers_.clear();
   try {
     PrefillOptions options;
     options.codec = plain_codec(parts_.config.run.kv_dtype);
@@ -90,15 +100,17 @@ void UnitRunner::run_group(const PrefilledPrompt& prompt, const std::vector<Item
   }
   const std::vector<CompressedCache> caches = compress_all(*parts_.model, prompt, plans);
   std::vector<AnswerJob> jobs(items.size());
-  std::vector<AnswerJob*> scored, generated;
+  std::vector<AnswerJob*> scored, generated, compared;
   for (size_t i = 0; i < items.size(); ++i) {
     jobs[i].sample = &sample_of(items[i].question);
     jobs[i].cache = &caches[index_of.at(items[i].compressor)].cache;
     jobs[i].is_full = parts_.config.compressors[items[i].compressor].is_none();
     (jobs[i].sample->kind == Sample::Kind::kScore ? scored : generated).push_back(&jobs[i]);
+    if (parts_.config.tasks[items[i].question.task].task->compares()) compared.push_back(&jobs[i]);
   }
   answer_scored(prompt, scored, prompt.cache);
   generate_jobs(session_, prompt.last_logits, generated, answer_options_);
+  compare_answers(prompt, compared);
   const auto prompt_bytes = static_cast<int64_t>(prompt.cache.bytes_in_use());
   for (size_t i = 0; i < items.size(); ++i) {
     if (jobs[i].finished)
@@ -130,6 +142,39 @@ void UnitRunner::answer_scored(const PrefilledPrompt& prompt, const std::vector<
   }
 }
 
+void UnitRunner::compare_answers(const PrefilledPrompt& prompt,
+                                 const std::vector<AnswerJob*>& jobs) {
+  std::map<const Sample*, std::vector<AnswerJob*>> by_sample;
+  for (AnswerJob* job : jobs) {
+    if (job->finished) by_sample[job->sample].push_back(job);
+  }
+  for (const auto& [sample, group] : by_sample) {
+    const std::vector<int32_t>* ids = full_answer(prompt, group);
+    const bool done = ids != nullptr && compare_jobs(session_, prompt.last_logits, prompt.cache,
+                                                     *ids, group, answer_options_);
+    for (AnswerJob* job : group) job->finished = done;
+  }
+}
+
+const std::vector<int32_t>* UnitRunner::full_answer(const PrefilledPrompt& prompt,
+                                                    const std::vector<AnswerJob*>& jobs) {
+  const Sample* sample = jobs[0]->sample;
+  for (const AnswerJob* job : jobs) {
+    if (job->is_full) full_answers_[sample] = job->answer.ids;
+  }
+  const auto known = full_answers_.find(sample);
+  if (known != full_answers_.end()) return &known->second;
+  // That cell has its record already: the same answer once more.
+  AnswerJob reference;
+  reference.sample = sample;
+  reference.cache = &prompt.cache;
+  reference.is_full = true;
+  AnswerJob* const references[] = {&reference};
+  generate_jobs(session_, prompt.last_logits, references, answer_options_);
+  if (!reference.finished) return nullptr;
+  return &(full_answers_[sample] = std::move(reference.answer.ids));
+}
+
 SampleRecord UnitRunner::new_record(const Item& item) const {
   const CompressorSpec& spec = parts_.config.compressors[item.compressor];
   const Task& task = *parts_.config.tasks[item.question.task].task;
@@ -157,6 +202,7 @@ void UnitRunner::finish_item(const Item& item, const AnswerJob& job,
                              const CompressedCache& compressed, int64_t prompt_bytes) {
   SampleRecord record = new_record(item);
   record.output = job.answer.text;
+  record.output_ids = job.answer.ids;
   record.stop_reason = job.answer.stop_reason;
   record.note = join_notes(compressed.notes);
   record.logits_hash = job.logits_hash;
@@ -164,6 +210,10 @@ void UnitRunner::finish_item(const Item& item, const AnswerJob& job,
   record.n_tokens = static_cast<int64_t>(scored ? job.answer.nll.size() : job.answer.ids.size());
   record.kv_bytes = static_cast<int64_t>(compressed.cache.bytes_in_use());
   record.kv_bytes_allocated = static_cast<int64_t>(compressed.cache.bytes_allocated());
+  // One sample of each cell, the same one however the run was cut.
+  if (item.question.sample == 0 && evicted(compressed, record.n_context)) {
+    record.kept = kept_rows(compressed.kept, record.n_context);
+  }
   record.kv_bytes_peak = std::max({prompt_bytes, record.kv_bytes, job.kv_bytes_end});
   try {
     record.scores = parts_.config.tasks[item.question.task].task->score(*job.sample, job.answer);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -50,6 +51,13 @@ class UnitRunner {
   void run_group(const PrefilledPrompt& prompt, const std::vector<Item>& items);
   void answer_scored(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs,
                      const KvCache& full);
+  // Jobs of tasks that ask for it, along the full cache's answers. Those that a stop cuts off become
+  // unfinished.
+  void compare_answers(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs);
+  // The full cache's answer to the jobs' sample: one of theirs, one that is known, or made anew.
+  // Null where a stop ended that.
+  const std::vector<int32_t>* full_answer(const PrefilledPrompt& prompt,
+                                          const std::vector<AnswerJob*>& jobs);
   void finish_item(const Item& item, const AnswerJob& job, const CompressedCache& compressed,
                    int64_t prompt_bytes);
   void fail_item(const Item& item, const std::string& error);
@@ -62,6 +70,7 @@ class UnitRunner {
   Parts parts_;
   Session session_;
   AnswerOptions answer_options_;
+  std::map<const Sample*, std::vector<int32_t>> full_answers_;  // of the unit in work
   int64_t n_failed_ = 0;
 };
 

@@ -42,9 +42,10 @@ Json json_cell(const ComparedCell& cell) {
   }
   Json first = nullptr;
   if (cell.first_difference) {
-    const auto& place = cell.first_difference->characters;
+    const auto& token = cell.first_difference->token;
     first = {{"sample_id", cell.first_difference->sample_id},
-             {"characters", place ? Json(*place) : Json(nullptr)}};
+             {"same_text", cell.first_difference->same_text},
+             {"token", token ? Json(*token) : Json(nullptr)}};
   }
   return {{"model", cell.model},
           {"task", cell.task},
@@ -70,9 +71,9 @@ std::string as_json(const Comparison& comparison, const CompareFlags& flags) {
 std::string first_difference_text(const ComparedCell& cell) {
   if (cell.n_common == 0) return "no common samples";
   if (!cell.first_difference) return "none";
-  const auto& place = cell.first_difference->characters;
-  return cell.first_difference->sample_id +
-         (place ? fmt::format(", character {}", *place) : ", in its logits");
+  const FirstDifference& first = *cell.first_difference;
+  if (first.token) return fmt::format("{}, token {}", first.sample_id, *first.token);
+  return first.sample_id + (first.same_text ? ", in its logits" : ", in its text");
 }
 
 // Columns as wide as their longest text.

@@ -154,7 +154,7 @@ int verb_generate(const GenerateFlags& flags) {
   LoadOptions options;
   options.weights = flags.weights;
   const auto model = Model::load(resolve_model(flags.model, "."), options);
-  if (spec.plan.codec) spec.plan.codec->check_head_dim(model->config.head_dim);
+  spec.plan.check_model(shape_of(model->config));
   const std::vector<int32_t> ids = prompt_ids(*model, flags, prompt);
   catch_stop_signals();
 

@@ -95,7 +95,7 @@ void print_params(const Json& params) {
 void print_compressors(const Json& list) {
   for (const Json& method : list) {
     const std::string paper = method["paper"].get<std::string>();
-    fmt::print("{:<14} {:<7} {}{}\n", method["name"].get<std::string>(),
+    fmt::print("{:<20} {:<7} {}{}\n", method["name"].get<std::string>(),
                method["kind"].get<std::string>(), method["doc"].get<std::string>(),
                paper.empty() ? "" : " [" + paper + "]");
     print_params(method["params"]);

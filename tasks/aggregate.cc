@@ -9,6 +9,7 @@
 namespace kv {
 
 Pooling pooling_of(const std::string& canonical, const std::string& metric) {
+  if (metric == "kld" || metric == "top1_agreement") return Pooling::kTokenMean;
   if (canonical.rfind("perplexity(", 0) != 0) return Pooling::kMean;
   if (metric == "tokens") return Pooling::kSum;
   if (metric != "ppl") return Pooling::kTokenMean;

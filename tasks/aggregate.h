@@ -13,13 +13,14 @@ namespace kv {
 // How the samples' values of one metric become the cell's.
 enum class Pooling {
   kMean,          // every sample counts once
-  kTokenMean,     // every counted token counts once: weighted by the samples' "tokens"
+  kTokenMean,     // every counted token counts once: weighted by the samples' "tokens", if any
   kExpTokenMean,  // exp of the token mean of "nll": perplexity
   kSum,
 };
 
 // canonical: the task's (name and every parameter). In perplexity all metrics are per token, except
-// that with join=rows ppl is the mean of the rows'. Everywhere else: kMean.
+// that with join=rows ppl is the mean of the rows'. Everywhere else: kMean, but what compares with
+// the full cache token by token (kld, top1_agreement) is no share of samples: kTokenMean.
 Pooling pooling_of(const std::string& canonical, const std::string& metric);
 
 // One metric of the samples that have it, in order.

@@ -32,6 +32,34 @@ constexpr Alias kCanaryNames[] = {
     {"code", "code_exec"},
 };
 
+constexpr const char* kCompare = "compare";
+
+// What every task that generates takes besides its own parameters.
+TaskInfo with_compare(TaskInfo info) {
+  if (!info.generates) return info;
+  info.params.push_back({.name = kCompare,
+                         .type = ParamSpec::Type::kBool,
+                         .default_text = "null",
+                         .doc =
+                             "true: also KL divergence (kld, nats per token) and top-1 agreement "
+                             "(top1_agreement) along the full cache's answer"});
+  info.make = [make = std::move(info.make)](const Params& params, const std::string& base_folder) {
+    std::unique_ptr<Task> task = make(params, base_folder);
+    task->set_compares(!params.is_null(kCompare) && params.boolean(kCompare));
+    return task;
+  };
+  return info;
+}
+
+// `compare: false` is what a task does without it, and must not look like another task.
+Value without_false_compare(Value value) {
+  std::erase_if(value.entries, [](const auto& entry) {
+    return entry.first == kCompare && entry.second.kind == Value::Kind::kBool &&
+           !entry.second.boolean;
+  });
+  return value;
+}
+
 // `value` as it would be without kv-canary's short names.
 Value spell_out(const Value& value) {
   const Value* name = value.is_map() ? value.find("name") : &value;
@@ -63,16 +91,16 @@ Value spell_out(const Value& value) {
 
 const std::vector<TaskInfo>& all_tasks() {
   static const std::vector<TaskInfo> tasks = {
-      perplexity_task(),
-      passkey_task(),
-      tool_call_task(),
-      code_exec_task(),
+      with_compare(perplexity_task()),
+      with_compare(passkey_task()),
+      with_compare(tool_call_task()),
+      with_compare(code_exec_task()),
   };
   return tasks;
 }
 
 std::unique_ptr<Task> make_task(const Value& written, const std::string& base_folder) {
-  const Value value = spell_out(written);
+  const Value value = without_false_compare(spell_out(written));
   if (value.is_string()) {
     const TaskInfo& info = find_task(value.text, value.place);
     Value none;

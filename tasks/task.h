@@ -86,9 +86,16 @@ class Task {
   // Throws Error(kUsage) where programs cannot be isolated here.
   virtual bool runs_code() const { return false; }
   virtual void allow_code(const std::string& /*sandbox*/) {}
+  // Whether the runner also compares every cell with the full cache along the full cache's answers:
+  // scores "kld" and "top1_agreement". Of tasks that generate; those that score a text always do.
+  bool compares() const { return compares_; }
+  void set_compares(bool compares) { compares_ = compares; }
   // scores: one entry for each finished sample of one cell. The default: mean and a bootstrap or
   // Wilson interval.
   virtual std::map<std::string, Aggregate> aggregate(const std::vector<Scores>& scores) const;
+
+ private:
+  bool compares_ = false;
 };
 
 struct TaskInfo {

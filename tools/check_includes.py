@@ -28,6 +28,7 @@ ALSO_HEADERS = {
         "engine/kv_codec.h",
         "engine/kv_plan.h",
         "engine/error.h",
+        "engine/safetensors.h",
         "engine/value.h",
     },
     "tasks": {"engine/error.h", "engine/value.h"},

@@ -26,6 +26,7 @@ golden.json
     kept           [layer][kv_head] -> positions that stay, ascending
     suffix_logits  name of the tensor (n_suffix, vocab): logits at the suffix positions from the compressed cache
     min_gap        smallest relative difference between the last kept and the first dropped score (null: no scores)
+  kept_cases     list of {spec, kept}: what other presses keep, without logits
 """
 import argparse
 import json
@@ -92,6 +93,49 @@ def presses():
         f"streamingllm(ratio={half},positions=contiguous,sinks=4)": (
             kvpress.KeyRerotationPress(kvpress.StreamingLLMPress(half, n_sink=4)), True),
     }
+
+
+def more_presses():
+    """kvengine's spec -> press, of which only the positions kept are stored."""
+    half = 0.5
+    snapkv = lambda: kvpress.SnapKVPress(half, window_size=8, kernel_size=5)
+    inner = "snapkv(window=8,kernel=5,pooling=avg)"
+    return {
+        f"tova(ratio={half})": kvpress.TOVAPress(half),
+        f"keydiff(ratio={half})": kvpress.KeyDiffPress(half),
+        f"cur(ratio={half})": kvpress.CURPress(half),
+        f"pyramidkv(ratio={half},window=4,kernel=5,pooling=avg,beta=3)": kvpress.PyramidKVPress(
+            half, window_size=4, kernel_size=5, beta=3),
+        f"cap(ratio={half})": kvpress.CapPress(half),
+        f"non_causal_attention(ratio={half},chunk=12)": kvpress.NonCausalAttnPress(half, chunk_size=12),
+        f"adakv(ratio={half},inner={inner})": kvpress.AdaKVPress(snapkv()),
+        f"criticalkv(ratio={half},inner={inner})": kvpress.CriticalKVPress(snapkv()),
+        f"criticaladakv(ratio={half},inner={inner})": kvpress.CriticalAdaKVPress(snapkv()),
+        f"chunkkv(ratio={half},inner={inner},chunk=5)": kvpress.ChunkKVPress(snapkv(), chunk_length=5),
+        f"entropy_chunkkv(ratio={half},inner=knorm,chunk=6,low=2)": kvpress.EntropyGatedChunkKVPress(
+            kvpress.KnormPress(half), chunk_length=6, low_entropy_chunk_length=2),
+        f"chunk(ratio={half},inner=knorm,chunk=10)": kvpress.ChunkPress(kvpress.KnormPress(half), chunk_length=10),
+        f"block(ratio={half},inner=keydiff,block=6)": kvpress.BlockPress(kvpress.KeyDiffPress(half), block_size=6),
+    }
+
+
+def kept_only(model, prompt, full):
+    """The kept_cases. Some presses mask rows instead of removing them; CriticalKV fails where a config has no head_dim."""
+    cases = []
+    for spec, press in more_presses().items():
+        if "critical" in spec and not hasattr(model.config, "head_dim"):
+            continue
+        cache = DynamicCache()
+        with press(model):
+            feed(model, prompt, cache, 0)
+        kept = kept_positions(cache, full)
+        for layer, heads in zip(model.model.layers, kept):
+            masked = getattr(layer.self_attn, "masked_key_indices", None)
+            for _, head, position in zip(*(i.tolist() for i in masked)) if masked is not None else ():
+                heads[head].remove(position)
+            layer.self_attn.masked_key_indices = None
+        cases.append(dict(spec=spec, kept=kept))
+    return cases
 
 
 def fill_weights(model, generator):
@@ -173,12 +217,13 @@ def write_golden(model, folder, generator):
         name = f"case{number}.suffix_logits"
         tensors[name] = feed(model, suffix, cache, len(kept[0][0]) if contiguous else N_PROMPT)
         cases.append(dict(spec=spec, kept=kept, suffix_logits=name, min_gap=watcher.gap))
+    kept = kept_only(model, prompt, full)
     follow, margin = greedy(model, last, full, N_PROMPT)
     save_file({k: v.contiguous() for k, v in tensors.items()}, str(folder / "golden.safetensors"))
     versions = dict(torch=torch.__version__, transformers=transformers.__version__, kvpress=package_version("kvpress"), seed=SEED)
     manifest = dict(
         versions=versions, prompt_ids=prompt, suffix_ids=suffix, full_logits="full_logits", greedy=follow,
-        greedy_margin=margin, cases=cases,
+        greedy_margin=margin, cases=cases, kept_cases=kept,
     )
     (folder / "golden.json").write_text(json.dumps(manifest, separators=(",", ":")) + "\n")
     return margin, [c["min_gap"] for c in cases]

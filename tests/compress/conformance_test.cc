@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "compress/registry.h"
 #include "compress/select.h"
+#include "engine/safetensors_writer.h"
 #include "kernels/parallel.h"
 #include "tests/compress/random_layer.h"
 
@@ -17,22 +19,44 @@ namespace {
 
 using Rows = std::vector<int32_t>;
 
-std::vector<std::string> eviction_methods() {
-  std::vector<std::string> names;
-  for (const MethodInfo& info : all_methods()) {
-    if (info.kind == "policy" && info.name != "none") names.push_back(info.name);
-  }
-  return names;
-}
-
 bool has_param(const std::string& method, const std::string& param) {
   for (const MethodInfo& info : all_methods()) {
     if (info.name != method) continue;
-    for (const ParamSpec& spec : info.params) {
+    for (const ParamSpec& spec : all_params(info)) {
       if (spec.name == param) return true;
     }
   }
   return false;
+}
+
+// Policies that remove rows: those that have `positions`.
+std::vector<std::string> eviction_methods() {
+  std::vector<std::string> names;
+  for (const MethodInfo& info : all_methods()) {
+    if (info.kind == "policy" && has_param(info.name, "positions")) names.push_back(info.name);
+  }
+  return names;
+}
+
+// Heads or layers keep what the method's own rule says; its worked examples test it.
+const std::set<std::string> kOwnBudget = {
+    "pyramidkv", "simlayerkv", "adakv", "criticaladakv",       "chunkkv",
+    "chunk",     "per_layer",  "lukv",  "canary_streamingllm", "canary_snapkv"};
+// What is kept does not follow from the scores of one head alone.
+const std::set<std::string> kOwnChoice = {"simlayerkv", "adakv", "criticaladakv",   "chunkkv",
+                                          "chunk",      "block", "entropy_chunkkv", "lukv"};
+
+// Files that methods read, large enough for every layer of these tests.
+std::string method_file(const std::string& tensor, const std::vector<int64_t>& shape) {
+  const std::string file = testing::TempDir() + tensor + ".safetensors";
+  int64_t n = 1;
+  for (const int64_t extent : shape) n *= extent;
+  std::vector<float> values(n);
+  for (int64_t i = 0; i < n; ++i) values[i] = static_cast<float>(i % 17) / 17.0f;
+  SafetensorsWriter writer;
+  writer.add(tensor, shape, std::span<const float>(values));
+  writer.write(file);
+  return file;
 }
 
 class EveryPolicy : public testing::TestWithParam<std::string> {
@@ -41,9 +65,25 @@ class EveryPolicy : public testing::TestWithParam<std::string> {
   static constexpr int kWindow = 8;
 
   CompressorSpec spec(double ratio, const std::string& more = "") const {
-    std::string text = fmt::format("{}(ratio={}{}", GetParam(), ratio, more);
+    std::string text = fmt::format("{}({}{}", GetParam(), strength(ratio), more);
     if (has_param(GetParam(), "window")) text += fmt::format(",window={}", kWindow);
+    if (has_param(GetParam(), "inner") && GetParam() != "block" && GetParam() != "lukv") {
+      text += fmt::format(",inner=snapkv(window={})", kWindow);
+    }
+    if (GetParam() == "qfilter") {
+      text += fmt::format(",filters='{}'", method_file("q_filters", {1, 4, 24}));
+    } else if (GetParam() == "lukv") {
+      text += fmt::format(",curves='{}'", method_file("curves", {99, 1, 4}));
+    }
     return parse_compressors(text + ")", "test").at(0);
+  }
+  // `ratio`, or what a method has instead; 0: nothing is removed.
+  static std::string strength(double ratio) {
+    if (GetParam() == "per_layer") return fmt::format("ratios=[{}]", ratio);
+    if (GetParam() == "simlayerkv") {
+      return fmt::format("threshold={},recent=20", ratio == 0 ? 1 : 0.1);
+    }
+    return fmt::format("ratio={}", ratio);
   }
   PolicyPtr policy(double ratio, const std::string& more = "") const {
     return spec(ratio, more).plan.policies.at(0);
@@ -66,7 +106,9 @@ TEST_P(EveryPolicy, RatioZeroKeepsAllAndNeedsNothing) {
     const PolicyPtr p = policy(0);
     const KvNeeds needs = p->needs(n);
     EXPECT_EQ(needs.window_queries, 0);
-    EXPECT_FALSE(needs.keys || needs.values);
+    EXPECT_FALSE(needs.keys || needs.raw_keys || needs.values || needs.attention_received ||
+                 needs.output_norms);
+    EXPECT_TRUE(needs.query_statistics.empty());
     const LayerKeep keep = p->select(layer.view(*p));
     Rows all(n);
     std::iota(all.begin(), all.end(), 0);
@@ -87,7 +129,10 @@ TEST_P(EveryPolicy, KeepsTheDocumentedCountInRisingOrder) {
         ASSERT_EQ(keep.rows.size(), 2u);
         const int expected = std::max(1, static_cast<int>(std::trunc(n * (1.0 - ratio))));
         for (const Rows& rows : keep.rows) {
-          EXPECT_EQ(static_cast<int>(rows.size()), expected);
+          if (kOwnBudget.count(GetParam()) == 0) {
+            EXPECT_EQ(static_cast<int>(rows.size()), expected);
+          }
+          EXPECT_GE(rows.size(), 1u);
           expect_rising_rows(rows, n);
         }
         for (const auto& scores : keep.scores) EXPECT_EQ(static_cast<int>(scores.size()), n);
@@ -98,6 +143,7 @@ TEST_P(EveryPolicy, KeepsTheDocumentedCountInRisingOrder) {
 
 // Whatever is kept scores at least as high as whatever is not, save for rows that rank by position.
 TEST_P(EveryPolicy, KeptRowsAreTheBestOnes) {
+  if (kOwnChoice.count(GetParam()) > 0) GTEST_SKIP() << "not decided by one head's scores alone";
   RandomLayer layer({.n_tokens = 100});
   const PolicyPtr p = policy(0.5, ",ties=torch");
   const LayerKeep keep = p->select(layer.view(*p));
@@ -124,6 +170,7 @@ TEST_P(EveryPolicy, ProtectedRowsSurvive) {
         for (const int position : {20, 21, 26, 41, 58, 59}) {
           EXPECT_TRUE(std::binary_search(rows.begin(), rows.end(), position)) << position;
         }
+        if (kOwnBudget.count(GetParam()) > 0 || GetParam() == "entropy_chunkkv") continue;
         EXPECT_EQ(static_cast<int>(rows.size()), std::max(rows_kept(60, ratio), 10));
       }
     }
@@ -149,7 +196,10 @@ TEST_P(EveryPolicy, TakesHeadsOfDifferentLengths) {
   layer.keep(1, {33});
   const PolicyPtr p = policy(0.5);
   const LayerKeep keep = p->select(layer.view(*p));
-  EXPECT_EQ(keep.rows[0].size(), 5u);
+  EXPECT_GE(keep.rows[0].size(), 1u);
+  if (kOwnBudget.count(GetParam()) == 0 && GetParam() != "entropy_chunkkv") {
+    EXPECT_EQ(keep.rows[0].size(), 5u);
+  }
   expect_rising_rows(keep.rows[0], 11);
   EXPECT_EQ(keep.rows[1], Rows{0});
 }
@@ -186,8 +236,9 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryPolicy, testing::ValuesIn(eviction_metho
 
 TEST(Registry, EveryMethodIsDescribed) {
   for (const MethodInfo& info : all_methods()) {
-    const bool eviction = info.kind == "policy" && info.name != "none";
-    EXPECT_EQ(all_params(info).size(), info.params.size() + (eviction ? 4 : 0)) << info.name;
+    const bool eviction = has_param(info.name, "positions");
+    const size_t common = !eviction ? 0 : has_param(info.name, "ratio") ? 4 : 3;
+    EXPECT_EQ(all_params(info).size(), info.params.size() + common) << info.name;
     EXPECT_FALSE(info.doc.empty()) << info.name;
     EXPECT_TRUE(info.kind == "policy" || info.kind == "codec") << info.name;
     for (const ParamSpec& param : info.params) {

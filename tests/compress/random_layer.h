@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <random>
 #include <vector>
@@ -48,6 +49,11 @@ class RandomLayer {
   // frequencies: zeros, unless set.
   void set_inv_freq(const std::vector<float>& inv_freq) { inv_freq_ = inv_freq; }
 
+  // (n_heads, n_tokens) instead of what queries and keys give.
+  void set_attention_received(const std::vector<double>& sums) { received_ = sums; }
+  // (n_heads)(n_tokens) instead of random numbers.
+  void set_output_norms(const std::vector<std::vector<float>>& norms) { output_norms_ = norms; }
+
   // Valid until the next call.
   LayerView view(const KvPolicy& policy) {
     const KvNeeds needs = policy.needs(shape_.n_tokens);
@@ -84,6 +90,11 @@ class RandomLayer {
       v.query_mean = query_mean_.data();
       v.query_covariance = query_covariance_.data();
     }
+    if (needs.attention_received) {
+      fill_attention_received();
+      v.attention_received = received_.data();
+    }
+    if (needs.output_norms) fill_output_norms(v);
     return v;
   }
 
@@ -117,6 +128,43 @@ class RandomLayer {
     }
   }
 
+  // Causal attention of all queries, in double.
+  void fill_attention_received() {
+    if (!received_.empty()) return;
+    const int n = shape_.n_tokens, dim = shape_.head_dim;
+    received_.assign(static_cast<size_t>(shape_.n_heads) * n, 0.0);
+    std::vector<double> weights(n);
+    for (int i = 0; i < shape_.n_heads; ++i) {
+      for (int t = 0; t < n; ++t) {
+        double sum = 0;
+        for (int j = 0; j <= t; ++j) {
+          double dot = 0;
+          for (int d = 0; d < dim; ++d) {
+            dot += query(i, t)[d] * key(i * shape_.n_kv_heads / shape_.n_heads, j)[d];
+          }
+          sum += weights[j] = std::exp(dot / std::sqrt(dim));
+        }
+        for (int j = 0; j <= t; ++j) received_[static_cast<size_t>(i) * n + j] += weights[j] / sum;
+      }
+    }
+  }
+
+  void fill_output_norms(LayerView& v) {
+    if (output_norms_.empty()) {
+      for (int i = 0; i < shape_.n_heads; ++i) {
+        output_norms_.push_back(normals(shape_.n_tokens));
+        for (float& x : output_norms_.back()) x = std::abs(x);
+      }
+    }
+    shown_norms_.assign(shape_.n_heads, {});
+    for (int i = 0; i < shape_.n_heads; ++i) {
+      for (const int32_t p : positions_[i * shape_.n_kv_heads / shape_.n_heads]) {
+        shown_norms_[i].push_back(output_norms_[i][p]);
+      }
+      v.output_norms.push_back(shown_norms_[i]);
+    }
+  }
+
   // Of the tokens from first on, two passes in double; zeros where there are none.
   void fill_query_statistics(int first) {
     const int dim = shape_.head_dim, n = std::max(1, shape_.n_tokens - first);
@@ -144,7 +192,8 @@ class RandomLayer {
   std::vector<std::vector<float>> rows_, value_rows_;  // (n_kv_heads)(n_tokens, head_dim)
   std::vector<std::vector<float>> tiles_, values_;     // (n_kv_heads) as a view shows them
   std::vector<float> queries_, window_, inv_freq_;
-  std::vector<double> query_mean_, query_covariance_;
+  std::vector<double> query_mean_, query_covariance_, received_;
+  std::vector<std::vector<float>> output_norms_, shown_norms_;
 };
 
 }  // namespace kv

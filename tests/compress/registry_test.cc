@@ -186,15 +186,11 @@ TEST(Registry, RefusesUnknownNamesAndKeys) {
 }
 
 TEST(Registry, RefusesWhatIsNotInThisBuild) {
-  EXPECT_EQ(
-      refusal("pyramidkv(ratio=0.5)"),
-      "the method 'pyramidkv' is not in this build; `kvengine list compressors` shows what is");
-  EXPECT_NE(refusal("ObservedAttentionPress(ratio=0.5)")
-                .find("'observed_attention' is not in this build"),
+  EXPECT_EQ(refusal("kvzip(ratio=0.5)"),
+            "the method 'kvzip' is not in this build; `kvengine list compressors` shows what is");
+  EXPECT_NE(refusal("KVzipPress(ratio=0.5)").find("'kvzip' is not in this build"),
             std::string::npos);
-  EXPECT_NE(
-      refusal("adakv(inner=snapkv(window=32),ratio=0.5)").find("'adakv' is not in this build"),
-      std::string::npos);
+  EXPECT_NE(refusal("think(ratio=0.5,unit=pair)").find("unit=pair"), std::string::npos);
   EXPECT_EQ(
       refusal("KeyRerotationPress(ratio=0.5)"),
       "'KeyRerotationPress' is no method here; write positions=contiguous on the policy itself");

@@ -108,6 +108,19 @@ TEST_P(Golden, CompressionEqualsKvpress) {
   }
 }
 
+TEST_P(Golden, KeepsWhatKvpressKeeps) {
+  ASSERT_GE(manifest.at("kept_cases").size(), 11u);
+  for (const Json& golden : manifest.at("kept_cases")) {
+    const std::string spec = golden.at("spec");
+    const CompressorSpec method = parse_compressors(spec, "golden.json").front();
+    Session session(model);
+    const KvNeeds needs = needs_of({&method.plan}, static_cast<int>(prompt.size()));
+    const PrefilledPrompt prefilled = session.prefill(prompt, {plain_codec("f32"), needs, nullptr});
+    const CompressedCache cut = compress(*model, prefilled, method.plan);
+    EXPECT_EQ(cut.kept, golden.at("kept").get<decltype(cut.kept)>()) << spec;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(TinyModels, Golden, ::testing::ValuesIn(tiny_models()),
                          [](const auto& tested) {
                            std::string name = tested.param;

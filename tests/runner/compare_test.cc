@@ -24,6 +24,8 @@ SampleRecord record(const std::string& spec, const std::string& id, const std::s
   r.kv_bytes = r.kv_bytes_full = 100;
   r.stop_reason = "eos";
   r.output = output;
+  r.output_ids.assign(output.begin(), output.end());
+  r.n_tokens = static_cast<int64_t>(output.size());
   r.logits_hash = output;
   r.scores = {{"exact_match", score}};
   return r;
@@ -60,7 +62,8 @@ TEST(Compare, NamesTheFirstDifferenceAndMissingCells) {
   const Comparison c = compare_runs(before(), after());
   ASSERT_TRUE(c.cells[0].first_difference.has_value());
   EXPECT_EQ(c.cells[0].first_difference->sample_id, "s1");
-  EXPECT_EQ(c.cells[0].first_difference->characters, 2);
+  EXPECT_EQ(c.cells[0].first_difference->token, 2);
+  EXPECT_FALSE(c.cells[0].first_difference->same_text);
   EXPECT_EQ(c.only_a, std::vector<std::string>{"tiny / passkey() / int4"});
   EXPECT_EQ(c.only_b, std::vector<std::string>{"tiny / passkey() / int8"});
 }
@@ -71,7 +74,8 @@ TEST(Compare, EqualTextsMayDifferInTheirLogits) {
   const Comparison c = compare_runs(before(), other);
   ASSERT_TRUE(c.cells[0].first_difference.has_value());
   EXPECT_EQ(c.cells[0].first_difference->sample_id, "s1");
-  EXPECT_FALSE(c.cells[0].first_difference->characters.has_value());
+  EXPECT_FALSE(c.cells[0].first_difference->token.has_value());
+  EXPECT_TRUE(c.cells[0].first_difference->same_text);
   EXPECT_FALSE(c.cells[1].first_difference.has_value());
 }
 
@@ -121,7 +125,7 @@ TEST(CompareVerb, PrintsATableOrJson) {
   make_run(folder.path() / "b", after());
   const ProgramResult table = folder.run("compare a b");
   ASSERT_EQ(table.status, 0) << table.err;
-  for (const char* part : {"exact_match", "-0.5000 [-1.000, 0]", "s1, character 2",
+  for (const char* part : {"exact_match", "-0.5000 [-1.000, 0]", "s1, token 2",
                            "only in A: tiny / passkey() / int4", "1 samples only in A"}) {
     EXPECT_NE(table.out.find(part), std::string::npos) << part << "\n" << table.out;
   }

@@ -25,7 +25,8 @@ SampleRecord record(const std::string& spec, const std::string& id, const std::s
   r.kv_bytes_full = 1000;
   r.kv_bytes = spec == "none" ? 1000 : 520;
   r.n_context = 256;
-  r.n_tokens = 5;
+  r.output_ids.assign(output.begin(), output.end());
+  r.n_tokens = static_cast<int64_t>(output.size());
   r.stop_reason = "eos";
   r.output = output;
   r.scores = {{"exact_match", score}};
@@ -96,7 +97,7 @@ TEST(Html, ShowsWhereAnAnswerLeavesTheFullCaches) {
   EXPECT_TRUE(has(html, "tiny&lt;b&gt;"));
   EXPECT_TRUE(has(html, "key &lt;script&gt;alert(1)&lt;/script&gt; 42"));
   EXPECT_TRUE(has(html, "<span class=\"same\">key &lt;script&gt;</span><mark>n</mark>o</pre>"));
-  EXPECT_TRUE(has(html, "differs after 12 characters"));
+  EXPECT_TRUE(has(html, "differs after 12 tokens"));
   EXPECT_TRUE(has(html, "<span class=\"same\">equal</span>"));
   EXPECT_TRUE(has(html, "went &lt;wrong&gt;"));
   EXPECT_TRUE(has(html, "window 64 shrunk to 15"));

@@ -212,15 +212,17 @@ TEST(Report, AnswersStandBesideTheFullCaches) {
     if (r.task != "passkey") continue;
     r.stop_reason = "eos";
     r.output = r.spec == "none" ? "12345" : "123xy" + std::string(r.compression_ratio > 0.6, 'z');
-    r.n_tokens = r.spec == "none" ? 4 : 6;
+    r.output_ids = {7, 8, 9, r.spec == "none" ? 1 : 2};
+    if (r.spec != "none") r.output_ids.insert(r.output_ids.end(), {3, 4});
+    r.n_tokens = static_cast<int64_t>(r.output_ids.size());
   }
   const auto cells = report_cells(records, manifest());
   EXPECT_EQ(cells[3].answers.n, 0);  // the full cache itself
   EXPECT_EQ(cells[4].answers.n, 4);
-  EXPECT_EQ(cells[4].answers.first_difference, 3);
+  EXPECT_EQ(cells[4].answers.first_divergence, 3);
   EXPECT_EQ(cells[4].answers.length_ratio, 1.5);
   const auto json = nlohmann::json::parse(cells_json(cells));
-  EXPECT_EQ(json[11]["answers_beside_none"]["first_difference_characters"]["value"], 3);
+  EXPECT_EQ(json[11]["answers_beside_none"]["first_divergent_token"]["value"], 3);
   EXPECT_EQ(json[11]["answers_beside_none"]["same_text"]["value"], 0);
   EXPECT_TRUE(has(results_markdown(cells, manifest()),
                   "| snapkv | 0.5 | 4 | 0 [0, 0.4899] | 3.000 [3.000, 3.000] | 1.500"));
@@ -307,6 +309,19 @@ TEST(Report, APictureThatCannotBeWrittenCostsNothingElse) {
     EXPECT_FALSE(read(dir / file).empty()) << file;
   }
   fs::remove_all(dir);
+}
+
+// A divergence of exactly 0 in every sample is no count of successes.
+TEST(Report, DivergencesAreNoShares) {
+  auto records = sample_records();
+  for (SampleRecord& r : records) {
+    r.scores["kld"] = 0;
+    r.scores["top1_agreement"] = 1;
+  }
+  for (const ReportCell& cell : report_cells(records, manifest())) {
+    EXPECT_EQ(cell.metrics.at("kld").ci_high, 0) << cell.task;
+    EXPECT_EQ(cell.metrics.at("top1_agreement").ci_low, 1) << cell.task;
+  }
 }
 
 TEST(Report, NothingYet) {

@@ -47,6 +47,8 @@ class Results : public ::testing::Test {
 TEST_F(Results, RoundTripKeepsEveryField) {
   SampleRecord r = record("a");
   r.output = "line\n\"quoted\" \xC3\xA9";
+  r.output_ids = {1, 0, 2147483647};
+  r.kept = KeptRows{{{2, 1}}, {{"f0f", "00f"}}};
   r.seed = 5;
   r.meta = {{"depth", "0.5"}};
   r.scores["bad"] = std::numeric_limits<double>::infinity();
@@ -60,6 +62,20 @@ TEST_F(Results, RoundTripKeepsEveryField) {
   EXPECT_EQ(to_json_line(from_json_line(line, "x:1")), line);
   EXPECT_TRUE(std::isinf(from_json_line(line, "x:1").scores.at("bad")));
   EXPECT_TRUE(std::isnan(from_json_line(line, "x:1").scores.at("worse")));
+}
+
+TEST_F(Results, RecordsOfSchemaOneAreStillRead) {
+  SampleRecord r = record("a");
+  r.output_ids = {3, 1, 4};
+  std::string line = to_json_line(r);
+  EXPECT_EQ(from_json_line(line, "x:1").output_ids, r.output_ids);
+  for (const std::string& added :
+       {std::string("\"output_ids\":[3,1,4],"), std::string(",\"kept\":null")}) {
+    ASSERT_NE(line.find(added), std::string::npos) << line;
+    line.erase(line.find(added), added.size());
+  }
+  EXPECT_TRUE(from_json_line(line, "x:1").output_ids.empty());
+  EXPECT_FALSE(from_json_line(line, "x:1").kept.has_value());
 }
 
 TEST_F(Results, TextThatEndsInsideACharacterIsStillJson) {

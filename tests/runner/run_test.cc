@@ -178,6 +178,85 @@ TEST_F(Sweep, ScoresAgainstTheFullCache) {
   }
 }
 
+// By compressor and sample: with `compare` the task, and so the cell, has another name.
+std::map<std::string, SampleRecord> by_method(const fs::path& folder) {
+  std::map<std::string, SampleRecord> result;
+  for (const SampleRecord& r : read_records(folder / "samples.jsonl")) {
+    result[r.method + "#" + r.sample_id] = r;
+  }
+  return result;
+}
+
+TEST_F(Sweep, ComparedAnswersStayTheSameAnswers) {
+  const std::string compare = "--task passkey --set tasks[1].compare=true ";
+  run("plain", "--task passkey");
+  const auto expected = run("a", compare);
+  const auto plain = by_method(folder_.path() / "plain"),
+             compared = by_method(folder_.path() / "a");
+  ASSERT_EQ(plain.size(), 4u * 4);
+  ASSERT_EQ(compared.size(), plain.size());
+  for (const auto& [key, before] : plain) {
+    SampleRecord r = compared.at(key);
+    EXPECT_EQ(r.output, before.output) << key;
+    EXPECT_EQ(r.output_ids, before.output_ids) << key;
+    EXPECT_EQ(static_cast<int64_t>(r.output_ids.size()), r.n_tokens) << key;
+    EXPECT_EQ(r.logits_hash, before.logits_hash) << key;
+    EXPECT_EQ(r.kv_bytes_peak, before.kv_bytes_peak) << key;
+    ASSERT_EQ(r.scores.count("kld"), 1u) << key;
+    EXPECT_EQ(r.scores["kld"] > 0, r.method != "none") << key;
+    EXPECT_LE(r.scores["top1_agreement"], 1) << key;
+    r.scores.erase("kld");
+    r.scores.erase("top1_agreement");
+    EXPECT_EQ(r.scores, before.scores) << key;
+  }
+  EXPECT_EQ(run("b", compare + "--threads 2 --set run.batch=1 --set run.prefill_chunk=9"),
+            expected);
+  auto shards = run("d0", compare + "--shard 0/2");
+  shards.merge(run("d1", compare + "--shard 1/2"));
+  EXPECT_EQ(shards, expected);
+  // Cut after the full cache's records, and amid the others: its answer is made once more.
+  const std::string all = file_text(folder_.path() / "a/samples.jsonl");
+  for (const size_t kept : {all.size() / 3, all.size() / 2, all.size() - 1}) {
+    write_text(folder_.path() / "a/samples.jsonl", all.substr(0, kept));
+    EXPECT_EQ(run("a", compare), expected) << kept;
+  }
+}
+
+// One sample of each cell says which rows stayed, whatever the order of the work.
+TEST_F(Sweep, TheFirstSampleOfACellSaysWhichRowsStayed) {
+  run("a", "");
+  int n_kept = 0;
+  for (const SampleRecord& r : read_records(folder_.path() / "a/samples.jsonl")) {
+    const bool evicts = r.compression_ratio > 0;
+    const bool first = r.sample_id == (r.task == "passkey" ? "len200-depth0-0" : "ppl0");
+    EXPECT_EQ(r.kept.has_value(), evicts && first) << r.cell_id << " " << r.sample_id;
+    if (!r.kept) continue;
+    ++n_kept;
+    for (const auto& layer : r.kept->rows) {
+      for (const int64_t rows : layer) EXPECT_EQ(rows, r.n_context - r.n_context / 2);
+    }
+  }
+  EXPECT_EQ(n_kept, 2 * 2);
+  const std::string html = file_text(folder_.path() / "a/report.html");
+  EXPECT_NE(html.find("Which rows stayed"), std::string::npos);
+  EXPECT_NE(html.find("By depth and length"), std::string::npos);
+  EXPECT_TRUE(fs::exists(folder_.path() / "a/figures"));
+}
+
+// The longest prompts that passkey is asked for, on a model of a few kilobytes.
+TEST_F(Sweep, PasskeysInEightThousandTokens) {
+  const auto results = run("a",
+                           "--task passkey --set tasks[1].lengths=[4096,8192] --set "
+                           "tasks[1].repeats=1 --threads 2 --max-new-tokens 4");
+  ASSERT_EQ(results.size(), 4u * 2 * 2);
+  for (const SampleRecord& r : read_records(folder_.path() / "a/samples.jsonl")) {
+    const int64_t length = std::stoll(r.meta.at("length"));
+    EXPECT_LE(r.n_context, length);
+    EXPECT_GT(r.n_context, length - 64);  // the question takes the rest
+    EXPECT_EQ(r.meta.count("note"), 1u) << "beyond the positions that the model names";
+  }
+}
+
 TEST_F(Sweep, TimingFillsTheTimes) {
   run("a", "--set run.timing=true --limit 1 --task perplexity");
   for (const SampleRecord& r : read_records(folder_.path() / "a/samples.jsonl")) {

@@ -63,43 +63,59 @@ TEST(ScaleEnd, TheIntervalDecides) {
   EXPECT_EQ(scale_end({0.5, 0.4, 0.6, 20}), ScaleEnd::kNone);
 }
 
-TEST(FirstDifference, CountsCharactersNotBytes) {
-  EXPECT_EQ(first_difference("same", "same"), std::nullopt);
-  EXPECT_EQ(first_difference("abcd", "abXd"), 2);
-  EXPECT_EQ(first_difference("ab", "abc"), 2);
-  EXPECT_EQ(first_difference("", "x"), 0);
+TEST(FirstDivergence, CountsEqualTokens) {
+  EXPECT_EQ(first_divergence({1, 2}, {1, 2}), std::nullopt);
+  EXPECT_EQ(first_divergence({1, 2, 3}, {1, 2, 4}), 2);
+  EXPECT_EQ(first_divergence({1, 2}, {1, 2, 3}), 2);  // one ends where the other goes on
+  EXPECT_EQ(first_divergence({}, {7}), 0);
+}
+
+TEST(CommonBeginning, EndsBetweenCharacters) {
+  EXPECT_EQ(common_beginning("abcd", "abXd"), 2u);
   // \u00e9 and \u00e8 share their first byte: the character differs, not its half.
-  EXPECT_EQ(first_difference("\xC3\xA4\xC3\xA9", "\xC3\xA4\xC3\xA8"), 1);
   EXPECT_EQ(common_beginning("\xC3\xA4\xC3\xA9", "\xC3\xA4\xC3\xA8"), 2u);
 }
 
 TEST(CompareAnswers, SharesPlacesAndLengths) {
-  const AnswersById full = {
-      {"a", {"one two", 4}}, {"b", {"three", 4}}, {"c", {"four five", 8}}, {"y", {"", 1}}};
-  const AnswersById cell = {
-      {"a", {"one two", 4}}, {"b", {"thxx", 2}}, {"c", {"four six", 2}}, {"x", {"", 1}}};
+  const AnswersById full = {{"a", {"one two", {1, 2, 3, 4}, 4}},
+                            {"b", {"three", {5, 6, 7, 8}, 4}},
+                            {"c", {"four five", {1, 1, 1, 1, 1, 1, 1, 1}, 8}},
+                            {"y", {"", {9}, 1}}};
+  const AnswersById cell = {{"a", {"one two", {1, 2, 3, 4}, 4}},
+                            {"b", {"thro", {5, 6}, 2}},
+                            {"c", {"four x", {1, 2}, 2}},
+                            {"z", {"", {9}, 1}}};
   const AnswerComparison c = compare_answers(cell, full);
   EXPECT_EQ(c.n, 3);
-  EXPECT_EQ(c.n_differing, 2);
+  EXPECT_EQ(c.n_diverging, 2);
   EXPECT_DOUBLE_EQ(c.same.value, 1.0 / 3);
   EXPECT_DOUBLE_EQ(c.same.ci_low, wilson_interval(1, 3).low);
-  EXPECT_DOUBLE_EQ(c.first_difference, (2 + 5) / 2.0);
-  EXPECT_GE(c.first_difference_interval.low, 2);
-  EXPECT_LE(c.first_difference_interval.high, 5);
+  EXPECT_DOUBLE_EQ(c.first_divergence, (2 + 1) / 2.0);
+  EXPECT_GE(c.first_divergence_interval.low, 1);
+  EXPECT_LE(c.first_divergence_interval.high, 2);
   EXPECT_DOUBLE_EQ(c.length_ratio, 8.0 / 16);
   EXPECT_LE(c.length_ratio_interval.low, 0.5);
   EXPECT_GE(c.length_ratio_interval.high, 0.5);
 }
 
+// Records of before ids were written still say whether the text is the same.
+TEST(CompareAnswers, WithoutIdsThereIsNoPlace) {
+  const AnswerComparison c = compare_answers({{"a", {"x", {}, 1}}}, {{"a", {"y", {}, 1}}});
+  EXPECT_EQ(c.same.value, 0);
+  EXPECT_EQ(c.n_diverging, 0);
+  EXPECT_TRUE(std::isnan(c.first_divergence));
+}
+
 TEST(CompareAnswers, NothingInCommonHasNoValue) {
-  const AnswerComparison c = compare_answers({{"a", {"x", 1}}}, {});
+  const AnswerComparison c = compare_answers({{"a", {"x", {1}, 1}}}, {});
   EXPECT_EQ(c.n, 0);
   EXPECT_TRUE(std::isnan(c.same.value));
   EXPECT_TRUE(std::isnan(c.length_ratio));
 }
 
 TEST(CompareAnswers, AFullCacheThatSaysNothingGivesNoRatio) {
-  EXPECT_TRUE(std::isnan(compare_answers({{"a", {"x", 1}}}, {{"a", {"", 0}}}).length_ratio));
+  EXPECT_TRUE(
+      std::isnan(compare_answers({{"a", {"x", {1}, 1}}}, {{"a", {"", {}, 0}}}).length_ratio));
 }
 
 }  // namespace

@@ -71,6 +71,23 @@ TEST(Passkey, LimitKeepsTheKeysOfTheSamples) {
   EXPECT_EQ(few[3].meta.at("key"), "8637940");
 }
 
+TEST(Passkey, CompareIsAParameterOfWhatGenerates) {
+  Value no = Value::of(false), yes = Value::of(true);
+  const auto bare = make_task(text_value("passkey"), ".");
+  const auto off = make_task(task_value("passkey", {{"compare", no}}), ".");
+  const auto on = make_task(task_value("passkey", {{"compare", yes}}), ".");
+  EXPECT_FALSE(bare->compares());
+  EXPECT_FALSE(off->compares());
+  EXPECT_TRUE(on->compares());
+  EXPECT_EQ(off->canonical(), bare->canonical());
+  EXPECT_NE(on->canonical(), bare->canonical());  // its records have more scores
+  const auto error = [](const std::string& task, Value value) {
+    return error_of([&] { make_task(task_value(task, {{"compare", std::move(value)}}), "."); });
+  };
+  EXPECT_NE(error("passkey", Value::of("maybe")).find("'compare' must be"), std::string::npos);
+  EXPECT_NE(error("perplexity", yes).find("compare"), std::string::npos);
+}
+
 TEST(Passkey, Errors) {
   const auto message = [](std::vector<std::pair<std::string, Value>> entries, TextTools tools) {
     return error_of(
