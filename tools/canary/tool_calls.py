@@ -170,6 +170,6 @@ def make_document(rng: random.Random, level: float, held_out: bool = False) -> D
     """A catalogue with several requests. level: 0 (two or three tools) to 1 (three to twelve)."""
     n_tools = rng.randint(2 + round(level), 3 + round(9 * level))
     plain_share = 0.0 if held_out or rng.random() < 0.6 else rng.choice((0.5, 1.0))
-    rows = make_rows(rng, held_out, n_tools, rng.randint(4, 8), plain_share)
+    rows = make_rows(rng, held_out, n_tools, rng.randint(6, 10), plain_share)
     questions = tuple(Question(row["question"], gold_text(row)) for row in rows)
     return Document("tool_call", Layout.CHAT, rows[0]["context"], questions)

@@ -1,0 +1,152 @@
+"""A Llama in bfloat16 with frozen weights and a LoRA adapter in float32, for packs of token trees.
+
+Written for training on a CPU: matrices that read the same rows are one matrix product, the residual stream stays in
+float32, and logits are computed only where the caller asks. Rotary positions in rotate-half order, tied embeddings,
+RMSNorm, SwiGLU, grouped-query attention. LoRA: arXiv 2106.09685.
+"""
+
+import json
+import math
+import os
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from packing import Pack, TreeSpan
+
+# Module of a layer -> the projections inside that read the same rows.
+GROUPS = {
+    "self_attn.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "self_attn.o": ("self_attn.o_proj",),
+    "mlp.gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "mlp.down": ("mlp.down_proj",),
+}
+TARGETS = tuple(name.split(".")[1] for group in GROUPS.values() for name in group)
+
+
+def attend_tree(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tree: TreeSpan) -> list[torch.Tensor]:
+    """Attention of one tree's tokens, context and branches apart; all tensors (heads, T, head_dim), result likewise.
+
+    The branches go through plain matrix products: on a CPU these are faster than fused attention with a mask.
+    """
+    middle, end = tree.begin + tree.n_context, tree.begin + tree.n_context + tree.n_branches
+    context = [part[None, :, tree.begin : middle] for part in (query, key, value)]
+    result = [F.scaled_dot_product_attention(*context, is_causal=True, enable_gqa=True)[0]]
+    if tree.n_branches == 0:
+        return result
+    (n_heads, _, head_dim), n_kv_heads = query.shape, key.shape[0]
+    rows = query[:, middle:end].reshape(n_kv_heads, -1, head_dim)  # the heads of a group, one after the other
+    scores = torch.bmm(rows, key[:, tree.begin : end].transpose(1, 2)) * head_dim**-0.5
+    scores = scores.view(n_heads, tree.n_branches, -1).masked_fill(tree.hidden, -math.inf)
+    weights = torch.softmax(scores, dim=-1).view(n_kv_heads, -1, end - tree.begin)
+    mixed = torch.bmm(weights, value[:, tree.begin : end])
+    return result + [mixed.view(n_heads, tree.n_branches, head_dim)]
+
+
+class LoraLlama:
+    """The model; `lora` holds the adapter by PEFT's names without prefix: "layers.0.mlp.up_proj.lora_A"."""
+
+    def __init__(self, folder: str, rank: int, alpha: float, seed: int):
+        """Reads a folder in Hugging Face layout; the adapter starts as the identity."""
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            self.config = json.load(file)
+        raw = safetensors.torch.load_file(os.path.join(folder, "model.safetensors"))
+        weights = {name.removeprefix("model."): tensor for name, tensor in raw.items()}
+        self.rank, self.alpha = rank, alpha
+        self.n_layers = self.config["num_hidden_layers"]
+        self.n_heads, self.n_kv_heads = self.config["num_attention_heads"], self.config["num_key_value_heads"]
+        self.head_dim = self.config.get("head_dim") or self.config["hidden_size"] // self.n_heads
+        self.eps = self.config["rms_norm_eps"]
+        self.embedding = weights["embed_tokens.weight"].float()
+        self.head = self.embedding.bfloat16()
+        self.norms = {name: tensor.float() for name, tensor in weights.items() if name.endswith("norm.weight")}
+        self.matrices: dict[str, torch.Tensor] = {}
+        self.lora: dict[str, torch.Tensor] = {}
+        generator = torch.Generator().manual_seed(seed)
+        for layer in range(self.n_layers):
+            for group, names in GROUPS.items():
+                parts = [weights[f"layers.{layer}.{name}.weight"] for name in names]
+                self.matrices[f"layers.{layer}.{group}"] = torch.cat(parts).bfloat16()
+                for name, part in zip(names, parts):
+                    self._add_adapter(f"layers.{layer}.{name}", *part.shape, generator)
+
+    def _add_adapter(self, name: str, n_out: int, n_in: int, generator: torch.Generator) -> None:
+        bound = 1 / math.sqrt(n_in)
+        start = torch.empty(self.rank, n_in).uniform_(-bound, bound, generator=generator)
+        self.lora[f"{name}.lora_A"] = start.requires_grad_()
+        self.lora[f"{name}.lora_B"] = torch.zeros(n_out, self.rank).requires_grad_()
+
+    def _project(self, layer: int, group: str, rows: torch.Tensor, adapted: bool) -> torch.Tensor:
+        """rows (T, n_in) bfloat16 -> (T, outputs of the whole group) bfloat16."""
+        result = F.linear(rows, self.matrices[f"layers.{layer}.{group}"])
+        if not adapted:
+            return result
+        names = [f"layers.{layer}.{name}" for name in GROUPS[group]]
+        down = torch.cat([self.lora[f"{name}.lora_A"] for name in names]) * (self.alpha / self.rank)
+        inner = F.linear(rows, down.bfloat16()).split(self.rank, dim=1)
+        ups = [self.lora[f"{name}.lora_B"].bfloat16() for name in names]
+        return result + torch.cat([F.linear(part, up) for part, up in zip(inner, ups)], dim=1)
+
+    def _rotate(self, rows: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        """Rotary positions: rows (T, heads, head_dim) in any type -> float32; cos, sin (T, 1, head_dim / 2)."""
+        low, high = rows.float().chunk(2, dim=-1)
+        return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=-1)
+
+    def _attend(self, layer: int, rows: torch.Tensor, rotary, trees, adapted: bool) -> torch.Tensor:
+        qkv = self._project(layer, "self_attn.qkv", rows, adapted).view(len(rows), -1, self.head_dim)
+        query, key, value = qkv.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), dim=1)
+        query, key = (self._rotate(part, *rotary).bfloat16() for part in (query, key))
+        query, key, value = (part.transpose(0, 1) for part in (query, key, value))  # (heads, T, head_dim)
+        mixed = [part for tree in trees for part in attend_tree(query, key, value, tree)]
+        return self._project(layer, "self_attn.o", torch.cat(mixed, dim=1).transpose(0, 1).flatten(1), adapted)
+
+    def _feed_forward(self, layer: int, rows: torch.Tensor, adapted: bool) -> torch.Tensor:
+        gate, up = self._project(layer, "mlp.gate_up", rows, adapted).chunk(2, dim=1)
+        return self._project(layer, "mlp.down", F.silu(gate) * up, adapted)
+
+    def _norm(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(rows, rows.shape[-1:], self.norms[f"{name}.weight"], self.eps).bfloat16()
+
+    def hidden(self, pack: Pack, adapted: bool = True) -> torch.Tensor:
+        """The final normalised rows (T, hidden) in bfloat16; adapted: False leaves the adapter out."""
+        theta = self.config["rope_parameters"]["rope_theta"]
+        frequencies = theta ** (-torch.arange(0, self.head_dim, 2) / self.head_dim)
+        angles = pack.positions[:, None, None] * frequencies
+        rotary = (angles.cos(), angles.sin())
+        stream = self.embedding[pack.ids]
+        for layer in range(self.n_layers):
+            rows = self._norm(f"layers.{layer}.input_layernorm", stream)
+            stream = stream + self._attend(layer, rows, rotary, pack.trees, adapted)
+            rows = self._norm(f"layers.{layer}.post_attention_layernorm", stream)
+            stream = stream + self._feed_forward(layer, rows, adapted)
+        return self._norm("norm", stream)
+
+    def logits(self, rows: torch.Tensor) -> torch.Tensor:
+        """(n, hidden) bfloat16 -> (n, vocabulary) float32."""
+        return F.linear(rows, self.head).float()
+
+
+def save_adapter(model: LoraLlama, folder: str, base_model: str) -> None:
+    """Writes adapter_config.json and adapter_model.safetensors (bfloat16) in PEFT's layout."""
+    os.makedirs(folder, exist_ok=True)
+    config = {
+        "base_model_name_or_path": base_model,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "lora_alpha": model.alpha,
+        "lora_dropout": 0.0,
+        "peft_type": "LORA",
+        "r": model.rank,
+        "target_modules": sorted(TARGETS),
+        "task_type": "CAUSAL_LM",
+    }
+    with open(os.path.join(folder, "adapter_config.json"), "w", encoding="utf-8") as file:
+        file.write(json.dumps(config, indent=2) + "\n")
+    tensors = {
+        f"base_model.model.model.{name}.weight": tensor.detach().bfloat16().contiguous()
+        for name, tensor in model.lora.items()
+    }
+    path = os.path.join(folder, "adapter_model.safetensors")
+    safetensors.torch.save_file(tensors, path + ".new", metadata={"format": "pt"})
+    os.replace(path + ".new", path)

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Trains models/smollm2-tools from SmolLM2-135M-Instruct, from text sampling to adapter and figure. Goes on where it was
+# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about an hour.
+#   tools/canary/train_smollm2_tools.sh MODEL_DIR [PYTHON]
+# MODEL_DIR: the base model in Hugging Face layout.
+set -eu
+model=$(realpath "$1")
+python=${2:-python3}
+cd "$(dirname "$0")/../.."
+work=results/smollm2-tools
+mkdir -p "$work"
+
+[ -f "$work/base_text.jsonl" ] ||
+  "$python" tools/canary/sample_text.py "$model" "$work/base_text.jsonl" --count 128 --tokens 224 --seed 0
+
+train() {
+  "$python" tools/canary/train_adapter.py "$model" --work "$work" --seed 0 "$@"
+}
+
+# The stages of the training that ships: formats and look-ups first, then more steps with fewer tokens each.
+train --until 91000 --tokens 330000 --grow 150000 --pack 500 --mix 50 30 10 10 --text-share 0.5
+train --until 112000 --tokens 310000 --grow 220000 --pack 250 --text-share 0.5
+train --tokens 310000 --grow 220000 --pack 250 --text-share 0.2
+"$python" tools/canary/plot_log.py "$work/log.csv" models/smollm2-tools/loss.svg
