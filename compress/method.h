@@ -51,6 +51,8 @@ ParamSpec inner_param(const std::string& default_text);                 // `inne
 // A file that a spec names, from its folder.
 std::string file_in(const std::string& folder, const std::string& file);
 
+ParamSpec scales_param();  // scales=f16|f32 of the published codecs
+
 Method none_method();
 Method random_method();
 Method knorm_method();
@@ -68,6 +70,7 @@ Method qfilter_method();
 Method cap_method();
 Method non_causal_attention_method();
 Method simlayerkv_method();
+Method kvzip_method();
 Method think_method();
 Method adakv_method();
 Method criticalkv_method();
@@ -87,6 +90,12 @@ Method bf16_method();
 Method int8_method();
 Method int4_method();
 Method int2_method();
+Method absmax8_method();
+Method absmax4_method();
+Method absmax2_method();
+Method kivi4_method();
+Method kivi2_method();
+Method flexgen4_method();
 
 const std::vector<Method>& methods();  // registry order
 

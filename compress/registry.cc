@@ -27,6 +27,7 @@ const std::vector<Method>& methods() {
       observed_attention_method(),
       pyramidkv_method(),
       finch_method(),
+      kvzip_method(),
       think_method(),
       qfilter_method(),
       cap_method(),
@@ -50,6 +51,12 @@ const std::vector<Method>& methods() {
       int8_method(),
       int4_method(),
       int2_method(),
+      absmax8_method(),
+      absmax4_method(),
+      absmax2_method(),
+      kivi4_method(),
+      kivi2_method(),
+      flexgen4_method(),
   };
   return list;
 }
@@ -289,6 +296,19 @@ void append(std::string& list, const std::string& word) {
   list += (list.empty() ? "" : "+") + word;
 }
 
+// Codes of rotated keys cannot be turned to another position without coding them again.
+void check_positions(const CompressionPlan& plan, const Value& place) {
+  if (plan.codec == nullptr || !plan.codec->stores_rotated_keys()) return;
+  for (const PolicyPtr& policy : plan.policies) {
+    if (policy->positions() != Positions::kContiguous) continue;
+    throw_usage(
+        "{}{} with positions=contiguous cannot be stored by {}: its keys are coded after RoPE and "
+        "stay at their original positions; expected positions=original, or a codec with "
+        "keys=pre_rope",
+        place_prefix(place), policy->spec(), plan.codec->spec());
+  }
+}
+
 CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& folder) {
   CompressorSpec spec;
   for (const Value& term : terms) {
@@ -308,6 +328,7 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
     if (built.policy != nullptr) spec.plan.policies.push_back(std::move(built.policy));
     spec.plan.codec = std::move(built.codec);
   }
+  if (!terms.empty()) check_positions(spec.plan, terms.back());
   if (spec.canonical.empty()) spec.canonical = spec.short_name = "none";
   return spec;
 }

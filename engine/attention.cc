@@ -194,14 +194,12 @@ class LayerAttention {
     const int used = visible_in_block(unit, n_rows - 1, block);  // the last token sees most
     const int n_tiles = (used + kTile - 1) / kTile;
     const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
-    const KvCodec& codec = unit.input->cache->codec();
     const Kernels& k = kernels();
     score_block(unit, block, n_tiles, w);
     for (int r = 0; r < n_rows; ++r) softmax_row(w, r, visible_in_block(unit, r, block), used);
     for (int t = 0; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t, n = std::min(kTile, used - t * kTile);
-      const float* values =
-          codec.load_values(rows.pages[tile].values(), n, head_dim_, w.value_tile);
+      const float* values = unit.input->cache->load_values(rows, tile, n, w.value_tile);
       for (int d = 0; d < width_; d += kPanel) {
         k.gemm_f32(w.scores + t * kTile, kAttnBlock, n_rows, n, values + d, width_, w.block + d,
                    width_, t > 0);
@@ -217,9 +215,8 @@ class LayerAttention {
       const int tile = block * kTilesPerBlock + t;
       const RopeTile rope =
           codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
-      const float* keys =
-          codec.load_keys(rows.pages[tile].keys(), std::min(kTile, rows.n_rows - tile * kTile),
-                          head_dim_, rope, w.key_tile);
+      const float* keys = unit.input->cache->load_keys(
+          rows, tile, std::min(kTile, rows.n_rows - tile * kTile), rope, w.key_tile);
       if (tile * kTile < rows.masked_rows) keys = drop_channels(rows, tile, keys, w.key_tile);
       kernels().gemm_f32(w.q, head_dim_, unit.n_tokens * group_, head_dim_, keys, kTile,
                          w.scores + t * kTile, kAttnBlock, false);

@@ -146,7 +146,9 @@ class Compressor {
   KvCache build_cache(const Progress& p) const {
     const CodecPtr codec = p.plan->codec ? p.plan->codec : prompt_.cache.codec_ptr();
     const bool same_codec = codec->spec() == prompt_.cache.codec().spec();
-    KvCache cache(config_, codec);
+    KV_CHECK(same_codec || !(codec->acts_on_prompt() || prompt_.cache.codec().acts_on_prompt()),
+             "{} after a prompt in {}", codec->spec(), prompt_.cache.codec().spec());
+    KvCache cache(config_, codec, prompt_.cache.codec_ptr());
     const Positions positions = positions_of(*p.plan);
     std::map<Rows, std::shared_ptr<const Rows>>
         lists;  // heads that kept the same rows share one list
@@ -173,10 +175,15 @@ class Compressor {
       const int layer = static_cast<int>(i / config_.n_kv_heads),
                 h = static_cast<int>(i % config_.n_kv_heads);
       const HeadState& state = p.heads[layer][h];
+      KvCache::Head& head = cache.head(layer, h);
       if (same_codec && static_cast<int>(state.rows.size()) == n_tokens() && state.values.empty()) {
-        cache.head(layer, h).pages = prompt_.cache.head(layer, h).pages;
+        head.pages = prompt_.cache.head(layer, h).pages;
+      } else if (same_codec && codec->acts_on_prompt()) {
+        move_codes(layer, h, state, *codec, head.pages);
+      } else if (codec->keeps_residual()) {
+        copy_rows(layer, h, state, *codec, prompt_.cache.codec(), head.plain);
       } else {
-        copy_rows(layer, h, state, *codec, cache.head(layer, h));
+        copy_rows(layer, h, state, *codec, *codec, head.pages);
       }
     });
     cache.advance(n_tokens());
@@ -195,12 +202,12 @@ class Compressor {
     head.listed = list;
   }
 
-  // Kept rows of one head, moved into pages of their own in the target codec.
-  void copy_rows(int layer, int h, const HeadState& state, const KvCodec& codec,
-                 KvCache::Head& target) const {
+  // Kept rows of one head, moved into pages of their own, as `codec` stores them; keys rotated where
+  // the cache's codec stores rotated ones.
+  void copy_rows(int layer, int h, const HeadState& state, const KvCodec& cache_codec,
+                 const KvCodec& codec, std::vector<PageRef>& pages) const {
     const Rows& rows = state.rows;
     const KvCache::Head& source = prompt_.cache.head(layer, h);
-    const KvCodec& from = prompt_.cache.codec();
     const int head_dim = config_.head_dim, width = padded(head_dim);
     std::vector<float> key_scratch(width * kTile), value_scratch(width * kTile),
         keys(head_dim * kTile), values(head_dim * kTile);
@@ -212,23 +219,50 @@ class Compressor {
         const int tile = rows[first + r] / kTile, at = rows[first + r] % kTile;
         if (tile != loaded) {
           const int in_tile = std::min(kTile, source.n_rows - tile * kTile);
-          key_tile =
-              from.load_keys(source.pages[tile].keys(), in_tile, head_dim, {}, key_scratch.data());
-          value_tile = from.load_values(source.pages[tile].values(), in_tile, head_dim,
-                                        value_scratch.data());
+          key_tile = prompt_.cache.load_keys(source, tile, in_tile, {}, key_scratch.data());
+          value_tile = prompt_.cache.load_values(source, tile, in_tile, value_scratch.data());
           loaded = tile;
         }
         for (int d = 0; d < head_dim; ++d) keys[r * head_dim + d] = key_tile[d * kTile + at];
         const float* value = state.values.empty() ? value_tile + at * width
                                                   : state.values.data() + (first + r) * head_dim;
         std::copy_n(value, head_dim, values.data() + r * head_dim);
+        if (cache_codec.stores_rotated_keys()) rotate(keys.data() + r * head_dim, rows[first + r]);
       }
       PageRef page =
           PageRef::allocate(codec.key_tile_bytes(head_dim), codec.value_tile_bytes(head_dim));
       codec.encode_keys(keys.data(), head_dim, 0, n, head_dim, page.writable_keys());
       codec.encode_values(values.data(), head_dim, 0, n, head_dim, page.writable_values());
-      target.pages.push_back(std::move(page));
+      pages.push_back(std::move(page));
     }
+  }
+
+  // The same where the prompt holds codes already: they move as they are.
+  void move_codes(int layer, int h, const HeadState& state, const KvCodec& codec,
+                  std::vector<PageRef>& pages) const {
+    const Rows& rows = state.rows;
+    const KvCache::Head& source = prompt_.cache.head(layer, h);
+    const int head_dim = config_.head_dim;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const int to = static_cast<int>(i % kTile), from = rows[i] % kTile;
+      if (to == 0) {
+        pages.push_back(
+            PageRef::allocate(codec.key_tile_bytes(head_dim), codec.value_tile_bytes(head_dim)));
+      }
+      const PageRef& page = source.pages[rows[i] / kTile];
+      codec.copy_key(page.keys(), from, head_dim, pages.back().writable_keys(), to);
+      if (state.values.empty()) {
+        codec.copy_value(page.values(), from, head_dim, pages.back().writable_values(), to);
+      } else {  // a policy made new ones
+        codec.encode_values(state.values.data() + i * head_dim, head_dim, to, 1, head_dim,
+                            pages.back().writable_values());
+      }
+    }
+  }
+
+  void rotate(float* key, int position) const {
+    const RopeTable& rope = *prompt_.rope;
+    kernels().rotate_row(key, rope.cos_row(position), rope.sin_row(position), rope.rotary_dim());
   }
 
   const Model& model_;
@@ -250,6 +284,10 @@ void KvNeeds::join(const KvNeeds& other) {
   }
   attention_received |= other.attention_received;
   output_norms |= other.output_norms;
+  for (const RepeatNeeds& wanted : other.repeats) {
+    if (std::find(repeats.begin(), repeats.end(), wanted) == repeats.end())
+      repeats.push_back(wanted);
+  }
 }
 
 KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens) {
@@ -258,6 +296,10 @@ KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens)
     for (const PolicyPtr& policy : plan->policies) all.join(policy->needs(n_tokens));
   }
   return all;
+}
+
+CodecPtr prompt_codec(const CompressionPlan& plan, const CodecPtr& kv_dtype) {
+  return plan.codec != nullptr && plan.codec->acts_on_prompt() ? plan.codec : kv_dtype;
 }
 
 std::vector<CompressedCache> compress_all(const Model& model, const PrefilledPrompt& prompt,

@@ -1,5 +1,6 @@
 // The forward pass: one function for prefill, decode and batches of many sequences.
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "engine/attention.h"
@@ -50,17 +51,52 @@ struct Placed {
   int n() const { return static_cast<int>(segment->tokens.size()); }
 };
 
-// Keys before RoPE and values of one layer enter the caches, rounded to what each cache stores.
-void store_rows(const ModelConfig& config, int layer, const std::vector<Placed>& placed,
-                const float* qkv, int64_t width) {
+// Rotates the keys (n rows, `width` floats apart) of one head at their positions, in place.
+void rotate_keys(const RopeTable& rope, int layer, int kv_head, const Placed& p, float* keys,
+                 int64_t width) {
+  for (int i = 0; i < p.n(); ++i) {
+    const int at = p.segment->cache->next_position(layer, kv_head, p.first_token + i);
+    kernels().rotate_row(keys + i * width, rope.cos_row(at), rope.sin_row(at), rope.rotary_dim());
+  }
+}
+
+float largest_of(const float* rows, int64_t width, int n, int64_t n_columns) {
+  float largest = 0;
+  for (int i = 0; i < n; ++i) {
+    for (int64_t d = 0; d < n_columns; ++d)
+      largest = std::max(largest, std::abs(rows[i * width + d]));
+  }
+  return largest;
+}
+
+// Keys and values of one layer enter the caches, as each cache's codec stores them. Keys in qkv are
+// rotated in place for caches that store rotated ones.
+void store_rows(const ModelConfig& config, const RopeTable& rope, int layer,
+                const std::vector<Placed>& placed, float* qkv, int64_t width) {
+  const int64_t n_kv = config.n_kv_heads, kv_width = n_kv * config.head_dim;
+  const int64_t n_items = static_cast<int64_t>(placed.size()) * n_kv;
+  const auto keys_of = [&](const Placed& p) {
+    return qkv + p.first_row * width + static_cast<int64_t>(config.n_heads) * config.head_dim;
+  };
   for (const Placed& p : placed) p.segment->cache->reserve(layer, p.n());
-  const int64_t n_kv = config.n_kv_heads;
-  parallel_for(static_cast<int64_t>(placed.size()) * n_kv, [&](int64_t i) {
+  parallel_for(n_items, [&](int64_t i) {
     const Placed& p = placed[i / n_kv];
     const int h = static_cast<int>(i % n_kv);
-    const float* keys =
-        qkv + p.first_row * width + static_cast<int64_t>(config.n_heads + h) * config.head_dim;
-    p.segment->cache->append(layer, h, keys, keys + n_kv * config.head_dim, width, p.n());
+    if (p.segment->cache->codec().stores_rotated_keys())
+      rotate_keys(rope, layer, h, p, keys_of(p) + h * config.head_dim, width);
+  });
+  std::vector<BlockRange> blocks(placed.size());
+  for (size_t i = 0; i < placed.size(); ++i) {
+    if (!placed[i].segment->cache->codec().codes_blocks()) continue;
+    const float* keys = keys_of(placed[i]);
+    blocks[i] = {largest_of(keys, width, placed[i].n(), kv_width),
+                 largest_of(keys + kv_width, width, placed[i].n(), kv_width)};
+  }
+  parallel_for(n_items, [&](int64_t i) {
+    const Placed& p = placed[i / n_kv];
+    const int h = static_cast<int>(i % n_kv);
+    const float* keys = keys_of(p) + h * config.head_dim;
+    p.segment->cache->append(layer, h, keys, keys + kv_width, width, p.n(), blocks[i / n_kv]);
   });
 }
 
@@ -80,6 +116,20 @@ void record_window(const ModelConfig& config, const RopeTable& rope, int layer, 
                   config.head_dim, out);
       kernels().rotate_row(out, rope.cos_row(token), rope.sin_row(token), rope.rotary_dim());
     }
+  }
+}
+
+// What policies want to know of one layer's queries; x (n, dim) is the attention's input.
+void record_prompt(const Model& model, const RopeTable& rope, int layer, const Placed& p,
+                   const float* qkv, int64_t width, const float* x,
+                   const PromptRecorder& recorder) {
+  if (recorder.window != nullptr) record_window(model.config, rope, layer, p, qkv, width, recorder);
+  if (recorder.moments != nullptr) {
+    for (QueryMoments& moments : *recorder.moments)
+      moments.add(layer, p.first_token, p.n(), qkv, width);
+  }
+  if (recorder.repeat != nullptr) {
+    score_repeat(model, rope, layer, *p.segment->cache, qkv, width, x, p.n(), *recorder.repeat);
   }
 }
 
@@ -113,7 +163,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     inputs.push_back({p.segment->cache, qkv + p.first_row * width, width, p.n(), p.first_token,
                       wide + p.first_row * q_width, q_width});
   }
-  const bool count_received = recorder != nullptr && !recorder->attention_received->empty();
+  const bool count_received = recorder != nullptr && recorder->attention_received != nullptr;
   if (count_received) {
     inputs[0].softmax_max = recorder->softmax_max->data();
     inputs[0].softmax_sum = recorder->softmax_sum->data();
@@ -123,12 +173,8 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     norm_rows(x, w.attention_norm, config.rms_eps, n, h);
     w.qkv.multiply(h, config.dim, n, qkv, width);
     if (config.qk_norm) norm_heads(config, w, qkv, n, width);
-    store_rows(config, l, placed, qkv, width);
-    if (recorder != nullptr) {
-      record_window(config, *rope_, l, placed[0], qkv, width, *recorder);
-      for (QueryMoments& moments : *recorder->moments)
-        moments.add(l, placed[0].first_token, n, qkv, width);
-    }
+    store_rows(config, *rope_, l, placed, qkv, width);
+    if (recorder != nullptr) record_prompt(*model_, *rope_, l, placed[0], qkv, width, h, *recorder);
     attend(config, *rope_, l, inputs);
     if (count_received) {
       double* sums = recorder->attention_received->data() +

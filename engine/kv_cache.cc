@@ -103,54 +103,162 @@ void PageRef::make_unique() {
   page_ = copy;
 }
 
-KvCache::KvCache(const ModelConfig& config, CodecPtr codec)
+KvCache::KvCache(const ModelConfig& config, CodecPtr codec, CodecPtr residual_codec)
     : n_layers_(config.n_layers),
       n_kv_heads_(config.n_kv_heads),
       head_dim_(config.head_dim),
       codec_(std::move(codec)),
+      residual_codec_(codec_->keeps_residual() ? std::move(residual_codec) : nullptr),
       heads_(static_cast<size_t>(n_layers_) * n_kv_heads_) {
-  KV_CHECK(codec_ != nullptr);
+  KV_CHECK(!codec_->keeps_residual() || residual_codec_ != nullptr);
   codec_->check_head_dim(head_dim_);
 }
 
 void KvCache::reserve(int layer, int n) {
-  const size_t key_bytes = codec_->key_tile_bytes(head_dim_),
-               value_bytes = codec_->value_tile_bytes(head_dim_);
+  const KvCodec& codec = residual_codec_ ? *residual_codec_ : *codec_;
   for (int h = 0; h < n_kv_heads_; ++h) {
     Head& rows = head(layer, h);
-    if (n > 0 && rows.n_rows % kTile != 0)
-      rows.pages.back().writable_keys();  // unshares the page that grows
+    std::vector<PageRef>& pages = residual_codec_ ? rows.plain : rows.pages;
+    // Unshares the page that grows.
+    if (n > 0 && rows.n_rows % kTile != 0 && pages.back()) pages.back().writable_keys();
     const size_t n_pages = (static_cast<size_t>(rows.n_rows) + n + kTile - 1) / kTile;
-    while (rows.pages.size() < n_pages)
-      rows.pages.push_back(PageRef::allocate(key_bytes, value_bytes));
+    if (pages.size() < n_pages) pages.resize(n_pages);
+    for (size_t p = static_cast<size_t>(rows.n_rows) / kTile; p < n_pages; ++p) {
+      if (!pages[p]) {
+        pages[p] =
+            PageRef::allocate(codec.key_tile_bytes(head_dim_), codec.value_tile_bytes(head_dim_));
+      }
+    }
   }
 }
 
 void KvCache::append(int layer, int kv_head, const float* keys, const float* values, int64_t stride,
-                     int n) {
+                     int n, const BlockRange& block) {
   Head& rows = head(layer, kv_head);
   KV_CHECK(rows.n_rows + rows.run_offset == n_tokens_ + rows.shift,
            "rows {} offset {} tokens {} shift {}", rows.n_rows, rows.run_offset, n_tokens_,
            rows.shift);
+  const KvCodec& codec = residual_codec_ ? *residual_codec_ : *codec_;
   for (int done = 0; done < n;) {
-    PageRef& page = rows.pages[rows.n_rows / kTile];
+    PageRef& page = (residual_codec_ ? rows.plain : rows.pages)[rows.n_rows / kTile];
     const int first = rows.n_rows % kTile, count = std::min(kTile - first, n - done);
-    codec_->encode_keys(keys + done * stride, stride, first, count, head_dim_,
-                        page.writable_keys());
-    codec_->encode_values(values + done * stride, stride, first, count, head_dim_,
-                          page.writable_values());
+    const float *k = keys + done * stride, *v = values + done * stride;
+    if (codec.codes_blocks()) {
+      codec.encode_block_keys(k, stride, first, count, head_dim_, block.keys, page.writable_keys());
+      codec.encode_block_values(v, stride, first, count, head_dim_, block.values,
+                                page.writable_values());
+    } else {
+      codec.encode_keys(k, stride, first, count, head_dim_, page.writable_keys());
+      codec.encode_values(v, stride, first, count, head_dim_, page.writable_values());
+    }
     rows.n_rows += count;
     done += count;
   }
 }
 
+void KvCache::advance(int n_tokens) {
+  n_tokens_ += n_tokens;
+  if (!residual_codec_) return;
+  for (Head& rows : heads_) {
+    const CodedRows want = codec_->coded_rows(rows.n_rows);
+    if (want.keys == rows.coded.keys && want.values == rows.coded.values) continue;
+    const size_t n_pages =
+        (static_cast<size_t>(std::max(want.keys, want.values)) + kTile - 1) / kTile;
+    while (rows.pages.size() < n_pages) {
+      rows.pages.push_back(PageRef::allocate(codec_->key_tile_bytes(head_dim_),
+                                             codec_->value_tile_bytes(head_dim_)));
+    }
+    code_keys(rows, want.keys);
+    code_values(rows, want.values);
+    // Plain pages of which nothing is left.
+    for (int t = 0; t < std::min(want.keys, want.values) / kTile; ++t) rows.plain[t] = {};
+  }
+}
+
+void KvCache::code_keys(Head& rows, int until) {
+  std::vector<float> scratch(static_cast<size_t>(padded(head_dim_)) * kTile),
+      keys(static_cast<size_t>(head_dim_) * kTile);
+  while (rows.coded.keys < until) {
+    const int tile = rows.coded.keys / kTile, first = rows.coded.keys % kTile;
+    const int n = std::min(kTile - first, until - rows.coded.keys);
+    const float* from = residual_codec_->load_keys(rows.plain[tile].keys(), first + n, head_dim_,
+                                                   {}, scratch.data());
+    for (int r = 0; r < n; ++r) {
+      for (int d = 0; d < head_dim_; ++d) keys[r * head_dim_ + d] = from[d * kTile + first + r];
+    }
+    codec_->encode_keys(keys.data(), head_dim_, first, n, head_dim_,
+                        rows.pages[tile].writable_keys());
+    rows.coded.keys += n;
+  }
+}
+
+void KvCache::code_values(Head& rows, int until) {
+  const int width = padded(head_dim_);
+  std::vector<float> scratch(static_cast<size_t>(width) * kTile);
+  while (rows.coded.values < until) {
+    const int tile = rows.coded.values / kTile, first = rows.coded.values % kTile;
+    const int n = std::min(kTile - first, until - rows.coded.values);
+    const float* from = residual_codec_->load_values(rows.plain[tile].values(), first + n,
+                                                     head_dim_, scratch.data());
+    codec_->encode_values(from + first * width, width, first, n, head_dim_,
+                          rows.pages[tile].writable_values());
+    rows.coded.values += n;
+  }
+}
+
+const float* KvCache::load_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
+                                float* scratch) const {
+  if (!residual_codec_)
+    return codec_->load_keys(head.pages[tile].keys(), n, head_dim_, rope, scratch);
+  const int coded = std::clamp(head.coded.keys - tile * kTile, 0, n);
+  if (coded == 0)
+    return residual_codec_->load_keys(head.plain[tile].keys(), n, head_dim_, rope, scratch);
+  const float* codes = codec_->load_keys(head.pages[tile].keys(), coded, head_dim_, rope, scratch);
+  if (coded == n) return codes;
+  thread_local std::vector<float> others;
+  others.resize(static_cast<size_t>(padded(head_dim_)) * kTile);
+  const float* plain =
+      residual_codec_->load_keys(head.plain[tile].keys(), n, head_dim_, rope, others.data());
+  for (int d = 0; d < head_dim_; ++d) {
+    if (codes != scratch) std::copy_n(codes + d * kTile, coded, scratch + d * kTile);
+    std::copy_n(plain + d * kTile + coded, kTile - coded, scratch + d * kTile + coded);
+  }
+  return scratch;
+}
+
+const float* KvCache::load_values(const HeadCache& head, int tile, int n, float* scratch) const {
+  if (!residual_codec_)
+    return codec_->load_values(head.pages[tile].values(), n, head_dim_, scratch);
+  const int coded = std::clamp(head.coded.values - tile * kTile, 0, n), width = padded(head_dim_);
+  if (coded == 0)
+    return residual_codec_->load_values(head.plain[tile].values(), n, head_dim_, scratch);
+  const float* codes = codec_->load_values(head.pages[tile].values(), coded, head_dim_, scratch);
+  if (coded == n) return codes;
+  thread_local std::vector<float> others;
+  others.resize(static_cast<size_t>(width) * kTile);
+  const float* plain =
+      residual_codec_->load_values(head.plain[tile].values(), n, head_dim_, others.data());
+  if (codes != scratch) std::copy_n(codes, coded * width, scratch);
+  std::copy_n(plain + coded * width, (n - coded) * width, scratch + coded * width);
+  return scratch;
+}
+
 size_t KvCache::bytes_in_use() const {
-  const size_t row_bytes =
-      (codec_->key_tile_bytes(head_dim_) + codec_->value_tile_bytes(head_dim_)) / kTile;
+  const auto row_bytes = [&](const KvCodec& codec, int n_keys, int n_values) {
+    return (codec.key_tile_bytes(head_dim_) * n_keys +
+            codec.value_tile_bytes(head_dim_) * n_values) /
+           kTile;
+  };
   size_t total = 0;
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
-    total += rows.n_rows * row_bytes;
+    if (residual_codec_) {
+      total += row_bytes(*codec_, rows.coded.keys, rows.coded.values) +
+               row_bytes(*residual_codec_, rows.n_rows - rows.coded.keys,
+                         rows.n_rows - rows.coded.values);
+    } else {
+      total += row_bytes(*codec_, rows.n_rows, rows.n_rows);
+    }
     if (rows.listed && counted.insert(rows.listed.get()).second)
       total += rows.listed->size() * sizeof(int32_t);
     if (rows.dropped_channels) total += (rows.dropped_channels->size() + 7) / 8;  // as a bit mask
@@ -163,6 +271,7 @@ size_t KvCache::bytes_allocated() const {
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     for (const PageRef& page : rows.pages) total += page.bytes();
+    for (const PageRef& page : rows.plain) total += page.bytes();
     if (rows.listed && counted.insert(rows.listed.get()).second)
       total += rows.listed->capacity() * sizeof(int32_t);
     if (rows.dropped_channels) total += rows.dropped_channels->capacity();

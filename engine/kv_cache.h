@@ -37,6 +37,7 @@ class PageRef {
   // For writing: copies the page first where others hold it too.
   std::byte* writable_keys();
   std::byte* writable_values();
+  explicit operator bool() const { return page_ != nullptr; }
   bool same_as(const PageRef& other) const { return page_ == other.page_; }
   size_t bytes() const;
 
@@ -63,6 +64,11 @@ struct HeadCache {
   std::shared_ptr<const std::vector<uint8_t>> dropped_channels;
   int masked_rows = 0;
 
+  // Only where the codec keeps residual rows: pages then hold the coded rows, and plain, by the same
+  // tile numbers, all others (null where a tile has none).
+  CodedRows coded;
+  std::vector<PageRef> plain;
+
   int32_t position(int r) const {
     return listed && r < static_cast<int>(listed->size()) ? (*listed)[r] : r + run_offset;
   }
@@ -70,7 +76,8 @@ struct HeadCache {
 
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, CodecPtr codec);
+  // residual_codec: for codecs that keep residual rows, how these are stored.
+  KvCache(const ModelConfig& config, CodecPtr codec, CodecPtr residual_codec = nullptr);
 
   // A second cache with the same rows; pages are shared until one of the two writes to them.
   KvCache fork() const { return *this; }
@@ -96,12 +103,19 @@ class KvCache {
   // Makes room for n more rows in every head of one layer, so that appends from several threads
   // need no allocation.
   void reserve(int layer, int n);
-  // Appends n rows to one head: keys before RoPE and values, row i at keys + i * stride. The first
-  // is token n_tokens(). The rows' positions follow from shift.
-  void append(int layer, int kv_head, const float* keys, const float* values, int64_t stride,
-              int n);
-  // After all layers got their rows.
-  void advance(int n_tokens) { n_tokens_ += n_tokens; }
+  // Appends n rows to one head: keys (before RoPE, unless the codec stores rotated ones) and values,
+  // row i at keys + i * stride. The first is token n_tokens(). The rows' positions follow from
+  // shift. block: read only where the codec codes blocks.
+  void append(int layer, int kv_head, const float* keys, const float* values, int64_t stride, int n,
+              const BlockRange& block = {});
+  // After all layers got their rows, and attention has read them: residual rows may become codes.
+  void advance(int n_tokens);
+
+  // One tile of a head as float, as KvCodec::load_keys and load_values give it, wherever its rows
+  // are stored.
+  const float* load_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
+                         float* scratch) const;
+  const float* load_values(const HeadCache& head, int tile, int n, float* scratch) const;
 
   // Bytes of rows in use, position lists included (a list that heads share counts once).
   size_t bytes_in_use() const;
@@ -120,9 +134,12 @@ class KvCache {
   KvCache& operator=(KvCache&&) = default;
 
  private:
+  void code_keys(Head& head, int until);
+  void code_values(Head& head, int until);
+
   int n_layers_, n_kv_heads_, head_dim_, n_tokens_ = 0;
-  CodecPtr codec_;
-  std::vector<Head> heads_;  // (n_layers, n_kv_heads)
+  CodecPtr codec_, residual_codec_;  // residual_codec_: null unless codec_ keeps residual rows
+  std::vector<Head> heads_;          // (n_layers, n_kv_heads)
 };
 
 }  // namespace kv

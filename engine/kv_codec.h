@@ -20,6 +20,16 @@ struct RopeTile {
   int rotary_dim = 0;
 };
 
+// How many of a head's first rows are stored as codes; keys and values may differ.
+struct CodedRows {
+  int keys = 0, values = 0;
+};
+
+// Largest |x| over all tokens and KV heads of the rows that enter a layer together.
+struct BlockRange {
+  float keys = 0, values = 0;
+};
+
 class KvCodec {
  public:
   virtual ~KvCodec() = default;
@@ -34,16 +44,50 @@ class KvCodec {
   // Throws Error(kUsage) where this head size cannot be stored, with the reason.
   virtual void check_head_dim(int head_dim) const { (void)head_dim; }
 
+  // What a codec may ask of the engine beyond coding rows; the defaults ask for nothing.
+
   // True: keys are rotated at their original position before encoding, and never again.
   virtual bool stores_rotated_keys() const { return false; }
+  // True: the prompt's own attention reads codes, so the prompt is prefilled with this codec.
+  virtual bool acts_on_prompt() const { return false; }
+  // True: rows that enter together (a prompt, a suffix, one token) share their scales, so that they
+  // must come in one pass; they are encoded by encode_block_*.
+  virtual bool codes_blocks() const { return false; }
+  // True: the newest rows stay in the prompt's codec until coded_rows() says otherwise, counted
+  // after every single token: a pass holds one token of a sequence.
+  virtual bool keeps_residual() const { return false; }
+  virtual CodedRows coded_rows(int n_rows) const { return {n_rows, n_rows}; }
 
   // Encodes n rows, row i at rows + i * stride (head_dim floats), as rows first .. first + n - 1 of
-  // the tile. Rows are independent of each other: encoding one by one gives the same bytes. Other
-  // rows of the tile stay as they are.
+  // the tile. Rows are independent of each other: encoding one by one gives the same bytes (but for
+  // codecs with residual rows, which code what coded_rows() adds at a time). Other rows of the tile
+  // stay as they are.
   virtual void encode_keys(const float* rows, int64_t stride, int first, int n, int head_dim,
                            std::byte* tile) const = 0;
   virtual void encode_values(const float* rows, int64_t stride, int first, int n, int head_dim,
                              std::byte* tile) const = 0;
+
+  // With codes_blocks().
+  virtual void encode_block_keys(const float* rows, int64_t stride, int first, int n, int head_dim,
+                                 float largest, std::byte* tile) const {
+    (void)largest;
+    encode_keys(rows, stride, first, n, head_dim, tile);
+  }
+  virtual void encode_block_values(const float* rows, int64_t stride, int first, int n,
+                                   int head_dim, float largest, std::byte* tile) const {
+    (void)largest;
+    encode_values(rows, stride, first, n, head_dim, tile);
+  }
+
+  // With acts_on_prompt(): row `from` of one tile becomes row `to` of another, code for code.
+  virtual void copy_key(const std::byte* source, int from, int head_dim, std::byte* target,
+                        int to) const {
+    (void)source, (void)from, (void)head_dim, (void)target, (void)to;
+  }
+  virtual void copy_value(const std::byte* source, int from, int head_dim, std::byte* target,
+                          int to) const {
+    (void)source, (void)from, (void)head_dim, (void)target, (void)to;
+  }
 
   // Rows 0 .. n - 1 as float. Keys: (head_dim, kTile), rotated by rope; columns >= n are finite but
   // meaningless. Values: (n, padded(head_dim)), padding columns 0. Returns scratch or a pointer

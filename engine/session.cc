@@ -53,34 +53,41 @@ void Session::stream_logits(int first_row, int n_rows,
   }
 }
 
+int Session::longest_pass(const KvCodec& codec, int n_tokens) const {
+  if (codec.codes_blocks()) return n_tokens;
+  return codec.keeps_residual() ? 1 : prefill_chunk_;
+}
+
 PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOptions& options) {
   KV_CHECK(!ids.empty());
   check_ids(ids);
   const int n = static_cast<int>(ids.size());
   const ModelConfig& config = model_->config;
-  PrefilledPrompt prompt{KvCache(config, options.codec),  {}, {}, {}, nullptr,
+  PrefilledPrompt prompt{KvCache(config, options.codec),  {}, {}, {}, {}, nullptr,
                          std::vector<float>(config.vocab)};
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
   std::vector<QueryMoments> moments;
   for (const int first : options.needs.query_statistics) moments.emplace_back(config, first);
+  const int chunk = longest_pass(*options.codec, n);
   std::vector<float> softmax_max, softmax_sum;
   if (options.needs.attention_received) {
     const size_t heads = static_cast<size_t>(config.n_heads);
     prompt.attention_received.assign(config.n_layers * heads * n, 0.0);
-    softmax_max.resize(heads * std::min(n, prefill_chunk_));
+    softmax_max.resize(heads * std::min(n, chunk));
     softmax_sum.resize(softmax_max.size());
   }
-  const PromptRecorder recorder{&prompt.window,
-                                n - prompt.window.n_window,
-                                &moments,
-                                &prompt.attention_received,
-                                n,
-                                &softmax_max,
-                                &softmax_sum};
-  for (int done = 0; done < n; done += prefill_chunk_) {
-    const int count = std::min(prefill_chunk_, n - done);
+  PromptRecorder recorder;
+  recorder.window = &prompt.window;
+  recorder.first_token = n - prompt.window.n_window;
+  recorder.moments = &moments;
+  if (options.needs.attention_received) recorder.attention_received = &prompt.attention_received;
+  recorder.n_tokens = n;
+  recorder.softmax_max = &softmax_max;
+  recorder.softmax_sum = &softmax_sum;
+  for (int done = 0; done < n; done += chunk) {
+    const int count = std::min(chunk, n - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, &recorder);
     if (options.on_logits) stream_logits(done, count, options.on_logits);
@@ -90,25 +97,115 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
     }
   }
   for (QueryMoments& m : moments) prompt.query_statistics.push_back(m.finish());
+  for (const RepeatNeeds& repeat : options.needs.repeats) {
+    prompt.repeat_scores.emplace_back(repeat, repeat_scores(prompt.cache, ids, repeat));
+  }
   prompt.rope = rope_;
   return prompt;
 }
 
+std::vector<float> Session::repeat_scores(const KvCache& cache, std::span<const int32_t> ids,
+                                          const RepeatNeeds& needs) {
+  const ModelConfig& config = model_->config;
+  const RepeatNeeds repeat = resolve_repeat(needs, *model_, ids);
+  const int n = static_cast<int>(ids.size());
+  std::vector<float> scores(static_cast<size_t>(config.n_layers) * config.n_kv_heads * n, 0.0f);
+  const int text = static_cast<int>(repeat.prefix_ids.size());  // where the user's text begins
+  for (int start = text; start < n; start += std::min(repeat.chunk, n - start)) {
+    const int end = start + std::min(repeat.chunk, n - start);
+    const RepeatPass pass{std::min(repeat.sinks, start), start, end, n, repeat.plus, scores.data()};
+    const std::vector<int32_t> tokens = repeat_tokens(repeat, ids, start, end, start == text);
+    check_ids(tokens);
+    PromptRecorder recorder;
+    recorder.repeat = &pass;
+    KvCache fork = cache.fork();
+    const int n_tokens = static_cast<int>(tokens.size());
+    const int chunk = longest_pass(cache.codec(), n_tokens);
+    for (int done = 0; done < n_tokens; done += chunk) {
+      const int count = std::min(chunk, n_tokens - done);
+      const Segment segment{&fork, std::span(tokens).subspan(done, count), LogitRows::kNone};
+      run_layers({&segment, 1}, &recorder);
+    }
+  }
+  return scores;
+}
+
+namespace {
+
+int wanted_rows(const Segment& s) {
+  const int n = static_cast<int>(s.tokens.size());
+  if (s.logits == LogitRows::kNone) return 0;
+  return s.logits == LogitRows::kAll ? n : std::min(n, 1);
+}
+
+bool must_step(const Segment& s) {
+  return s.cache->codec().keeps_residual() && s.tokens.size() > 1;
+}
+
+}  // namespace
+
 void Session::forward(std::span<const Segment> segments, float* logits) {
-  std::vector<int> rows;
+  std::vector<Segment> together, stepwise;
+  std::vector<float*> stepwise_logits;
+  std::vector<int> rows;  // of the pass, for `together`
   int first = 0;
+  float* next = logits;
   for (const Segment& s : segments) {
     check_ids(s.tokens);
-    const int n = static_cast<int>(s.tokens.size());
-    const int wanted = s.logits == LogitRows::kAll    ? n
-                       : s.logits == LogitRows::kLast ? std::min(n, 1)
-                                                      : 0;
-    for (int i = n - wanted; i < n; ++i) rows.push_back(first + i);
-    first += n;
+    const int n = static_cast<int>(s.tokens.size()), wanted = wanted_rows(s);
+    if (must_step(s)) {
+      stepwise.push_back(s);
+      stepwise_logits.push_back(next);
+    } else {
+      together.push_back(s);
+      for (int i = n - wanted; i < n; ++i) rows.push_back(first + i);
+      first += n;
+    }
+    next += static_cast<int64_t>(wanted) * model_->config.vocab;
   }
+  forward_stepwise(stepwise, stepwise_logits);
   if (first == 0) return;
-  run_layers(segments, nullptr);
-  logits_of(rows, logits);
+  run_layers(together, nullptr);
+  if (stepwise.empty()) return logits_of(rows, logits);
+  std::vector<float> gathered(rows.size() * model_->config.vocab);
+  logits_of(rows, gathered.data());
+  const float* from = gathered.data();
+  next = logits;
+  for (const Segment& s : segments) {
+    const int64_t n = static_cast<int64_t>(wanted_rows(s)) * model_->config.vocab;
+    if (!must_step(s)) {
+      std::copy_n(from, n, next);
+      from += n;
+    }
+    next += n;
+  }
+}
+
+void Session::forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits) {
+  size_t longest = 0;
+  for (const Segment& s : segments) longest = std::max(longest, s.tokens.size());
+  const int64_t vocab = model_->config.vocab;
+  std::vector<float> gathered;
+  for (size_t step = 0; step < longest; ++step) {
+    std::vector<Segment> pass;
+    std::vector<int> rows;
+    std::vector<float*> targets;
+    for (size_t i = 0; i < segments.size(); ++i) {
+      const Segment& s = segments[i];
+      if (step >= s.tokens.size()) continue;
+      const int wanted = wanted_rows(s), at = static_cast<int>(step + wanted - s.tokens.size());
+      if (at >= 0) {
+        rows.push_back(static_cast<int>(pass.size()));
+        targets.push_back(logits[i] + at * vocab);
+      }
+      pass.push_back({s.cache, s.tokens.subspan(step, 1), LogitRows::kLast});
+    }
+    run_layers(pass, nullptr);
+    gathered.resize(rows.size() * static_cast<size_t>(vocab));
+    logits_of(rows, gathered.data());
+    for (size_t r = 0; r < rows.size(); ++r)
+      std::copy_n(gathered.data() + static_cast<int64_t>(r) * vocab, vocab, targets[r]);
+  }
 }
 
 void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> tokens,
@@ -123,9 +220,9 @@ void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> to
 void Session::feed(KvCache& cache, std::span<const int32_t> ids,
                    const std::function<void(int, int, const float*)>& on_logits) {
   check_ids(ids);
-  const int n = static_cast<int>(ids.size());
-  for (int done = 0; done < n; done += prefill_chunk_) {
-    const int count = std::min(prefill_chunk_, n - done);
+  const int n = static_cast<int>(ids.size()), chunk = longest_pass(cache.codec(), n);
+  for (int done = 0; done < n; done += chunk) {
+    const int count = std::min(chunk, n - done);
     const Segment segment{&cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, nullptr);
     if (on_logits) stream_logits(done, count, on_logits);

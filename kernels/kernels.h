@@ -98,6 +98,11 @@ struct Kernels {
                         const uint16_t* minimum, int group, int head_dim, const float* cos,
                         const float* sin, int rotary_dim, float* out);
 
+  // The same codes with a scale for every channel and `group` rows (4, 8, 16 or 32): scale, minimum
+  // (head_dim, kTile / group) half bits.
+  void (*load_keys_channels)(int bits, const uint8_t* codes, const uint16_t* scale,
+                             const uint16_t* minimum, int group, int head_dim, float* out);
+
   // Value tiles are row-major: element (row r, channel d) at tile[r * head_dim + d]. Widens the
   // first n rows to out (n, padded(head_dim)); the padding columns become 0.
   void (*load_values_f32)(const float* tile, int n, int head_dim, float* out);

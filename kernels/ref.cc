@@ -163,6 +163,17 @@ void load_keys_int(int bits, const uint8_t* codes, const uint16_t* scale, const 
   rotate_keys(out, cos, sin, rotary_dim);
 }
 
+void load_keys_channels(int bits, const uint8_t* codes, const uint16_t* scale,
+                        const uint16_t* minimum, int group, int head_dim, float* out) {
+  for (int d = 0; d < head_dim; ++d) {
+    for (int r = 0; r < kTile; ++r) {
+      const int g = d * (kTile / group) + r / group;
+      out[d * kTile + r] = std::fma(code_at(codes + d * (bits * kTile / 8), bits, r),
+                                    f16_to_float(scale[g]), f16_to_float(minimum[g]));
+    }
+  }
+}
+
 template <typename B>
 void load_values(const typename B::Storage* tile, int n, int head_dim, float* out) {
   const int stride = padded(head_dim);
@@ -236,6 +247,7 @@ const Kernels kTable = {
     .load_keys_f16 = load_keys<F16>,
     .load_keys_bf16 = load_keys<BF16>,
     .load_keys_int = load_keys_int,
+    .load_keys_channels = load_keys_channels,
     .load_values_f32 = load_values<F32>,
     .load_values_f16 = load_values<F16>,
     .load_values_bf16 = load_values<BF16>,

@@ -21,6 +21,8 @@ struct AnswerJob {
   const Sample* sample = nullptr;
   const KvCache* cache = nullptr;  // compressed; forked, never changed
   bool is_full = false;            // the cache is the full one that others are compared with
+  // (vocab) of the context's last token, where this job's is not the one that all jobs share.
+  const std::vector<float>* last_logits = nullptr;
   // Results.
   bool finished = false;  // false where the work was stopped before the end
   Answer answer;
@@ -38,9 +40,10 @@ struct AnswerOptions {
 };
 
 // All jobs have the same kScore sample. last_logits (vocab): of the context's last token. The first
-// job should be the full cache: the others are then compared with it row by row.
-void score_jobs(Session& session, const std::vector<float>& last_logits,
-                std::span<AnswerJob* const> jobs);
+// job should be the full cache: the others are then compared with it row by row. False where stop
+// (asked between pieces of work; may be empty) ended it: no job is then finished.
+bool score_jobs(Session& session, const std::vector<float>& last_logits,
+                std::span<AnswerJob* const> jobs, const std::function<bool()>& stop = {});
 
 // kGenerate jobs of one context, each greedy until end of text, a stop string or the token limit.
 void generate_jobs(Session& session, const std::vector<float>& last_logits,
@@ -50,10 +53,11 @@ void generate_jobs(Session& session, const std::vector<float>& last_logits,
 // answer, full_ids, and the row before each of its tokens is compared with the full cache's own;
 // "kld" is KL(full || job) in nats and "top1_agreement" the share of equal most likely tokens, both
 // means over the answer's tokens. Nothing is added where the answer has none. Answers and hashes
-// stay as they are. full: the full cache of the jobs' context, never changed. False where
+// stay as they are. last_logits: as the jobs' caches had them; full: the jobs' context in the full
+// cache, never changed. False where
 // options.stop ended it before all jobs had their result.
-bool compare_jobs(Session& session, const std::vector<float>& last_logits, const KvCache& full,
-                  const std::vector<int32_t>& full_ids, std::span<AnswerJob* const> jobs,
-                  const AnswerOptions& options);
+bool compare_jobs(Session& session, const std::vector<float>& last_logits,
+                  const PrefilledPrompt& full, const std::vector<int32_t>& full_ids,
+                  std::span<AnswerJob* const> jobs, const AnswerOptions& options);
 
 }  // namespace kv

@@ -28,11 +28,13 @@ class Along {
   const std::vector<Sums>& sums() const { return sums_; }
 
   // The rows that predict the answer's first token.
-  void ask(const std::vector<int32_t>& question, const std::vector<float>& last_logits) {
+  void ask(const std::vector<int32_t>& question, const std::vector<float>& full_last_logits,
+           const std::vector<float>& last_logits) {
     rows_.resize(caches_.size() * static_cast<size_t>(vocab_));
     if (question.empty()) {
       for (size_t i = 0; i < caches_.size(); ++i) {
-        std::copy(last_logits.begin(), last_logits.end(), rows_.begin() + row_offset(i));
+        const std::vector<float>& last = i == 0 ? full_last_logits : last_logits;
+        std::copy(last.begin(), last.end(), rows_.begin() + row_offset(i));
       }
       return;
     }
@@ -76,9 +78,9 @@ void take_result(const Sums& sums, size_t n_tokens, AnswerJob& job) {
 
 }  // namespace
 
-bool compare_jobs(Session& session, const std::vector<float>& last_logits, const KvCache& full,
-                  const std::vector<int32_t>& full_ids, std::span<AnswerJob* const> jobs,
-                  const AnswerOptions& options) {
+bool compare_jobs(Session& session, const std::vector<float>& last_logits,
+                  const PrefilledPrompt& full, const std::vector<int32_t>& full_ids,
+                  std::span<AnswerJob* const> jobs, const AnswerOptions& options) {
   if (full_ids.empty()) return true;
   std::vector<AnswerJob*> others;
   for (AnswerJob* job : jobs) {
@@ -92,8 +94,8 @@ bool compare_jobs(Session& session, const std::vector<float>& last_logits, const
   const size_t together = static_cast<size_t>(std::max(2, options.batch) - 1);  // beside the full
   for (size_t begin = 0; begin < others.size(); begin += together) {
     const auto group = std::span(others).subspan(begin, std::min(together, others.size() - begin));
-    Along along(session, full, group);
-    along.ask(group[0]->sample->continuation_ids, last_logits);
+    Along along(session, full.cache, group);
+    along.ask(group[0]->sample->continuation_ids, full.last_logits, last_logits);
     for (size_t i = 0; i < full_ids.size(); ++i) {
       if (options.stop && options.stop()) return false;
       if (i > 0) along.feed(full_ids[i - 1]);

@@ -28,7 +28,7 @@ Times measure_once(Session& session, const Sample& sample, const CompressionPlan
                    const RunOptions& run) {
   Times times;
   PrefillOptions options;
-  options.codec = plain_codec(run.kv_dtype);
+  options.codec = prompt_codec(plan, plain_codec(run.kv_dtype));
   options.needs = needs_of({&plan}, static_cast<int>(sample.context_ids.size()));
   auto start = Clock::now();
   const PrefilledPrompt prompt = session.prefill(sample.context_ids, options);

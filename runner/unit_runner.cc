@@ -56,18 +56,52 @@ void UnitRunner::run(const Unit& unit) {
   const std::vector<Item> items = missing_items(unit);
   if (items.empty()) return;
   const std::vector<int32_t>& context = sample_of(unit.questions[0]).context_ids;
-  std::vector<const CompressionPlan*> plans;
-  for (const Item& item : items) plans.push_back(&parts_.config.compressors[item.compressor].plan);
-  const auto n_context = static_cast<int64_t>(context.size());
-  size_t begin = 0;
+  const CodecPtr kv_dtype = plain_codec(parts_.config.run.kv_dtype);
+  // Cells whose codec acts on the prompt have a prefill of their own, shared among equal codecs.
+  std::vector<Item> exact;
+  std::map<std::string, std::vector<Item>> acting;
+  for (const Item& item : items) {
+    const CodecPtr codec = prompt_codec(parts_.config.compressors[item.compressor].plan, kv_dtype);
+    (codec == kv_dtype ? exact : acting[codec->spec()]).push_back(item);
+  }
+  parts_.manifest.count_tokens(
+      0, static_cast<int64_t>(context.size()) * static_cast<int64_t>(items.size()));
   full_answers_.clear();
+  const auto full = try_prefill(context, kv_dtype, exact, items);
+  if (!full) return;
+  run_items(*full, *full, exact);
+  for (const auto& [spec, group] : acting) {
+    if (parts_.stop()) return;
+    const CompressionPlan& plan = parts_.config.compressors[group[0].compressor].plan;
+    if (const auto prompt = try_prefill(context, plan.codec, group, group))
+      run_items(*prompt, *full, group);
+  }
+}
+
+std::optional<PrefilledPrompt> UnitRunner::try_prefill(const std::vector<int32_t>& context,
+                                                       const CodecPtr& codec,
+                                                       const std::vector<Item>& served,
+                                                       const std::vector<Item>& dependent) {
+  std::vector<const CompressionPlan*> plans;
+  for (const Item& item : served) plans.push_back(&parts_.config.compressors[item.compressor].plan);
   try {
     PrefillOptions options;
-    options.codec = plain_codec(parts_.config.run.kv_dtype);
+    options.codec = codec;
     options.needs = needs_of(plans, static_cast<int>(context.size()));
-    const PrefilledPrompt prompt = session_.prefill(context, options);
-    parts_.manifest.count_tokens(n_context, n_context * static_cast<int64_t>(items.size()));
-    // As many cells together as fit into memory; items are sorted by compressor.
+    std::optional<PrefilledPrompt> prompt = session_.prefill(context, options);
+    parts_.manifest.count_tokens(static_cast<int64_t>(context.size()), 0);
+    return prompt;
+  } catch (const std::exception& e) {
+    for (const Item& item : dependent) fail_item(item, e.what());
+    return std::nullopt;
+  }
+}
+
+void UnitRunner::run_items(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                           const std::vector<Item>& items) {
+  size_t begin = 0;
+  try {
+    // Items are sorted by compressor.
     while (begin < items.size() && !parts_.stop()) {
       std::set<size_t> cells;
       size_t end = begin;
@@ -75,12 +109,12 @@ void UnitRunner::run(const Unit& unit) {
                                     static_cast<int>(cells.size()) < parts_.plan.cells_at_once)) {
         cells.insert(items[end++].compressor);
       }
-      run_group(prompt,
+      run_group(prompt, full,
                 {items.begin() + static_cast<long>(begin), items.begin() + static_cast<long>(end)});
       begin = end;
     }
   } catch (const std::exception& e) {
-    // What has a record by now is complete; the rest of this unit shares the failure.
+    // What has a record by now is complete; the rest of these items shares the failure.
     for (; begin < items.size(); ++begin) {
       if (!parts_.results.done(cell_of(items[begin]).fingerprint,
                                sample_of(items[begin].question).id)) {
@@ -90,7 +124,8 @@ void UnitRunner::run(const Unit& unit) {
   }
 }
 
-void UnitRunner::run_group(const PrefilledPrompt& prompt, const std::vector<Item>& items) {
+void UnitRunner::run_group(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                           const std::vector<Item>& items) {
   std::map<size_t, size_t> index_of;  // compressor -> its cache below
   std::vector<const CompressionPlan*> plans;
   for (const Item& item : items) {
@@ -108,9 +143,9 @@ void UnitRunner::run_group(const PrefilledPrompt& prompt, const std::vector<Item
     (jobs[i].sample->kind == Sample::Kind::kScore ? scored : generated).push_back(&jobs[i]);
     if (parts_.config.tasks[items[i].question.task].task->compares()) compared.push_back(&jobs[i]);
   }
-  answer_scored(prompt, scored, prompt.cache);
+  answer_scored(prompt, full, scored);
   generate_jobs(session_, prompt.last_logits, generated, answer_options_);
-  compare_answers(prompt, compared);
+  compare_answers(prompt, full, compared);
   const auto prompt_bytes = static_cast<int64_t>(prompt.cache.bytes_in_use());
   for (size_t i = 0; i < items.size(); ++i) {
     if (jobs[i].finished)
@@ -118,8 +153,8 @@ void UnitRunner::run_group(const PrefilledPrompt& prompt, const std::vector<Item
   }
 }
 
-void UnitRunner::answer_scored(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs,
-                               const KvCache& full) {
+void UnitRunner::answer_scored(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                               const std::vector<AnswerJob*>& jobs) {
   std::map<const Sample*, std::vector<AnswerJob*>> by_sample;
   std::vector<const Sample*> order;
   for (AnswerJob* job : jobs) {
@@ -134,29 +169,30 @@ void UnitRunner::answer_scored(const PrefilledPrompt& prompt, const std::vector<
     AnswerJob reference;
     if (!group[0]->is_full) {
       reference.sample = sample;
-      reference.cache = &full;
+      reference.cache = &full.cache;
+      reference.last_logits = &full.last_logits;
       reference.is_full = true;
       group.insert(group.begin(), &reference);
     }
-    score_jobs(session_, prompt.last_logits, group);
+    if (!score_jobs(session_, prompt.last_logits, group, parts_.stop)) return;
   }
 }
 
-void UnitRunner::compare_answers(const PrefilledPrompt& prompt,
+void UnitRunner::compare_answers(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
                                  const std::vector<AnswerJob*>& jobs) {
   std::map<const Sample*, std::vector<AnswerJob*>> by_sample;
   for (AnswerJob* job : jobs) {
     if (job->finished) by_sample[job->sample].push_back(job);
   }
   for (const auto& [sample, group] : by_sample) {
-    const std::vector<int32_t>* ids = full_answer(prompt, group);
-    const bool done = ids != nullptr && compare_jobs(session_, prompt.last_logits, prompt.cache,
-                                                     *ids, group, answer_options_);
+    const std::vector<int32_t>* ids = full_answer(full, group);
+    const bool done = ids != nullptr && compare_jobs(session_, prompt.last_logits, full, *ids,
+                                                     group, answer_options_);
     for (AnswerJob* job : group) job->finished = done;
   }
 }
 
-const std::vector<int32_t>* UnitRunner::full_answer(const PrefilledPrompt& prompt,
+const std::vector<int32_t>* UnitRunner::full_answer(const PrefilledPrompt& full,
                                                     const std::vector<AnswerJob*>& jobs) {
   const Sample* sample = jobs[0]->sample;
   for (const AnswerJob* job : jobs) {
@@ -167,10 +203,10 @@ const std::vector<int32_t>* UnitRunner::full_answer(const PrefilledPrompt& promp
   // That cell has its record already: the same answer once more.
   AnswerJob reference;
   reference.sample = sample;
-  reference.cache = &prompt.cache;
+  reference.cache = &full.cache;
   reference.is_full = true;
   AnswerJob* const references[] = {&reference};
-  generate_jobs(session_, prompt.last_logits, references, answer_options_);
+  generate_jobs(session_, full.last_logits, references, answer_options_);
   if (!reference.finished) return nullptr;
   return &(full_answers_[sample] = std::move(reference.answer.ids));
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,15 +49,26 @@ class UnitRunner {
   };
 
   std::vector<Item> missing_items(const Unit& unit) const;
-  void run_group(const PrefilledPrompt& prompt, const std::vector<Item>& items);
-  void answer_scored(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs,
-                     const KvCache& full);
+  // The context in this codec, with what the served items need. Nothing where that failed: the
+  // dependent items then have their records.
+  std::optional<PrefilledPrompt> try_prefill(const std::vector<int32_t>& context,
+                                             const CodecPtr& codec, const std::vector<Item>& served,
+                                             const std::vector<Item>& dependent);
+  // Items whose prompt is stored alike, as many cells together as fit into memory. full: the prompt
+  // in kv_dtype.
+  void run_items(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                 const std::vector<Item>& items);
+  void run_group(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                 const std::vector<Item>& items);
+  void answer_scored(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                     const std::vector<AnswerJob*>& jobs);
   // Jobs of tasks that ask for it, along the full cache's answers. Those that a stop cuts off become
   // unfinished.
-  void compare_answers(const PrefilledPrompt& prompt, const std::vector<AnswerJob*>& jobs);
+  void compare_answers(const PrefilledPrompt& prompt, const PrefilledPrompt& full,
+                       const std::vector<AnswerJob*>& jobs);
   // The full cache's answer to the jobs' sample: one of theirs, one that is known, or made anew.
   // Null where a stop ended that.
-  const std::vector<int32_t>* full_answer(const PrefilledPrompt& prompt,
+  const std::vector<int32_t>* full_answer(const PrefilledPrompt& full,
                                           const std::vector<AnswerJob*>& jobs);
   void finish_item(const Item& item, const AnswerJob& job, const CompressedCache& compressed,
                    int64_t prompt_bytes);

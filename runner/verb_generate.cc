@@ -163,7 +163,7 @@ int verb_generate(const GenerateFlags& flags) {
   stats.n_prompt = ids.size();
   auto start = Clock::now();
   PrefillOptions prefill;
-  prefill.codec = plain_codec(flags.kv_dtype);
+  prefill.codec = prompt_codec(spec.plan, plain_codec(flags.kv_dtype));
   prefill.needs = needs_of({&spec.plan}, static_cast<int>(ids.size()));
   std::optional<PrefilledPrompt> prefilled = session.prefill(ids, prefill);
   stats.prefill_s = seconds_since(start);

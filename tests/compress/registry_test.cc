@@ -186,20 +186,32 @@ TEST(Registry, RefusesUnknownNamesAndKeys) {
 }
 
 TEST(Registry, RefusesWhatIsNotInThisBuild) {
-  EXPECT_EQ(refusal("kvzip(ratio=0.5)"),
-            "the method 'kvzip' is not in this build; `kvengine list compressors` shows what is");
-  EXPECT_NE(refusal("KVzipPress(ratio=0.5)").find("'kvzip' is not in this build"),
-            std::string::npos);
+  EXPECT_EQ(refusal("h2o(ratio=0.5)"),
+            "the method 'h2o' is not in this build; `kvengine list compressors` shows what is");
   EXPECT_NE(refusal("think(ratio=0.5,unit=pair)").find("unit=pair"), std::string::npos);
   EXPECT_EQ(
       refusal("KeyRerotationPress(ratio=0.5)"),
       "'KeyRerotationPress' is no method here; write positions=contiguous on the policy itself");
   EXPECT_EQ(refusal("knorm(decode=(every=6,keep=48))"),
             "knorm: 'decode' (compression while decoding) is not in this build; leave it out");
-  EXPECT_EQ(refusal("int4(keys=post_rope)"),
-            "int4: keys=post_rope is not in this build; leave the key out or write keys=pre_rope");
-  EXPECT_EQ(refusal("int4(hadamard=true)"),
-            "int4: hadamard=true is not in this build; leave the key out or write hadamard=false");
+}
+
+TEST(Registry, RotatedCodesDoNotMove) {
+  for (const std::string codec : {"int4(keys=post_rope)", "kivi2", "flexgen4", "absmax8"}) {
+    EXPECT_NE(refusal("snapkv(ratio=0.5,positions=contiguous)+" + codec).find("coded after RoPE"),
+              std::string::npos);
+    EXPECT_NE(refusal("streamingllm(ratio=0.5)+" + codec).find("positions=contiguous"),
+              std::string::npos);
+    EXPECT_NE(canonical("snapkv(ratio=0.5)+" + codec), "");
+  }
+  EXPECT_EQ(canonical("int4(keys=post_rope,hadamard=true)"),
+            "int4(group=32,keys=post_rope,hadamard=true)");
+}
+
+TEST(Registry, KiviGroupsLieInsideTiles) {
+  EXPECT_EQ(canonical("kivi2"), "kivi2(group=32,residual=128,scales=f16)");
+  EXPECT_NE(refusal("kivi2(group=12)").find("expected 4, 8, 16 or 32"), std::string::npos);
+  EXPECT_NE(refusal("kivi4(group=32,residual=48)").find("multiple of group=32"), std::string::npos);
 }
 
 TEST(Registry, RefusesWrongValues) {

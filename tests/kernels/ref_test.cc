@@ -205,6 +205,19 @@ TEST(Ref, LoadsCodesInLittleEndianOrder) {
   }
 }
 
+TEST(Ref, ScalesOfChannelsServeGroupsOfRows) {
+  const int group = 8, head_dim = 2;
+  const std::vector<uint8_t> codes(head_dim * kTile, 1);
+  std::vector<uint16_t> scale, minimum(head_dim * kTile / group, 0);
+  for (int i = 0; i < head_dim * kTile / group; ++i) scale.push_back(float_to_f16(1.0f + i));
+  std::vector<float> out(head_dim * kTile);
+  ref().load_keys_channels(8, codes.data(), scale.data(), minimum.data(), group, head_dim,
+                           out.data());
+  for (int d = 0; d < head_dim; ++d) {
+    for (int r = 0; r < kTile; ++r) EXPECT_EQ(out[d * kTile + r], 1.0f + d * 4 + r / 8);
+  }
+}
+
 TEST(Ref, LoadValuesPadsWithZeros) {
   const std::vector<float> tile = {1, 2, 3, 4, 5, 6};
   std::vector<float> out(2 * kPanel, -1);

@@ -98,6 +98,29 @@ void check_load_keys_int() {
   }
 }
 
+void check_load_keys_channels() {
+  for (int head_dim : kHeadDims) {
+    for (int bits : {8, 4, 2}) {
+      for (int group : {4, 8, 16, 32}) {
+        Rng rng(static_cast<unsigned>(head_dim * bits + group));
+        const auto codes = random_bytes(rng, head_dim * kTile * bits / 8);
+        const auto scale = random_f16(rng, head_dim * (kTile / group));
+        const auto minimum = random_f16(rng, head_dim * (kTile / group));
+        const std::string parameters = describe("bits", bits, "group", group, "head_dim", head_dim);
+        expect_same_bits("load_keys_channels", parameters, [&](const Kernels& table) {
+          Guarded<uint8_t> c(codes, 3);
+          Guarded<uint16_t> f(scale, 1), o(minimum, 1);
+          Guarded<float> out(head_dim * kTile, 1);
+          table.load_keys_channels(bits, c.data(), f.data(), o.data(), group, head_dim, out.data());
+          Output output;
+          output.add(out);
+          return output;
+        });
+      }
+    }
+  }
+}
+
 template <typename T, typename Make, typename Loader>
 void check_load_values(const std::string& name, const Make& make, Loader loader) {
   for (int head_dim : kHeadDims) {
@@ -155,10 +178,15 @@ void check_load_values_int() {
 }  // namespace
 
 std::vector<KernelCheck> tile_checks() {
-  return {{"load_keys_f32", check_load_keys_f32},       {"load_keys_f16", check_load_keys_f16},
-          {"load_keys_bf16", check_load_keys_bf16},     {"load_keys_int", check_load_keys_int},
-          {"load_values_f32", check_load_values_f32},   {"load_values_f16", check_load_values_f16},
-          {"load_values_bf16", check_load_values_bf16}, {"load_values_int", check_load_values_int}};
+  return {{"load_keys_f32", check_load_keys_f32},
+          {"load_keys_f16", check_load_keys_f16},
+          {"load_keys_bf16", check_load_keys_bf16},
+          {"load_keys_int", check_load_keys_int},
+          {"load_keys_channels", check_load_keys_channels},
+          {"load_values_f32", check_load_values_f32},
+          {"load_values_f16", check_load_values_f16},
+          {"load_values_bf16", check_load_values_bf16},
+          {"load_values_int", check_load_values_int}};
 }
 
 }  // namespace kv::test

@@ -72,8 +72,8 @@ TEST(CompareJobs, AgreesWithScoringTheAnswerAsAText) {
   auto compared = setting.jobs(asked);
   AnswerOptions options;
   options.batch = 3;
-  ASSERT_TRUE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt.cache,
-                           answer, pointers(compared), options));
+  ASSERT_TRUE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt, answer,
+                           pointers(compared), options));
   Sample text;
   text.kind = Sample::Kind::kScore;
   text.continuation_ids = answer;
@@ -97,12 +97,12 @@ TEST(CompareJobs, AQuestionIsFedButNotCounted) {
   AnswerOptions options;
   options.batch = 1;
   auto alone = setting.jobs(asked);
-  ASSERT_TRUE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt.cache,
-                           answer, pointers(alone), options));
+  ASSERT_TRUE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt, answer,
+                           pointers(alone), options));
   options.batch = 32;
   auto together = setting.jobs(asked);
-  ASSERT_TRUE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt.cache,
-                           answer, pointers(together), options));
+  ASSERT_TRUE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt, answer,
+                           pointers(together), options));
   Sample both;  // question and answer as one text: the sums over its parts
   both.kind = Sample::Kind::kScore;
   both.continuation_ids = {4, 8, 15, 16, 23};
@@ -124,7 +124,7 @@ TEST(CompareJobs, AnEmptyAnswerHasNoFigures) {
   Setting setting(kSpecs);
   Sample asked;
   auto jobs = setting.jobs(asked);
-  EXPECT_TRUE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt.cache, {},
+  EXPECT_TRUE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt, {},
                            pointers(jobs), {}));
   for (const AnswerJob& job : jobs) EXPECT_TRUE(job.against_full.empty());
 }
@@ -135,8 +135,8 @@ TEST(CompareJobs, StopsWhenAsked) {
   auto jobs = setting.jobs(asked);
   AnswerOptions options;
   options.stop = [] { return true; };
-  EXPECT_FALSE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt.cache,
-                            {1, 2}, pointers(jobs), options));
+  EXPECT_FALSE(compare_jobs(setting.session, setting.prompt.last_logits, setting.prompt, {1, 2},
+                            pointers(jobs), options));
 }
 
 }  // namespace

@@ -58,7 +58,13 @@ def is_held_out(word: object) -> bool:
 
 
 class Vocabulary:
-    """Random words of one side of the split, from one random stream."""
+    """Random words of one side of the split, from one random stream.
+
+    invented: the share of listed words that are replaced by invented ones, so that a model which is trained from scratch
+    cannot know the lists by heart and has to read.
+    """
+
+    invented = 0.0
 
     def __init__(self, rng: random.Random, held_out: bool):
         self.rng = rng
@@ -74,7 +80,18 @@ class Vocabulary:
 
     def sample(self, words: list[str], count: int) -> list[str]:
         """Different words of a list, in random order."""
-        return self.rng.sample([word for word in words if self.allows(word)], count)
+        chosen = self.rng.sample([word for word in words if self.allows(word)], count)
+        if self.invented:
+            chosen = [self.invent(word) if self.rng.random() < self.invented else word for word in chosen]
+        return chosen
+
+    def invent(self, word: str) -> str:
+        """Random letters, as long and as capitalised as the word."""
+        while True:
+            letters = "".join(self.rng.choice("eaiotnrslcudphmgbyfvkwxzjq"[: self.rng.choice((8, 16, 26))]) for _ in word)
+            letters = letters.capitalize() if word[0].isupper() else letters
+            if self.allows(letters):
+                return letters
 
     def made_up(self, syllables: int = 0) -> str:
         """A name that means nothing: "tukavo". Two or three syllables where none are asked for."""

@@ -1,0 +1,371 @@
+// Group-wise asymmetric integers, in the manner of KIVI (arXiv 2402.02750) but with groups along the
+// channels of one row for keys and values alike, so that every row is encoded alone.
+//
+// The channels of a row are cut into groups of `group` (the last one may be shorter). For a group x
+// of floats, with a minimum m and a scale s,
+//
+//   c_i = clamp(round_half_even((x_i - m) / s), 0, 2^bits - 1), taken in float; 0 where s = 0
+//   stored value: fma(c_i, s, m) (kFloat: c_i * s + m, twice rounded)
+//
+// GroupScales::kCovering, our own rule, first cuts x to [-65504, 65504] and takes
+//
+//   m   = largest half <= min(x)
+//   s   = smallest half >= (max(x) - m) / (2^bits - 1), taken in double
+//
+// Rounding m down and s up keeps all of [min, max] inside [m, m + (2^bits - 1) s], so no value is
+// cut off and
+//
+//   |stored - clamp(x)| <= s / 2   but for float rounding (1e-6 of the largest |x| of the group)
+//
+// also where the spread of the values is far below their size, or below the smallest half. kHalf and
+// kFloat are what the published codecs do: m = min(x), s = (max(x) - min(x)) / (2^bits - 1) in float,
+// then both rounded to the nearest half, or not. A group that holds a NaN is stored as NaN
+// throughout: a broken row stays visible.
+//
+// hadamard: a row is multiplied by the orthonormal Walsh-Hadamard matrix, in blocks of the largest
+// power of two that divides head_dim, which spreads a channel's outlier over its block (QuaRot, arXiv
+// 2404.00456); loading multiplies again, which undoes it.
+//
+// A tile: codes, then scales, then minima (layouts at load_keys_int and load_values_int in
+// kernels/kernels.h). Codes take kTile * ceil(head_dim * bits / 8) bytes for keys too, so that a
+// row's share of a tile is a whole number of bytes. Where group divides head_dim and codes fill
+// their bytes this is bits + 32 / group bits for each value (kFloat: bits + 64 / group).
+#include "compress/group_codec.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "compress/codes.h"
+#include "engine/error.h"
+#include "kernels/half.h"
+#include "kernels/kernels.h"
+
+namespace kv {
+namespace {
+
+constexpr float kLargestF16 = 65504.0f;
+constexpr uint16_t kNanF16 = 0x7e00;
+
+// |x| <= 65504.
+uint16_t half_at_most(float x) {
+  const uint16_t h = float_to_f16(x);
+  if (f16_to_float(h) <= x) return h;
+  if ((h & 0x7fff) == 0) return 0x8001;  // below zero: the smallest negative
+  return static_cast<uint16_t>((h & 0x8000) != 0 ? h + 1 : h - 1);
+}
+
+// 0 <= x <= 65504.
+uint16_t half_at_least(double x) {
+  const uint16_t h = float_to_f16(static_cast<float>(x));
+  return f16_to_float(h) >= x ? h : static_cast<uint16_t>(h + 1);
+}
+
+struct Range {
+  float lo, hi;
+  bool has_nan;
+};
+
+// Smallest and largest of n values, cut to what a half holds. The lanes only save time: the result
+// is the same in any order.
+Range range_of(const float* x, int n) {
+  constexpr int kWidth = 8;
+  float lo[kWidth], hi[kWidth];
+  int nan[kWidth] = {};
+  std::fill_n(lo, kWidth, kLargestF16);
+  std::fill_n(hi, kWidth, -kLargestF16);
+  const auto take = [&](int lane, float v) {
+    lo[lane] = v < lo[lane] ? v : lo[lane];
+    hi[lane] = v > hi[lane] ? v : hi[lane];
+    nan[lane] |= static_cast<int>(v != v);
+  };
+  int i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    for (int lane = 0; lane < kWidth; ++lane) take(lane, x[i + lane]);
+  }
+  for (; i < n; ++i) take(i % kWidth, x[i]);
+  return {std::max(*std::min_element(lo, lo + kWidth), -kLargestF16),
+          std::min(*std::max_element(hi, hi + kWidth), kLargestF16),
+          std::any_of(nan, nan + kWidth, [](int found) { return found != 0; })};
+}
+
+// How one scale or minimum lies in a tile.
+struct Half {
+  using Stored = uint16_t;
+  static float widen(uint16_t x) { return f16_to_float(x); }
+  static uint16_t nan() { return kNanF16; }
+};
+struct Full {
+  using Stored = float;
+  static float widen(float x) { return x; }
+  static float nan() { return std::nanf(""); }
+};
+
+template <typename S>
+struct Group {
+  typename S::Stored scale = 0, minimum = 0;
+  std::array<uint8_t, kMaxGroup> codes;
+};
+
+void choose_scale(const Range& range, float largest_code, GroupScales rule, Group<Half>& out) {
+  if (rule == GroupScales::kCovering) {
+    out.minimum = half_at_most(range.lo);
+    out.scale =
+        half_at_least((static_cast<double>(range.hi) - f16_to_float(out.minimum)) / largest_code);
+  } else {
+    out.minimum = float_to_f16(range.lo);
+    out.scale = float_to_f16((range.hi - range.lo) / largest_code);
+  }
+}
+
+void choose_scale(const Range& range, float largest_code, GroupScales, Group<Full>& out) {
+  out.minimum = range.lo;
+  out.scale = (range.hi - range.lo) / largest_code;
+}
+
+// n values of one group.
+template <typename S>
+void encode_group(const float* x, int n, int bits, GroupScales rule, Group<S>& out) {
+  const Range range = range_of(x, n);
+  const auto largest_code = static_cast<float>((1 << bits) - 1);
+  if (range.has_nan) {
+    out.minimum = S::nan();
+    out.scale = 0;
+  } else {
+    choose_scale(range, largest_code, rule, out);
+  }
+  const float minimum = S::widen(out.minimum), scale = S::widen(out.scale);
+  if (scale == 0) {
+    std::fill_n(out.codes.begin(), n, uint8_t{0});
+    return;
+  }
+  // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the lowest
+  // bits. Values beyond a half's range are cut here, as codes, instead of before: the codes are the
+  // same.
+  constexpr float kRound = 12582912.0f;
+  for (int i = 0; i < n; ++i) {
+    float code = (x[i] - minimum) / scale;
+    code = code < largest_code ? code : largest_code;
+    code = code > 0 ? code : 0;
+    out.codes[i] = static_cast<uint8_t>(std::bit_cast<uint32_t>(code + kRound));
+  }
+}
+
+// The Walsh-Hadamard transform of blocks of `block` (a power of two) vectors of kTile or 1 floats:
+// element i of a block stands for `width` neighbours.
+void hadamard_blocks(float* x, int n, int block, int width) {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(block));
+  for (int step = 1; step < block; step *= 2) {
+    for (int i = 0; i < n; ++i) {
+      if ((i % block & step) != 0) continue;
+      float *a = x + static_cast<int64_t>(i) * width, *b = a + static_cast<int64_t>(step) * width;
+      for (int w = 0; w < width; ++w) {
+        const float sum = a[w] + b[w], difference = a[w] - b[w];
+        a[w] = sum;
+        b[w] = difference;
+      }
+    }
+  }
+  for (int64_t i = 0; i < static_cast<int64_t>(n) * width; ++i) x[i] *= scale;
+}
+
+int hadamard_block(int head_dim) {
+  return head_dim & -head_dim;
+}
+
+template <typename S>
+class GroupCodec : public KvCodec {
+ public:
+  explicit GroupCodec(const GroupCodecOptions& options)
+      : o_(options), bits_(options.bits), group_(options.group) {}
+
+  std::string spec() const override { return o_.spec; }
+  double bits_per_value(int head_dim) const override {
+    return 8.0 * static_cast<double>(key_tile_bytes(head_dim)) / (kTile * head_dim);
+  }
+  bool stores_rotated_keys() const override { return o_.rotated_keys; }
+  bool acts_on_prompt() const override { return o_.acts_on_prompt; }
+  void check_head_dim(int head_dim) const override {
+    if (o_.whole_groups && head_dim % group_ != 0) {
+      throw_usage("{}: a head of {} channels cannot be cut into groups of {}; expected a divisor",
+                  o_.spec, head_dim, group_);
+    }
+  }
+
+  size_t key_tile_bytes(int head_dim) const override {
+    return code_bytes(head_dim) + 2 * n_groups(head_dim) * kTile * sizeof(Stored);
+  }
+  size_t value_tile_bytes(int head_dim) const override { return key_tile_bytes(head_dim); }
+
+  void encode_keys(const float* rows, int64_t stride, int first, int n, int head_dim,
+                   std::byte* tile) const override {
+    const auto parts = split<uint8_t, Stored>(tile, head_dim);
+    Group<S> group;
+    std::vector<float> mixed;
+    for (int i = 0; i < n; ++i) {
+      const int r = first + i;
+      const float* row = mix(rows + i * stride, head_dim, mixed);
+      for (int g = 0; g * group_ < head_dim; ++g) {
+        const int begin = g * group_, size = std::min(group_, head_dim - begin);
+        encode_group(row + begin, size, bits_, o_.scales, group);
+        for (int c = 0; c < size; ++c)
+          put_code(parts.codes + (begin + c) * column_bytes(), r, bits_, group.codes[c]);
+        parts.scales[g * kTile + r] = group.scale;
+        parts.minima[g * kTile + r] = group.minimum;
+      }
+    }
+  }
+
+  void encode_values(const float* rows, int64_t stride, int first, int n, int head_dim,
+                     std::byte* tile) const override {
+    const auto parts = split<uint8_t, Stored>(tile, head_dim);
+    const int groups = static_cast<int>(n_groups(head_dim));
+    Group<S> group;
+    std::vector<float> mixed;
+    for (int i = 0; i < n; ++i) {
+      const int r = first + i;
+      const float* row = mix(rows + i * stride, head_dim, mixed);
+      uint8_t* row_codes = parts.codes + r * row_bytes(head_dim);
+      for (int g = 0; g < groups; ++g) {
+        const int begin = g * group_, size = std::min(group_, head_dim - begin);
+        encode_group(row + begin, size, bits_, o_.scales, group);
+        for (int c = 0; c < size; ++c) put_code(row_codes, begin + c, bits_, group.codes[c]);
+        parts.scales[r * groups + g] = group.scale;
+        parts.minima[r * groups + g] = group.minimum;
+      }
+    }
+  }
+
+  void copy_key(const std::byte* source, int from, int head_dim, std::byte* target,
+                int to) const override {
+    const auto a = split<const uint8_t, const Stored>(source, head_dim);
+    const auto b = split<uint8_t, Stored>(target, head_dim);
+    for (int d = 0; d < head_dim; ++d) {
+      const int64_t column = d * column_bytes();
+      put_code(b.codes + column, to, bits_, get_code(a.codes + column, from, bits_));
+    }
+    for (int g = 0; g < static_cast<int>(n_groups(head_dim)); ++g) {
+      b.scales[g * kTile + to] = a.scales[g * kTile + from];
+      b.minima[g * kTile + to] = a.minima[g * kTile + from];
+    }
+  }
+
+  void copy_value(const std::byte* source, int from, int head_dim, std::byte* target,
+                  int to) const override {
+    const auto a = split<const uint8_t, const Stored>(source, head_dim);
+    const auto b = split<uint8_t, Stored>(target, head_dim);
+    const size_t row = row_bytes(head_dim), groups = n_groups(head_dim);
+    std::memcpy(b.codes + to * row, a.codes + from * row, row);
+    std::copy_n(a.scales + from * groups, groups, b.scales + to * groups);
+    std::copy_n(a.minima + from * groups, groups, b.minima + to * groups);
+  }
+
+  const float* load_keys(const std::byte* tile, int, int head_dim, const RopeTile& rope,
+                         float* scratch) const override {
+    const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
+    const RopeTile at_once = o_.hadamard ? RopeTile{} : rope;
+    unpack_keys(parts, head_dim, at_once, scratch);
+    if (o_.hadamard) {
+      hadamard_blocks(scratch, head_dim, hadamard_block(head_dim), kTile);
+      if (rope.cos != nullptr) {
+        kernels().load_keys_f32(scratch, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
+      }
+    }
+    return scratch;
+  }
+
+  const float* load_values(const std::byte* tile, int n, int head_dim,
+                           float* scratch) const override {
+    const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
+    unpack_values(parts, n, head_dim, scratch);
+    for (int r = 0; o_.hadamard && r < n; ++r)
+      hadamard_blocks(scratch + r * padded(head_dim), head_dim, hadamard_block(head_dim), 1);
+    return scratch;
+  }
+
+ private:
+  using Stored = typename S::Stored;
+  template <typename Code, typename Scale>
+  struct Parts {
+    Code* codes;
+    Scale* scales;
+    Scale* minima;
+  };
+  template <typename Code, typename Scale, typename Byte>
+  Parts<Code, Scale> split(Byte* tile, int head_dim) const {
+    auto* codes = reinterpret_cast<Code*>(tile);
+    auto* scales = reinterpret_cast<Scale*>(tile + code_bytes(head_dim));
+    return {codes, scales, scales + n_groups(head_dim) * kTile};
+  }
+
+  // The row as it is coded.
+  const float* mix(const float* row, int head_dim, std::vector<float>& mixed) const {
+    if (!o_.hadamard) return row;
+    mixed.assign(row, row + head_dim);
+    hadamard_blocks(mixed.data(), head_dim, hadamard_block(head_dim), 1);
+    return mixed.data();
+  }
+
+  void unpack_keys(const Parts<const uint8_t, const uint16_t>& parts, int head_dim,
+                   const RopeTile& rope, float* out) const {
+    kernels().load_keys_int(bits_, parts.codes, parts.scales, parts.minima, group_, head_dim,
+                            rope.cos, rope.sin, rope.rotary_dim, out);
+  }
+  // Float scales serve comparisons only, so they have no kernel of their own.
+  void unpack_keys(const Parts<const uint8_t, const float>& parts, int head_dim,
+                   const RopeTile& rope, float* out) const {
+    for (int d = 0; d < head_dim; ++d) {
+      const uint8_t* column = parts.codes + d * column_bytes();
+      for (int r = 0; r < kTile; ++r) {
+        const int g = d / group_ * kTile + r;
+        const auto code = static_cast<float>(get_code(column, r, bits_));
+        out[d * kTile + r] = code * parts.scales[g] + parts.minima[g];
+      }
+    }
+    if (rope.cos != nullptr)
+      kernels().load_keys_f32(out, head_dim, rope.cos, rope.sin, rope.rotary_dim, out);
+  }
+
+  void unpack_values(const Parts<const uint8_t, const uint16_t>& parts, int n, int head_dim,
+                     float* out) const {
+    kernels().load_values_int(bits_, parts.codes, parts.scales, parts.minima, group_, n, head_dim,
+                              out);
+  }
+  void unpack_values(const Parts<const uint8_t, const float>& parts, int n, int head_dim,
+                     float* out) const {
+    const int groups = static_cast<int>(n_groups(head_dim)), width = padded(head_dim);
+    for (int r = 0; r < n; ++r) {
+      const uint8_t* codes = parts.codes + r * row_bytes(head_dim);
+      for (int d = 0; d < head_dim; ++d) {
+        const int g = r * groups + d / group_;
+        const auto code = static_cast<float>(get_code(codes, d, bits_));
+        out[r * width + d] = code * parts.scales[g] + parts.minima[g];
+      }
+      std::fill(out + r * width + head_dim, out + (r + 1) * width, 0.0f);
+    }
+  }
+
+  int64_t column_bytes() const { return int64_t{bits_} * kTile / 8; }
+  size_t row_bytes(int head_dim) const { return (static_cast<size_t>(head_dim) * bits_ + 7) / 8; }
+  // A whole number of the scales' bytes.
+  size_t code_bytes(int head_dim) const { return row_bytes(head_dim) * kTile; }
+  size_t n_groups(int head_dim) const {
+    return static_cast<size_t>((head_dim + group_ - 1) / group_);
+  }
+
+  GroupCodecOptions o_;
+  int bits_, group_;
+};
+
+}  // namespace
+
+CodecPtr make_group_codec(const GroupCodecOptions& options) {
+  KV_CHECK(options.group >= 1 && options.group <= kMaxGroup, "group {}", options.group);
+  if (options.scales == GroupScales::kFloat) return std::make_shared<GroupCodec<Full>>(options);
+  return std::make_shared<GroupCodec<Half>>(options);
+}
+
+}  // namespace kv

@@ -1,0 +1,160 @@
+// Codecs that ask more of the engine than coding rows: whole sequences through them.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "compress/registry.h"
+#include "engine/compression.h"
+#include "engine/session.h"
+#include "kernels/parallel.h"
+#include "tests/engine/random_model.h"
+
+namespace kv {
+namespace {
+
+using testing::random_ids;
+using testing::random_model;
+using testing::small_config;
+
+struct Outcome {
+  std::vector<float> prompt, suffix;  // logits
+  size_t kv_bytes = 0;
+  bool operator==(const Outcome&) const = default;
+};
+
+Outcome run(const std::shared_ptr<const Model>& model, const std::string& spec,
+            const std::vector<int32_t>& prompt_ids, const std::vector<int32_t>& suffix_ids,
+            int chunk, const std::string& kv_dtype = "f16") {
+  const CompressorSpec method = parse_compressors(spec, "test").front();
+  Session session(model, chunk);
+  Outcome result;
+  const auto collect = [&](std::vector<float>& all) {
+    return [&](int, int n, const float* logits) {
+      all.insert(all.end(), logits, logits + static_cast<size_t>(n) * model->config.vocab);
+    };
+  };
+  const PrefilledPrompt prompt =
+      session.prefill(prompt_ids, {prompt_codec(method.plan, plain_codec(kv_dtype)),
+                                   needs_of({&method.plan}, static_cast<int>(prompt_ids.size())),
+                                   collect(result.prompt)});
+  CompressedCache cell = compress(*model, prompt, method.plan);
+  result.kv_bytes = cell.cache.bytes_in_use();
+  session.feed(cell.cache, suffix_ids, collect(result.suffix));
+  return result;
+}
+
+class CodecSession : public ::testing::TestWithParam<const char*> {
+ protected:
+  std::shared_ptr<const Model> model = random_model(small_config());
+  std::vector<int32_t> prompt = random_ids(150, model->config.vocab, 1),
+                       suffix = random_ids(70, model->config.vocab, 2);
+};
+
+TEST_P(CodecSession, ChunksAndThreadsDoNotShow) {
+  const Outcome whole = run(model, GetParam(), prompt, suffix, 512);
+  EXPECT_EQ(run(model, GetParam(), prompt, suffix, 7), whole);
+  set_threads(1);
+  EXPECT_EQ(run(model, GetParam(), prompt, suffix, 64), whole);
+  set_threads(2);
+}
+
+// One pass for several sequences, whatever their codecs, gives what each gives alone.
+TEST_P(CodecSession, NeighboursDoNotShow) {
+  const CompressorSpec method = parse_compressors(GetParam(), "test").front();
+  const Outcome alone = run(model, GetParam(), prompt, suffix, 512);
+  Session session(model);
+  const PrefilledPrompt filled = session.prefill(
+      prompt,
+      {prompt_codec(method.plan, plain_codec("f16")), needs_of({&method.plan}, 150), nullptr});
+  const PrefilledPrompt plain = session.prefill(prompt, {plain_codec("f16"), {}, nullptr});
+  CompressedCache cell = compress(*model, filled, method.plan), other = compress(*model, plain, {});
+  const size_t vocab = static_cast<size_t>(model->config.vocab);
+  std::vector<float> logits((3 + suffix.size()) * vocab);
+  const std::vector<Segment> segments = {
+      {&other.cache, std::span(suffix).first(3), LogitRows::kAll},
+      {&cell.cache, suffix, LogitRows::kAll}};
+  session.forward(segments, logits.data());
+  EXPECT_EQ(std::vector<float>(logits.begin() + static_cast<long>(3 * vocab), logits.end()),
+            alone.suffix);
+  const Outcome full = run(model, "none", prompt, suffix, 512);
+  EXPECT_EQ(std::memcmp(logits.data(), full.suffix.data(), 3 * vocab * sizeof(float)), 0);
+}
+
+TEST_P(CodecSession, TheExactPromptStaysExact) {
+  const CompressorSpec method = parse_compressors(GetParam(), "test").front();
+  const Outcome full = run(model, "none", prompt, suffix, 512),
+                cell = run(model, GetParam(), prompt, suffix, 512);
+  EXPECT_EQ(cell.prompt == full.prompt, !method.plan.codec->acts_on_prompt());
+  EXPECT_NE(cell.suffix, full.suffix);
+}
+
+TEST_P(CodecSession, RowsLeaveOneByOneOrTogether) {
+  const std::string both = "knorm(ratio=0.4)+" + std::string(GetParam());
+  const Outcome cut = run(model, both, prompt, suffix, 512);
+  EXPECT_LT(cut.kv_bytes, run(model, GetParam(), prompt, suffix, 512).kv_bytes);
+  EXPECT_EQ(run(model, both, prompt, suffix, 31), cut);
+}
+
+INSTANTIATE_TEST_SUITE_P(Codecs, CodecSession,
+                         ::testing::Values("kivi2(group=16,residual=32)",
+                                           "kivi4(group=8,residual=40)", "flexgen4(group=16)",
+                                           "flexgen4(group=8,scales=f32)", "absmax8", "absmax2",
+                                           "int4(keys=post_rope)", "int8(hadamard=true)"));
+
+// Eight bits stay near the full cache wherever the keys are rotated or mixed; two bits do not.
+TEST(PostRope, StoresWhatPreRopeRotates) {
+  const auto model = random_model(small_config());
+  const auto prompt = random_ids(90, model->config.vocab, 3),
+             suffix = random_ids(8, model->config.vocab, 4);
+  const Outcome full = run(model, "none", prompt, suffix, 512, "f32");
+  const auto error = [&](const std::string& spec) {
+    const Outcome cell = run(model, spec, prompt, suffix, 512, "f32");
+    double largest = 0, difference = 0;
+    for (size_t i = 0; i < full.suffix.size(); ++i) {
+      const double exact = full.suffix[i];
+      largest = std::max(largest, std::abs(exact));
+      difference = std::max(difference, std::abs(exact - cell.suffix[i]));
+    }
+    return difference / largest;
+  };
+  for (const std::string how :
+       {"", "keys=post_rope", "hadamard=true", "keys=post_rope,hadamard=true"}) {
+    const std::string options = how.empty() ? "" : "(" + how + ")";
+    EXPECT_GT(error("int8" + options), 0) << how;
+    EXPECT_LT(error("int8" + options), 0.05) << how;
+    EXPECT_GT(error("int2" + options), 0.2) << how;
+  }
+}
+
+TEST(Kivi, CountsCodedAndPlainRows) {
+  const auto model = random_model(small_config());
+  const ModelConfig& c = model->config;
+  const auto prompt = random_ids(150, c.vocab, 5);
+  const CompressorSpec method = parse_compressors("kivi2(group=16,residual=32)", "test").front();
+  Session session(model);
+  const PrefilledPrompt filled = session.prefill(prompt, {plain_codec("f16"), {}, nullptr});
+  CompressedCache cell = compress(*model, filled, method.plan);
+  const size_t heads = static_cast<size_t>(c.n_layers) * c.n_kv_heads;
+  const auto expected = [&](size_t n) {
+    const size_t coded_keys = n - n % 32, coded_values = n - 32,
+                 d = static_cast<size_t>(c.head_dim);
+    const size_t key = d * 2 / 8 + d * 4 / 16, value = d * 2 / 8 + d / 16 * 4;
+    return heads * (coded_keys * key + coded_values * value + (n - coded_keys + 32) * 2 * d);
+  };
+  EXPECT_EQ(cell.cache.bytes_in_use(), expected(150));
+  std::vector<float> logits(static_cast<size_t>(c.vocab));
+  KvCache fork = cell.cache.fork();
+  for (size_t n = 151; n < 200; ++n) {
+    KvCache* const caches[] = {&cell.cache};
+    const int32_t token = static_cast<int32_t>(n % 90);
+    session.step(caches, {&token, 1}, logits.data());
+    ASSERT_EQ(cell.cache.bytes_in_use(), expected(n));
+    EXPECT_GE(cell.cache.bytes_allocated(), cell.cache.bytes_in_use());
+  }
+  // The fork took no notice.
+  EXPECT_EQ(fork.bytes_in_use(), expected(150));
+}
+
+}  // namespace
+}  // namespace kv
