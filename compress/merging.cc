@@ -20,6 +20,7 @@ namespace kv {
 namespace {
 
 constexpr double kEpsilon = 1e-6;
+constexpr int kBlock = 64;  // evicted rows whose cosines are held at once
 
 struct MergingParams {
   double threshold = 0;
@@ -45,6 +46,17 @@ std::vector<float> unit_keys(const LayerView& view, const LayerView::HeadRows& h
     for (int d = 0; d < dim; ++d) squares += static_cast<double>(key[d * kTile]) * key[d * kTile];
     const double norm = std::max(std::sqrt(squares), kEpsilon);
     for (int d = 0; d < dim; ++d) out[i * dim + d] = static_cast<float>(key[d * kTile] / norm);
+  }
+  return out;
+}
+
+// The same rows as columns of tiles (head_dim, kTile).
+std::vector<float> in_tiles(const std::vector<float>& rows, int dim) {
+  const size_t n = rows.size() / dim;
+  std::vector<float> out((n + kTile - 1) / kTile * kTile * dim, 0.0f);
+  for (size_t r = 0; r < n; ++r) {
+    float* column = out.data() + r / kTile * dim * kTile + r % kTile;
+    for (int d = 0; d < dim; ++d) column[d * kTile] = rows[r * dim + d];
   }
   return out;
 }
@@ -88,20 +100,23 @@ class MergingPolicy : public AroundPolicy {
     for (int32_t r = 0; r < head.n_rows; ++r) {
       if (!std::binary_search(kept.begin(), kept.end(), r)) evicted.push_back(r);
     }
-    const int dim = view.head_dim;
-    const std::vector<float> targets = unit_keys(view, head, kept);
+    const int dim = view.head_dim, n_tiles = (static_cast<int>(kept.size()) + kTile - 1) / kTile;
     const std::vector<float> sources = unit_keys(view, head, evicted);
+    const std::vector<float> targets = in_tiles(unit_keys(view, head, kept), dim);
+    std::vector<float> cosines(static_cast<size_t>(kBlock) * n_tiles * kTile);
     std::vector<Merge> out;
-    for (size_t e = 0; e < evicted.size(); ++e) {
-      Merge best{evicted[e], 0, -INFINITY};
-      for (size_t t = 0; t < kept.size(); ++t) {
-        double dot = 0;
-        for (int d = 0; d < dim; ++d) {
-          dot += static_cast<double>(sources[e * dim + d]) * targets[t * dim + d];
-        }
-        if (dot > best.cosine) best = {evicted[e], static_cast<int>(t), dot};
+    for (size_t first = 0; first < evicted.size(); first += kBlock) {
+      const int n = static_cast<int>(std::min<size_t>(kBlock, evicted.size() - first));
+      for (int t = 0; t < n_tiles; ++t) {
+        kernels().gemm_f32(sources.data() + first * dim, dim, n, dim,
+                           targets.data() + static_cast<size_t>(t) * dim * kTile, kTile,
+                           cosines.data() + t * kTile, n_tiles * kTile, false);
       }
-      out.push_back(best);
+      for (int e = 0; e < n; ++e) {
+        const float* row = cosines.data() + static_cast<size_t>(e) * n_tiles * kTile;
+        const auto best = kernels().argmax(row, static_cast<int64_t>(kept.size()));
+        out.push_back({evicted[first + e], static_cast<int>(best), row[best]});
+      }
     }
     return out;
   }

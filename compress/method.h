@@ -70,6 +70,7 @@ Method qfilter_method();
 Method cap_method();
 Method non_causal_attention_method();
 Method simlayerkv_method();
+Method kvzip_method();
 Method think_method();
 Method adakv_method();
 Method criticalkv_method();

@@ -27,6 +27,7 @@ const std::vector<Method>& methods() {
       observed_attention_method(),
       pyramidkv_method(),
       finch_method(),
+      kvzip_method(),
       think_method(),
       qfilter_method(),
       cap_method(),

@@ -284,6 +284,10 @@ void KvNeeds::join(const KvNeeds& other) {
   }
   attention_received |= other.attention_received;
   output_norms |= other.output_norms;
+  for (const RepeatNeeds& wanted : other.repeats) {
+    if (std::find(repeats.begin(), repeats.end(), wanted) == repeats.end())
+      repeats.push_back(wanted);
+  }
 }
 
 KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens) {

@@ -119,6 +119,20 @@ void record_window(const ModelConfig& config, const RopeTable& rope, int layer, 
   }
 }
 
+// What policies want to know of one layer's queries; x (n, dim) is the attention's input.
+void record_prompt(const Model& model, const RopeTable& rope, int layer, const Placed& p,
+                   const float* qkv, int64_t width, const float* x,
+                   const PromptRecorder& recorder) {
+  if (recorder.window != nullptr) record_window(model.config, rope, layer, p, qkv, width, recorder);
+  if (recorder.moments != nullptr) {
+    for (QueryMoments& moments : *recorder.moments)
+      moments.add(layer, p.first_token, p.n(), qkv, width);
+  }
+  if (recorder.repeat != nullptr) {
+    score_repeat(model, rope, layer, *p.segment->cache, qkv, width, x, p.n(), *recorder.repeat);
+  }
+}
+
 }  // namespace
 
 int Session::run_layers(std::span<const Segment> segments, const PromptRecorder* recorder) {
@@ -149,7 +163,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     inputs.push_back({p.segment->cache, qkv + p.first_row * width, width, p.n(), p.first_token,
                       wide + p.first_row * q_width, q_width});
   }
-  const bool count_received = recorder != nullptr && !recorder->attention_received->empty();
+  const bool count_received = recorder != nullptr && recorder->attention_received != nullptr;
   if (count_received) {
     inputs[0].softmax_max = recorder->softmax_max->data();
     inputs[0].softmax_sum = recorder->softmax_sum->data();
@@ -160,11 +174,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     w.qkv.multiply(h, config.dim, n, qkv, width);
     if (config.qk_norm) norm_heads(config, w, qkv, n, width);
     store_rows(config, *rope_, l, placed, qkv, width);
-    if (recorder != nullptr) {
-      record_window(config, *rope_, l, placed[0], qkv, width, *recorder);
-      for (QueryMoments& moments : *recorder->moments)
-        moments.add(l, placed[0].first_token, n, qkv, width);
-    }
+    if (recorder != nullptr) record_prompt(*model_, *rope_, l, placed[0], qkv, width, h, *recorder);
     attend(config, *rope_, l, inputs);
     if (count_received) {
       double* sums = recorder->attention_received->data() +

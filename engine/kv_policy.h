@@ -13,6 +13,20 @@
 
 namespace kv {
 
+// The model repeats the prompt piece by piece over its own cache, and every row's largest attention
+// from the repeating tokens is noted (engine/repeat.h).
+struct RepeatNeeds {
+  int sinks = 0;      // first rows that compete in the softmax beside the piece
+  int chunk = 0;      // tokens of a piece
+  bool plus = false;  // weights times ||V_j W_O||_2 / ||attention input of the repeating token||_2
+  // Tokens: what the prompt begins with and is not repeated, what ends the user's turn, what asks for
+  // the first and for a later piece. from_model: all four come from tokenizer and chat template.
+  bool from_model = true;
+  std::vector<int32_t> prefix_ids = {}, suffix_ids = {}, first_ids = {}, next_ids = {};
+
+  bool operator==(const RepeatNeeds&) const = default;
+};
+
 // What the prefill must record or the view must contain for this policy.
 struct KvNeeds {
   int window_queries = 0;  // rotated queries of the last that many prompt tokens
@@ -22,8 +36,9 @@ struct KvNeeds {
   // LayerView::query_mean and query_covariance over all prompt tokens but the first that many; a
   // policy asks for one such number, a union of needs may hold more.
   std::vector<int> query_statistics = {};
-  bool attention_received = false;  // LayerView::attention_received
-  bool output_norms = false;        // LayerView::output_norms
+  bool attention_received = false;        // LayerView::attention_received
+  bool output_norms = false;              // LayerView::output_norms
+  std::vector<RepeatNeeds> repeats = {};  // LayerView::repeat_scores; at most one of one policy
 
   void join(const KvNeeds& other);  // what serves both
 };
@@ -73,6 +88,8 @@ struct LayerView {
   // (n_heads)(n_rows of the KV head) the 1-norm of V_row times the head's part of the output
   // projection; empty unless asked for.
   std::vector<std::span<const float>> output_norms;
+  // (n_kv_heads, n_tokens), by original position; 0 for rows that no piece has; null unless asked for.
+  const float* repeat_scores = nullptr;
 };
 
 // Rows that stay: indices into HeadRows, rising. One list for each KV head; lengths may differ.

@@ -1,10 +1,9 @@
 #include "engine/layer_rows.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include "engine/error.h"
+#include "engine/output_norms.h"
 #include "engine/rope.h"
 #include "kernels/parallel.h"
 
@@ -73,37 +72,14 @@ void LayerRows::load_tile(int kv_head, int tile) {
 }
 
 void LayerRows::compute_output_norms() {
-  const int head_dim = config_.head_dim, dim = config_.dim;
-  const int n_panels = (dim + kPanel - 1) / kPanel;
-  const Linear& w = model_.layers[layer_].o;
-  // Panels (head_dim, kPanel) of the output projection for each query head.
-  const size_t panel_floats = static_cast<size_t>(head_dim) * kPanel;
-  std::vector<float> panels(panel_floats * n_panels * config_.n_heads, 0.0f);
-  parallel_for(dim, [&](int64_t o) {
-    std::vector<float> row(w.n_in());
-    w.row(static_cast<int>(o), row.data());
-    for (int i = 0; i < w.n_in(); ++i) {
-      const size_t panel = static_cast<size_t>(i / head_dim) * n_panels + o / kPanel;
-      panels[panel * panel_floats + static_cast<size_t>(i % head_dim) * kPanel + o % kPanel] =
-          row[i];
-    }
-  });
+  const OutputNorms norms(model_, layer_);
   output_norms_.assign(config_.n_heads, std::vector<float>(n_tokens_));
   const int n_tiles = (n_tokens_ + kTile - 1) / kTile;
   parallel_for(static_cast<int64_t>(config_.n_heads) * n_tiles, [&](int64_t i) {
     const int h = static_cast<int>(i / n_tiles), first = static_cast<int>(i % n_tiles) * kTile;
-    const int n = std::min(kTile, n_tokens_ - first);
     const float* values = values_[h / config_.group()].data() + static_cast<size_t>(first) * width_;
-    std::vector<float> product(static_cast<size_t>(n) * kPanel);
-    std::vector<double> norms(n, 0.0);
-    for (int p = 0; p < n_panels; ++p) {
-      const float* panel = panels.data() + (static_cast<size_t>(h) * n_panels + p) * panel_floats;
-      kernels().gemm_f32(values, width_, n, head_dim, panel, kPanel, product.data(), kPanel, false);
-      for (int r = 0; r < n; ++r) {
-        for (int o = 0; o < kPanel; ++o) norms[r] += std::abs(product[r * kPanel + o]);
-      }
-    }
-    for (int r = 0; r < n; ++r) output_norms_[h][first + r] = static_cast<float>(norms[r]);
+    norms.rows(h, values, width_, std::min(kTile, n_tokens_ - first), false,
+               output_norms_[h].data() + first);
   });
 }
 
@@ -133,6 +109,7 @@ LayerView LayerRows::view(const std::vector<HeadState>& heads, const KvNeeds& ne
     view.attention_received = prompt_.attention_received.data() +
                               static_cast<size_t>(layer_) * config_.n_heads * n_tokens_;
   }
+  add_repeat_scores(needs, view);
   add_window(needs, view, storage);
   add_statistics(needs, view);
   return view;
@@ -201,6 +178,16 @@ void LayerRows::add_window(const KvNeeds& needs, LayerView& view, ViewStorage& s
                 out.data() + static_cast<size_t>(h) * n * head_dim);
   }
   view.window_queries = out.data();
+}
+
+void LayerRows::add_repeat_scores(const KvNeeds& needs, LayerView& view) const {
+  if (needs.repeats.empty()) return;
+  for (const auto& [repeated, scores] : prompt_.repeat_scores) {
+    if (!(repeated == needs.repeats.front())) continue;
+    view.repeat_scores =
+        scores.data() + static_cast<size_t>(layer_) * config_.n_kv_heads * n_tokens_;
+  }
+  KV_CHECK(view.repeat_scores != nullptr);
 }
 
 void LayerRows::add_statistics(const KvNeeds& needs, LayerView& view) const {

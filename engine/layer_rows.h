@@ -45,6 +45,7 @@ class LayerRows {
                          bool drop_channels, ViewStorage& storage) const;
   const float* values_left(int kv_head, const HeadState& state, ViewStorage& storage) const;
   void add_window(const KvNeeds& needs, LayerView& view, ViewStorage& storage) const;
+  void add_repeat_scores(const KvNeeds& needs, LayerView& view) const;
   void add_statistics(const KvNeeds& needs, LayerView& view) const;
   bool whole(const HeadState& state) const {
     return static_cast<int>(state.rows.size()) == n_tokens_;

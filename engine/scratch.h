@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/query_statistics.h"
+#include "engine/repeat.h"
 #include "engine/session.h"
 #include "kernels/aligned.h"
 
@@ -35,15 +36,16 @@ struct Session::Scratch {
   }
 };
 
-// Where a prefill leaves what policies want to know of its queries.
+// Where a prefill leaves what policies want to know of its queries; null: not asked for.
 struct PromptRecorder {
-  QueryWindow* window;
-  int first_token;  // of the window, in the sequence
-  std::vector<QueryMoments>* moments;
-  std::vector<double>* attention_received;  // (n_layers, n_heads, n_tokens); empty: not asked for
-  int n_tokens;                             // of the prompt
+  QueryWindow* window = nullptr;
+  int first_token = 0;  // of the window, in the sequence
+  std::vector<QueryMoments>* moments = nullptr;
+  std::vector<double>* attention_received = nullptr;  // (n_layers, n_heads, n_tokens)
+  int n_tokens = 0;                                   // of the prompt
   // (n_heads, tokens of a pass) each, for attention_received.
-  std::vector<float>*softmax_max, *softmax_sum;
+  std::vector<float>*softmax_max = nullptr, *softmax_sum = nullptr;
+  const RepeatPass* repeat = nullptr;  // the pass repeats a piece of the prompt
 };
 
 }  // namespace kv

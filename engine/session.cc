@@ -63,7 +63,7 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   check_ids(ids);
   const int n = static_cast<int>(ids.size());
   const ModelConfig& config = model_->config;
-  PrefilledPrompt prompt{KvCache(config, options.codec),  {}, {}, {}, nullptr,
+  PrefilledPrompt prompt{KvCache(config, options.codec),  {}, {}, {}, {}, nullptr,
                          std::vector<float>(config.vocab)};
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
@@ -78,13 +78,14 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
     softmax_max.resize(heads * std::min(n, chunk));
     softmax_sum.resize(softmax_max.size());
   }
-  const PromptRecorder recorder{&prompt.window,
-                                n - prompt.window.n_window,
-                                &moments,
-                                &prompt.attention_received,
-                                n,
-                                &softmax_max,
-                                &softmax_sum};
+  PromptRecorder recorder;
+  recorder.window = &prompt.window;
+  recorder.first_token = n - prompt.window.n_window;
+  recorder.moments = &moments;
+  if (options.needs.attention_received) recorder.attention_received = &prompt.attention_received;
+  recorder.n_tokens = n;
+  recorder.softmax_max = &softmax_max;
+  recorder.softmax_sum = &softmax_sum;
   for (int done = 0; done < n; done += chunk) {
     const int count = std::min(chunk, n - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};
@@ -96,8 +97,37 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
     }
   }
   for (QueryMoments& m : moments) prompt.query_statistics.push_back(m.finish());
+  for (const RepeatNeeds& repeat : options.needs.repeats) {
+    prompt.repeat_scores.emplace_back(repeat, repeat_scores(prompt.cache, ids, repeat));
+  }
   prompt.rope = rope_;
   return prompt;
+}
+
+std::vector<float> Session::repeat_scores(const KvCache& cache, std::span<const int32_t> ids,
+                                          const RepeatNeeds& needs) {
+  const ModelConfig& config = model_->config;
+  const RepeatNeeds repeat = resolve_repeat(needs, *model_, ids);
+  const int n = static_cast<int>(ids.size());
+  std::vector<float> scores(static_cast<size_t>(config.n_layers) * config.n_kv_heads * n, 0.0f);
+  const int text = static_cast<int>(repeat.prefix_ids.size());  // where the user's text begins
+  for (int start = text; start < n; start += std::min(repeat.chunk, n - start)) {
+    const int end = start + std::min(repeat.chunk, n - start);
+    const RepeatPass pass{std::min(repeat.sinks, start), start, end, n, repeat.plus, scores.data()};
+    const std::vector<int32_t> tokens = repeat_tokens(repeat, ids, start, end, start == text);
+    check_ids(tokens);
+    PromptRecorder recorder;
+    recorder.repeat = &pass;
+    KvCache fork = cache.fork();
+    const int n_tokens = static_cast<int>(tokens.size());
+    const int chunk = longest_pass(cache.codec(), n_tokens);
+    for (int done = 0; done < n_tokens; done += chunk) {
+      const int count = std::min(chunk, n_tokens - done);
+      const Segment segment{&fork, std::span(tokens).subspan(done, count), LogitRows::kNone};
+      run_layers({&segment, 1}, &recorder);
+    }
+  }
+  return scores;
 }
 
 namespace {

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/kv_cache.h"
@@ -43,6 +44,8 @@ struct PrefilledPrompt {
   QueryWindow window;
   std::vector<QueryStatistics> query_statistics;  // one for each of needs.query_statistics
   std::vector<double> attention_received;  // (n_layers, n_heads, n_tokens), or empty: not asked for
+  // For each of needs.repeats: (n_layers, n_kv_heads, n_tokens).
+  std::vector<std::pair<RepeatNeeds, std::vector<float>>> repeat_scores;
   std::shared_ptr<const RopeTable> rope;
   std::vector<float> last_logits;  // (vocab) of the last prompt token
 };
@@ -92,6 +95,9 @@ class Session {
   // One pass of all segments through the layers; the residual rows stay in the scratch. Returns
   // their number.
   int run_layers(std::span<const Segment> segments, const PromptRecorder* recorder);
+  // Lets the model repeat a prefilled prompt: (n_layers, n_kv_heads, n_tokens).
+  std::vector<float> repeat_scores(const KvCache& cache, std::span<const int32_t> ids,
+                                   const RepeatNeeds& needs);
   // Logits (rows.size(), vocab) of these residual rows.
   void logits_of(std::span<const int> rows, float* logits);
   // All rows of the last pass, in groups, to a callback.

@@ -40,9 +40,10 @@ struct AnswerOptions {
 };
 
 // All jobs have the same kScore sample. last_logits (vocab): of the context's last token. The first
-// job should be the full cache: the others are then compared with it row by row.
-void score_jobs(Session& session, const std::vector<float>& last_logits,
-                std::span<AnswerJob* const> jobs);
+// job should be the full cache: the others are then compared with it row by row. False where stop
+// (asked between pieces of work; may be empty) ended it: no job is then finished.
+bool score_jobs(Session& session, const std::vector<float>& last_logits,
+                std::span<AnswerJob* const> jobs, const std::function<bool()>& stop = {});
 
 // kGenerate jobs of one context, each greedy until end of text, a stop string or the token limit.
 void generate_jobs(Session& session, const std::vector<float>& last_logits,

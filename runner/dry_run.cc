@@ -4,6 +4,8 @@
 #include <set>
 #include <utility>
 
+#include "compress/registry.h"
+#include "engine/compression.h"
 #include "engine/error.h"
 #include "engine/session.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -62,11 +64,12 @@ Speed measure_speed(const std::shared_ptr<const Model>& model, const RunOptions&
 Work print_cells(const RunConfig& config, const Preparation& preparation, size_t m, bool fresh,
                  size_t& number) {
   const auto done = read_done(config, fresh);
+  const CodecPtr kv_dtype = plain_codec(config.run.kv_dtype);
   const PreparedModel& model = preparation.models[m];
   std::vector<std::pair<int64_t, int64_t>> counts(preparation.n_tasks * preparation.n_compressors);
   Work work;
   for (const Unit& unit : model.units) {
-    bool any_missing = false;
+    std::set<std::string> prompts;  // the codecs that the context must be prefilled with
     for (const Unit::Question& q : unit.questions) {
       const Sample& sample = model.samples[q.task][q.sample];
       for (size_t c = 0; c < preparation.n_compressors; ++c) {
@@ -76,7 +79,8 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
           ++n_done;
           continue;
         }
-        any_missing = true;
+        prompts.insert(kv_dtype->spec());
+        prompts.insert(prompt_codec(config.compressors[c].plan, kv_dtype)->spec());
         const auto question = static_cast<int64_t>(sample.continuation_ids.size());
         const int limit =
             sample.max_new_tokens > 0 ? sample.max_new_tokens : config.run.max_new_tokens;
@@ -86,10 +90,10 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
         if (sample.kind == Sample::Kind::kGenerate) work.decoded += passes * int64_t{limit};
       }
     }
-    if (any_missing) {
-      const Unit::Question& q = unit.questions[0];
-      work.prefill += static_cast<int64_t>(model.samples[q.task][q.sample].context_ids.size());
-    }
+    const Unit::Question& first = unit.questions[0];
+    work.prefill +=
+        static_cast<int64_t>(model.samples[first.task][first.sample].context_ids.size()) *
+        static_cast<int64_t>(prompts.size());
   }
   for (size_t i = 0; i < counts.size(); ++i) {
     const Cell& cell =

@@ -91,6 +91,8 @@ void add_probe(CLI::App& app, Verbs& v, Action& action) {
       app.add_subcommand("probe", "exact tensors of one forward pass with compression");
   probe->add_option("request", v.probe.request, "REQUEST.json")->required();
   probe->add_option("out", v.probe.out, "OUT.safetensors")->required();
+  probe->add_option("--heatmap", v.probe.heatmap,
+                    "FILE.svg: the rows that every request kept, by layer and KV head");
   probe->footer("Example: kvengine probe request.json out.safetensors");
   probe->callback([&] { action = [&] { return kv::verb_probe(v.probe); }; });
 }

@@ -40,7 +40,13 @@ MemoryPlan plan_memory(const RunConfig& config, const PreparedModel& model) {
     }
   }
   const ModelConfig& c = model.identity.config;
-  const int64_t exact = longest_context * row_bytes(c, config.run.kv_dtype == "f32" ? 4 : 2);
+  // A prompt in the codec of cells that act on it stands beside the full one.
+  const bool acting = std::any_of(
+      config.compressors.begin(), config.compressors.end(), [](const CompressorSpec& spec) {
+        return spec.plan.codec != nullptr && spec.plan.codec->acts_on_prompt();
+      });
+  const int64_t exact =
+      longest_context * row_bytes(c, config.run.kv_dtype == "f32" ? 4 : 2) * (acting ? 2 : 1);
   // A spec may name the widest codec, so a compressed cache is taken for a whole one at 32 bits.
   const int64_t compressed = longest_context * row_bytes(c, 4);
   const int64_t answer = longest_answer * row_bytes(c, 4) + int64_t{c.vocab} * 4;

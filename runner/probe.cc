@@ -9,6 +9,7 @@
 #include "engine/safetensors_writer.h"
 #include "engine/session.h"
 #include "kernels/parallel.h"
+#include "runner/kept_svg.h"
 #include "runner/logits.h"
 
 namespace kv {
@@ -25,7 +26,8 @@ class Probe {
         out_(out),
         vocab_(session_.model().config.vocab) {}
 
-  void run() {
+  // Writes the request's tensors; gives the rows that stayed.
+  KeptPicture run() {
     const PrefilledPrompt prompt = prefill();
     const CompressedCache compressed = compress(session_.model(), prompt, request_.compressor.plan);
     add_heads(compressed);
@@ -36,6 +38,8 @@ class Probe {
     const std::string hex = hash_.hex();
     const std::vector<uint8_t> digits(hex.begin(), hex.end());
     add("logits_hash", {static_cast<int64_t>(digits.size())}, digits);
+    const auto n = static_cast<int64_t>(request_.prompt_ids.size());
+    return {request_.compressor.canonical, kept_rows(compressed.kept, n), n};
   }
 
  private:
@@ -123,18 +127,27 @@ class Probe {
   LogitsHash hash_;
 };
 
+// Before any work: results that cannot be written are found at once.
+void check_folder(const std::filesystem::path& file) {
+  if (file.empty()) return;
+  const std::filesystem::path folder = std::filesystem::absolute(file).parent_path();
+  if (!std::filesystem::is_directory(folder)) {
+    throw_usage("{}: the folder {} does not exist; make it first", file.string(), folder.string());
+  }
+}
+
 }  // namespace
 
-void run_probe(const std::filesystem::path& request_json, const std::filesystem::path& out) {
-  const std::filesystem::path folder = std::filesystem::absolute(out).parent_path();
-  if (!std::filesystem::is_directory(folder)) {
-    throw_usage("{}: the folder {} does not exist; make it first", out.string(), folder.string());
-  }
+void run_probe(const std::filesystem::path& request_json, const std::filesystem::path& out,
+               const std::filesystem::path& heatmap) {
+  check_folder(out);
+  check_folder(heatmap);
   const std::vector<ProbeRequest> requests = read_probe_requests(request_json);
   std::map<std::filesystem::path, std::vector<size_t>> by_model;
   for (size_t i = 0; i < requests.size(); ++i) by_model[requests[i].model].push_back(i);
 
   SafetensorsWriter writer;
+  std::vector<KeptPicture> pictures(requests.size());
   for (const auto& [location, indices] : by_model) {
     std::shared_ptr<const Model> model;
     for (const size_t i : indices) {
@@ -142,13 +155,14 @@ void run_probe(const std::filesystem::path& request_json, const std::filesystem:
       try {
         if (!model) model = Model::load(location);
         set_threads(request.threads);
-        Probe(model, request, fmt::format("r{}.", i), writer).run();
+        pictures[i] = Probe(model, request, fmt::format("r{}.", i), writer).run();
       } catch (const Error& e) {
         throw Error(e.kind(), fmt::format("{}: {}", request.place, e.what()));
       }
     }
   }
   writer.write(out);
+  if (!heatmap.empty()) write_file_atomically(heatmap, kept_file_svg(pictures));
 }
 
 }  // namespace kv

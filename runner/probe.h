@@ -27,8 +27,10 @@ struct ProbeRequest {
 // naming the request by its index.
 std::vector<ProbeRequest> read_probe_requests(const std::filesystem::path& request_json);
 
-// Runs them all and writes `out` (a .safetensors file) at the end; nothing is written where one of
-// them fails.
-void run_probe(const std::filesystem::path& request_json, const std::filesystem::path& out);
+// Runs them all and writes `out` (a .safetensors file) at the end, and, unless it is empty, `heatmap`
+// (an .svg file: rows kept by layer and KV head, a picture for each request); nothing is written where
+// one of them fails.
+void run_probe(const std::filesystem::path& request_json, const std::filesystem::path& out,
+               const std::filesystem::path& heatmap = {});
 
 }  // namespace kv

@@ -174,7 +174,7 @@ void UnitRunner::answer_scored(const PrefilledPrompt& prompt, const PrefilledPro
       reference.is_full = true;
       group.insert(group.begin(), &reference);
     }
-    score_jobs(session_, prompt.last_logits, group);
+    if (!score_jobs(session_, prompt.last_logits, group, parts_.stop)) return;
   }
 }
 

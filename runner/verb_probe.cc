@@ -4,7 +4,7 @@
 namespace kv {
 
 int verb_probe(const ProbeFlags& flags) {
-  run_probe(flags.request, flags.out);
+  run_probe(flags.request, flags.out, flags.heatmap);
   return 0;
 }
 

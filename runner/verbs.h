@@ -28,7 +28,7 @@ struct CompareFlags {
 int verb_compare(const CompareFlags& flags);
 
 struct ProbeFlags {
-  std::string request, out;
+  std::string request, out, heatmap;
 };
 int verb_probe(const ProbeFlags& flags);
 

@@ -193,6 +193,47 @@ TEST(Merging, ThresholdAndFractionHoldBack) {
   EXPECT_EQ(values("fraction=0.5"), one);
 }
 
+// Two layers of two heads and five rows, by kvzip's scores.
+std::vector<LayerKeep> kvzip(const std::string& spec) {
+  RandomLayer layer({.n_tokens = 5, .n_heads = 2, .n_kv_heads = 2, .head_dim = 16});
+  const auto p = policy(spec);
+  std::vector<LayerKeep> layers;
+  layer.set_repeat_scores({0, .9f, .8f, .7f, .6f, 0, .5f, .1f, .1f, .2f});
+  layers.push_back(p->select(layer.view(*p)));
+  layer.set_repeat_scores({0, .3f, .4f, .1f, .1f, 0, .1f, .1f, .1f, .1f});
+  layers.push_back(p->select(layer.view(*p)));
+  p->settle(layers);
+  return layers;
+}
+
+TEST(Kvzip, LayersAndHeadsKeepWhatTheyAreWorth) {
+  // Of 20 rows 10 go; the sinks (row 0) stay with .9 + 1.
+  const auto all = kvzip("kvzip(ratio=0.5,sinks=1)");
+  EXPECT_EQ(all[0].rows, (std::vector<Rows>{{0, 1, 2, 3, 4}, {0, 1}}));
+  EXPECT_EQ(all[1].rows, (std::vector<Rows>{{0, 2}, {0}}));
+  EXPECT_NEAR(all[1].scores[1][0], 1.9f, 1e-6);
+  const auto layerwise = kvzip("kvzip(ratio=0.5,sinks=1,layerwise=true)");
+  EXPECT_EQ(layerwise[0].rows, (std::vector<Rows>{{0, 1, 2, 3}, {0}}));
+  EXPECT_EQ(layerwise[1].rows, (std::vector<Rows>{{0, 1, 2}, {0, 1}}));  // equal ones: lower rows
+}
+
+TEST(Kvzip, EveryHeadKeepsARowAndWhatTheUserProtects) {
+  const auto kept = kvzip("kvzip(ratio=0.8,sinks=0,protect=[[4,4]])");
+  EXPECT_EQ(kept[0].rows, (std::vector<Rows>{{4}, {4}}));
+  EXPECT_EQ(kept[1].rows, (std::vector<Rows>{{4}, {4}}));
+  const auto few = kvzip("kvzip(ratio=0.95,sinks=0)");
+  EXPECT_EQ(few[0].rows, (std::vector<Rows>{{1}, {1}}));
+  EXPECT_EQ(few[1].rows, (std::vector<Rows>{{2}, {1}}));
+}
+
+TEST(Kvzip, TakesAllIdListsOrNone) {
+  EXPECT_THROW(policy("kvzip(ratio=0.5,prefix_ids=[1,2])"), Error);
+  const auto p = policy(
+      "kvzip(ratio=0.5,prefix_ids=[],suffix_ids=[3],repeat_first_ids=[1],repeat_next_ids=[2])");
+  EXPECT_FALSE(p->needs(10).repeats.at(0).from_model);
+  EXPECT_TRUE(policy("kvzip(ratio=0.5)")->needs(10).repeats.at(0).from_model);
+}
+
 std::string tensor_file(const std::string& tensor, const std::vector<int64_t>& shape,
                         const std::vector<float>& values) {
   const std::string file = testing::TempDir() + "around_" + tensor + ".safetensors";

@@ -54,6 +54,9 @@ class RandomLayer {
   // (n_heads)(n_tokens) instead of random numbers.
   void set_output_norms(const std::vector<std::vector<float>>& norms) { output_norms_ = norms; }
 
+  // (n_kv_heads, n_tokens) instead of random numbers.
+  void set_repeat_scores(const std::vector<float>& scores) { repeat_scores_ = scores; }
+
   // Valid until the next call.
   LayerView view(const KvPolicy& policy) {
     const KvNeeds needs = policy.needs(shape_.n_tokens);
@@ -95,6 +98,13 @@ class RandomLayer {
       v.attention_received = received_.data();
     }
     if (needs.output_norms) fill_output_norms(v);
+    if (!needs.repeats.empty()) {
+      if (repeat_scores_.empty()) {
+        repeat_scores_ = normals(static_cast<size_t>(shape_.n_kv_heads) * shape_.n_tokens);
+        for (float& x : repeat_scores_) x = std::abs(x);
+      }
+      v.repeat_scores = repeat_scores_.data();
+    }
     return v;
   }
 
@@ -194,6 +204,7 @@ class RandomLayer {
   std::vector<float> queries_, window_, inv_freq_;
   std::vector<double> query_mean_, query_covariance_, received_;
   std::vector<std::vector<float>> output_norms_, shown_norms_;
+  std::vector<float> repeat_scores_;
 };
 
 }  // namespace kv

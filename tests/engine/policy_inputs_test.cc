@@ -113,6 +113,78 @@ TEST(PolicyInputs, OutputNormsAreThoseOfValuesTimesTheProjection) {
            plan);
 }
 
+// The repeating tokens' queries and keys come from a prompt that ends in them: they see the same rows.
+TEST(PolicyInputs, RepeatScoresAreTheLargestWeightsOfEachPiece) {
+  const auto model = random_model(small_config());
+  const std::vector<int32_t> ids = random_ids(50, model->config.vocab);
+  RepeatNeeds repeat{.sinks = 3, .chunk = 30, .plus = false, .from_model = false};
+  repeat.prefix_ids = {ids[0], ids[1]};
+  repeat.suffix_ids = {7, 8};
+  repeat.first_ids = {1, 2, 3};
+  repeat.next_ids = {4};
+  KvNeeds needs;
+  needs.repeats = {repeat};
+  std::vector<std::vector<float>> got;  // (n_layers)(n_kv_heads * n_tokens)
+  const auto take = [&](const LayerView& view) {
+    got.emplace_back(view.repeat_scores, view.repeat_scores + 2 * 50);
+  };
+  const CompressionPlan plan{{std::make_shared<Looking>(needs, take)}, nullptr};
+  Session session(model, 16);
+  compress(*model, session.prefill(ids, {plain_codec("f32"), needs_of({&plan}, 50), nullptr}),
+           plan);
+
+  // Pieces 2 .. 31 and 32 .. 49, as the reference builds the tokens.
+  const auto check = [&](int start, int end, std::vector<int32_t> tokens) {
+    tokens.insert(tokens.end(), ids.begin() + start, ids.begin() + end);
+    std::vector<int32_t> whole = ids;
+    whole.insert(whole.end(), tokens.begin(), tokens.end());
+    const int n = static_cast<int>(tokens.size()), all = static_cast<int>(whole.size());
+    KvNeeds look_needs;
+    look_needs.keys = true;
+    look_needs.window_queries = n;
+    const auto look = [&](const LayerView& view) {
+      std::vector<int> columns;
+      for (int j = 0; j < std::min(3, start); ++j) columns.push_back(j);
+      for (int j = start; j < end; ++j) columns.push_back(j);
+      const size_t before = columns.size();
+      for (int j = 50; j < all; ++j) columns.push_back(j);
+      std::vector<double> expected(2 * 50, 0.0);
+      for (int i = 0; i < view.n_heads; ++i) {
+        for (int t = 0; t < n; ++t) {
+          const float* q = view.window_queries + (static_cast<size_t>(i) * n + t) * view.head_dim;
+          std::vector<double> weights(before + t + 1);
+          double sum = 0;
+          for (size_t c = 0; c < weights.size(); ++c) {
+            double dot = 0;
+            for (int d = 0; d < view.head_dim; ++d)
+              dot += q[d] * key_at(view, i / 3, columns[c], d);
+            sum += weights[c] = std::exp(dot / 4);
+          }
+          for (size_t c = 0; c < before; ++c) {
+            double& best = expected[i / 3 * 50 + columns[c]];
+            best = std::max(best, weights[c] / sum);
+          }
+        }
+      }
+      for (int h = 0; h < 2; ++h) {
+        for (int j = start; j < end; ++j) {
+          EXPECT_NEAR(got[view.layer][h * 50 + j], expected[h * 50 + j], 1e-5) << h << " " << j;
+        }
+        EXPECT_EQ(got[view.layer][h * 50], 0);
+      }
+    };
+    const CompressionPlan look_plan{{std::make_shared<Looking>(look_needs, look)}, nullptr};
+    compress(*model,
+             session.prefill(whole, {plain_codec("f32"), needs_of({&look_plan}, all), nullptr}),
+             look_plan);
+  };
+  check(2, 32, {1, 2, 3, 7, 8});
+  std::vector<int32_t> later = {4};
+  later.insert(later.end(), ids.begin() + 24, ids.begin() + 32);
+  later.insert(later.end(), {7, 8});
+  check(32, 50, later);
+}
+
 std::vector<float> logits_of(Session& session, const std::vector<int32_t>& ids,
                              const std::string& spec, const std::string& kv_dtype = "f32") {
   const CompressorSpec method = parse_compressors(spec, "test").front();
@@ -141,7 +213,12 @@ const char* const kSpecs[] = {"observed_attention(ratio=0.5)",
                               "think(ratio=0.5)+knorm(ratio=0.5)+int8",
                               "finch(ratio=0.5,window=8)",
                               "non_causal_attention(ratio=0.5,chunk=32)",
-                              "cap(ratio=0.5)"};
+                              "cap(ratio=0.5)",
+                              "kvzip(ratio=0.5,chunk=60,plus=true,prefix_ids=[],suffix_ids=[3],"
+                              "repeat_first_ids=[1],repeat_next_ids=[2])",
+                              "knorm(ratio=0.2)+kivi2(group=8,residual=32)",
+                              "kivi4(group=16,residual=64)",
+                              "int4(keys=post_rope,hadamard=true)"};
 
 TEST(PolicyInputs, TheSameBitsForThreadsAndChunks) {
   const auto model = random_model(small_config());

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "engine/safetensors.h"
@@ -101,6 +104,22 @@ TEST(Cli, InspectSaysWhatTheModelIs) {
 std::string request(const std::string& more = "") {
   return R"j({"model": ")j" + tiny_model() + R"j(", "prompt_ids": [5, 6, 7, 8, 9, 10, 11, 12])j" +
          more + "}";
+}
+
+TEST(Probe, DrawsWhichRowsStayed) {
+  const TestFolder folder;
+  write_text(folder.path() / "r.json",
+             fmt::format("[{},{}]", request(), request(R"j(, "compressor": "knorm(ratio=0.5)")j")));
+  ASSERT_EQ(folder.run("probe r.json out.safetensors --heatmap kept.svg").status, 0);
+  std::ifstream file(folder.path() / "kept.svg");
+  const std::string svg{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_TRUE(svg.starts_with("<svg "));
+  EXPECT_NE(svg.find(">none<"), std::string::npos);
+  EXPECT_NE(svg.find(">knorm(ratio=0.5,positions=original)<"), std::string::npos);
+  const ProgramResult result = folder.run("probe r.json other.safetensors --heatmap no/kept.svg");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("no/kept.svg"), std::string::npos) << result.err;
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "other.safetensors"));
 }
 
 TEST(Probe, WritesEveryTensor) {

@@ -68,6 +68,7 @@ def main() -> int:
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.base)
     model = transformers.AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.float32)
     model = peft.PeftModel.from_pretrained(model, arguments.adapter).eval()
+    model.generation_config.eos_token_id = None  # probe goes on after the end of text as well
     prompts = make_prompts(Encoder(tokenizer), arguments.count)
     found = probe(arguments.kvengine, arguments.adapter, prompts)
     worst, n_different = 0.0, 0
@@ -75,9 +76,7 @@ def main() -> int:
         batch = torch.tensor([ids])
         with torch.no_grad():
             logits = model(batch).logits[0]
-            output = model.generate(
-                input_ids=batch, max_new_tokens=N_NEW, do_sample=False, eos_token_id=-1, pad_token_id=0
-            )
+            output = model.generate(input_ids=batch, max_new_tokens=N_NEW, do_sample=False, pad_token_id=0)
         worst = max(worst, float((logits - found[f"r{index}.prompt_logits"]).abs().max()))
         n_different += output[0, len(ids) :].tolist() != found[f"r{index}.generated"].tolist()
     print(f"{len(prompts)} prompts: largest difference of a logit {worst:.2g}, {n_different} greedy texts differ")

@@ -5,7 +5,7 @@ Each step takes fresh generated documents (loss: cross entropy of the answers) a
 the base model's own (loss: KL(base || adapted) of every next-token distribution), which keeps perplexity. Documents grow
 from a level of 0 to 1 over --grow tokens; the rate is constant and falls linearly over the last --decay of --tokens.
 
-Usage: train_adapter.py MODEL_DIR [--work results/smollm2-tools] [--out models/smollm2-tools] [--tokens 310000]
+Usage: train_adapter.py MODEL_DIR [--work results/smollm2-tools] [--out models/smollm2-tools] [--tokens 375000]
 Interrupted training goes on from its last checkpoint in --work, step by step as if it had not stopped; --tokens and the
 other settings may differ then. `train_smollm2_tools.sh` has the settings of the adapter that ships. The plain texts,
 WORK/base_text.jsonl, are sample_text.py's.
@@ -192,7 +192,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", default=os.path.join(ROOT, "results", "smollm2-tools"), help="texts, state and log")
     parser.add_argument("--out", default=os.path.join(ROOT, "models", "smollm2-tools"), help="the finished adapter")
     parser.add_argument("--base-name", default="smollm2-135m-instruct", help="the base model's name for kvengine")
-    parser.add_argument("--tokens", type=int, default=310_000, help="in all; the rate falls towards this number")
+    parser.add_argument("--tokens", type=int, default=375_000, help="in all; the rate falls towards this number")
     parser.add_argument("--until", type=int, help="stop here with the state saved; another call goes on")
     parser.add_argument("--grow", type=int, default=220_000, help="tokens until documents have their full length")
     parser.add_argument("--decay", type=float, default=0.3, help="share of the tokens over which the rate falls")
