@@ -3,37 +3,10 @@
 
 #include "compress/registry.h"
 #include "engine/error.h"
+#include "tests/compress/spec_testing.h"
 
 namespace kv {
 namespace {
-
-CompressorSpec one(const std::string& text) {
-  const auto specs = parse_compressors(text, "");
-  EXPECT_EQ(specs.size(), 1u) << text;
-  return specs.at(0);
-}
-
-std::string canonical(const std::string& text) {
-  return one(text).canonical;
-}
-
-template <typename Fn>
-std::string message_of(const Fn& fn) {
-  try {
-    fn();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.exit_status(), 2);
-    return e.what();
-  }
-  return "no error";
-}
-
-// The message behind "column 3 of '...': ".
-std::string refusal(const std::string& text) {
-  const std::string message = message_of([&] { parse_compressors(text, ""); });
-  const size_t end = message.find("': ");
-  return message.starts_with("column ") ? message.substr(end + 3) : message;
-}
 
 Value object(std::vector<std::pair<std::string, Value>> entries) {
   Value map;

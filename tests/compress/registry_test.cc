@@ -4,38 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "engine/error.h"
+#include "tests/compress/spec_testing.h"
 
 namespace kv {
 namespace {
-
-CompressorSpec one(const std::string& text) {
-  const auto specs = parse_compressors(text, "test");
-  EXPECT_EQ(specs.size(), 1u) << text;
-  return specs.at(0);
-}
-
-std::string canonical(const std::string& text) {
-  return one(text).canonical;
-}
-
-template <typename Fn>
-std::string message_of(const Fn& fn) {
-  try {
-    fn();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.exit_status(), 2);
-    return e.what();
-  }
-  return "no error";
-}
-
-// The message without the place, which is checked by itself below.
-std::string refusal(const std::string& text) {
-  const std::string message = message_of([&] { parse_compressors(text, "t"); });
-  const size_t end = message.find("': ");
-  return message.starts_with("t: column ") && end != std::string::npos ? message.substr(end + 3)
-                                                                       : message;
-}
 
 Value object(std::vector<std::pair<std::string, Value>> entries) {
   Value map;

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "engine/error.h"
+#include "tests/compress/spec_testing.h"
 
 namespace kv {
 namespace {
@@ -27,17 +28,6 @@ bool same(const Value& a, const Value& b) {
 
 std::string reprinted(const std::string& text) {
   return format_spec(parse_spec(text, "test"));
-}
-
-template <typename Fn>
-std::string message_of(const Fn& fn) {
-  try {
-    fn();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.exit_status(), 2);
-    return e.what();
-  }
-  return "no error";
 }
 
 std::string parse_error(const std::string& text) {
