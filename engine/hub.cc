@@ -174,6 +174,14 @@ fs::path find_model(const std::string& name) {
   explain_missing(name, looked);
 }
 
+fs::path find_model_beside(const std::string& name, const fs::path& folder) {
+  std::error_code ignored;
+  const fs::path beside = folder / name;
+  // A folder of that name which holds no model (results/, say) is no answer.
+  const bool is_model = fs::is_regular_file(beside, ignored) || is_model_folder(beside);
+  return is_model && !name.empty() ? beside : find_model(name);
+}
+
 std::vector<std::string> known_models() {
   std::set<std::string> names;
   std::error_code ignored;

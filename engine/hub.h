@@ -15,6 +15,11 @@ namespace kv {
 // would fetch it.
 std::filesystem::path find_model(const std::string& name);
 
+// The same for a name written in a file of `folder`: first a path relative to it, where a model lies
+// there.
+std::filesystem::path find_model_beside(const std::string& name,
+                                        const std::filesystem::path& folder);
+
 // Where `pull` puts models: KVENGINE_MODELS if set, else the user's data folder
 // (XDG_DATA_HOME/kvengine/models).
 std::filesystem::path model_folder();

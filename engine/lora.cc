@@ -101,6 +101,16 @@ bool is_adapter_folder(const fs::path& folder) {
   return fs::exists(folder / kConfigFile, ignored) && !fs::exists(folder / "config.json", ignored);
 }
 
+fs::path find_adapter_base(const fs::path& folder) {
+  const fs::path file = folder / kConfigFile;
+  const LoraConfig config = read_config(file);
+  try {
+    return fs::weakly_canonical(find_model_beside(config.base_model, folder));
+  } catch (const Error& error) {
+    throw_data("{}: base_model_name_or_path: {}", file.string(), error.what());
+  }
+}
+
 LoraAdapter LoraAdapter::open(const fs::path& folder) {
   const LoraConfig config = read_config(folder / kConfigFile);
   const fs::path file = folder / kTensorFile;
@@ -136,18 +146,6 @@ LoraAdapter LoraAdapter::open(const fs::path& folder) {
   }
   adapter.dtypes_ = fmt::format("r={} {}", config.rank, fmt::join(dtypes, "+"));
   return adapter;
-}
-
-fs::path LoraAdapter::find_base() const {
-  const fs::path beside = folder_ / base_model_;
-  std::error_code ignored;
-  const bool is_path =
-      fs::is_regular_file(beside, ignored) || fs::exists(beside / "config.json", ignored);
-  try {
-    return is_path ? fs::weakly_canonical(beside) : find_model(base_model_);
-  } catch (const Error& error) {
-    throw_data("{}: base_model_name_or_path: {}", (folder_ / kConfigFile).string(), error.what());
-  }
 }
 
 void LoraAdapter::check_against(const std::vector<StoredTensor>& tensors,

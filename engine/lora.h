@@ -19,15 +19,15 @@ namespace kv {
 // Whether a folder holds an adapter and no model of its own.
 bool is_adapter_folder(const std::filesystem::path& folder);
 
+// The base model that an adapter's config names: a path relative to the adapter's folder, or a name
+// (engine/hub.h). Reads no weights. Throws Error(kData) where it is not found.
+std::filesystem::path find_adapter_base(const std::filesystem::path& folder);
+
 class LoraAdapter {
  public:
   // Reads and checks both files. Throws Error(kData) for every fault and for every option of PEFT
   // that would change the forward pass in a way that a merge like the above does not.
   static LoraAdapter open(const std::filesystem::path& folder);
-
-  // base_model_name_or_path: a path relative to the adapter's folder, or a name (engine/hub.h).
-  const std::string& base_model() const { return base_model_; }
-  std::filesystem::path find_base() const;
 
   // Every module that the adapter changes must be one of the model's matrices, with its shape.
   // Throws Error(kData). tied_head: the module name of an output matrix that is the embedding.

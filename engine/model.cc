@@ -242,7 +242,11 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
 }
 
 const Tokenizer& Model::require_tokenizer() const {
-  if (tokenizer) return *tokenizer;
+  if (!tokenizer) throw_no_tokenizer(location);
+  return *tokenizer;
+}
+
+void throw_no_tokenizer(const std::filesystem::path& location) {
   const bool folder = std::filesystem::is_directory(location);
   throw_data("{}: the model has no tokenizer: expected {}; without one only token ids can be given",
              location.string(),
@@ -251,7 +255,7 @@ const Tokenizer& Model::require_tokenizer() const {
 
 ModelText read_model_text(const std::filesystem::path& location) {
   if (is_adapter_folder(location))
-    return adapter_text(location, read_model_text(LoraAdapter::open(location).find_base()));
+    return adapter_text(location, read_model_text(find_adapter_base(location)));
   return std::filesystem::is_directory(location) ? folder_text(location)
                                                  : gguf_text(Gguf(location));
 }

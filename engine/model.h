@@ -62,6 +62,9 @@ class Model {
   const Tokenizer& require_tokenizer() const;
 };
 
+// Error(kData) for a model that has none: what was looked for and where.
+[[noreturn]] void throw_no_tokenizer(const std::filesystem::path& location);
+
 // Tokenizer and chat template alone, without reading weights; null where the model has none.
 struct ModelText {
   std::shared_ptr<const Tokenizer> tokenizer;

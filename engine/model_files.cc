@@ -158,7 +158,7 @@ size_t ModelFiles::bytes() const {
 ModelFiles open_model_files(const std::filesystem::path& location) {
   if (!is_adapter_folder(location)) return open_full_model(location);
   auto adapter = std::make_shared<LoraAdapter>(LoraAdapter::open(location));
-  const std::filesystem::path base = adapter->find_base();
+  const std::filesystem::path base = find_adapter_base(location);
   if (is_adapter_folder(base)) {
     throw_data("{}: its base model {} is an adapter too; expected a whole model", location.string(),
                base.string());
