@@ -152,12 +152,7 @@ std::vector<CodeProblem> read_code_problems(const std::string& text, const std::
       problems.push_back(
           read_row(Row(item, fmt::format("{}: [{}]", file, problems.size())), problems.size()));
   }
-  size_t begin = is_list ? text.size() : 0;
-  for (int line = 1; begin < text.size(); ++line) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view row = strip(std::string_view(text).substr(begin, end - begin));
-    begin = end + 1;
-    if (row.empty()) continue;
+  for (const auto& [line, row] : numbered_rows(is_list ? std::string_view() : text)) {
     const std::string place = fmt::format("{}:{}", file, line);
     const json object = json::parse(row, nullptr, false);
     if (object.is_discarded()) throw_data("{}: not valid JSON", place);

@@ -56,12 +56,7 @@ GoldCall read_gold_call(const std::string& answer, const std::string& place) {
 std::vector<CanaryCall> read_canary_calls(const std::filesystem::path& path) {
   const std::string text = read_text_file(path);
   std::vector<CanaryCall> calls;
-  size_t begin = 0;
-  for (int line = 1; begin < text.size(); ++line) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view row = strip(std::string_view(text).substr(begin, end - begin));
-    begin = end + 1;
-    if (row.empty()) continue;
+  for (const auto& [line, row] : numbered_rows(text)) {
     const std::string place = fmt::format("{}:{}", path.string(), line);
     const PyJson map = parse_or_throw(row, place);
     if (!map.is_map()) throw_data("{}: expected a map, found {}", place, map.type_name());

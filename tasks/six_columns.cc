@@ -127,12 +127,7 @@ std::vector<Cells> read_csv(const std::string& text, const std::string& file,
 std::vector<Cells> read_json_lines(const std::string& text, const std::string& file,
                                    const std::vector<std::string>& columns) {
   std::vector<Cells> rows;
-  size_t begin = 0;
-  for (int line = 1; begin < text.size(); ++line) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view row = strip(std::string_view(text).substr(begin, end - begin));
-    begin = end + 1;
-    if (row.empty()) continue;
+  for (const auto& [line, row] : numbered_rows(text)) {
     Cells cells{fmt::format("{}:{}", file, line), {}};
     std::string problem;
     const std::optional<PyJson> object = parse_python_json(row, &problem);

@@ -59,12 +59,7 @@ std::string read_text_file_or_folder(const fs::path& path) {
 std::vector<std::string> read_jsonl_texts(const fs::path& path) {
   const std::string file = read_text_file(path);
   std::vector<std::string> texts;
-  size_t begin = 0;
-  for (int line = 1; begin < file.size(); ++line) {
-    const size_t end = std::min(file.find('\n', begin), file.size());
-    const std::string_view row = strip(std::string_view(file).substr(begin, end - begin));
-    begin = end + 1;
-    if (row.empty()) continue;
+  for (const auto& [line, row] : numbered_rows(file)) {
     const json object = json::parse(row, nullptr, false);
     if (object.is_discarded()) throw_data("{}:{}: not valid JSON", path.string(), line);
     if (!object.is_object() || !object.contains("text") || !object["text"].is_string()) {
@@ -128,6 +123,18 @@ std::string_view strip(std::string_view text) {
   const size_t begin = text.find_first_not_of(kSpaces);
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(kSpaces) - begin + 1);
+}
+
+std::vector<NumberedRow> numbered_rows(std::string_view text) {
+  std::vector<NumberedRow> rows;
+  size_t begin = 0;
+  for (int line = 1; begin < text.size(); ++line) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view row = strip(text.substr(begin, end - begin));
+    begin = end + 1;
+    if (!row.empty()) rows.push_back({line, row});
+  }
+  return rows;
 }
 
 std::vector<std::string> lines_not_blank(std::string_view text) {

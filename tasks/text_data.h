@@ -40,6 +40,16 @@ std::string hash_text(std::string_view bytes);
 // Without ASCII white space at both ends.
 std::string_view strip(std::string_view text);
 
+// One line of a file of rows.
+struct NumberedRow {
+  int line = 0;  // from 1, blank lines counted
+  std::string_view text;
+};
+
+// The lines of a text without ASCII white space at both ends, as JSON lines are read; blank ones are
+// left out. They point into the text.
+std::vector<NumberedRow> numbered_rows(std::string_view text);
+
 // The lines of a text without their line ends (LF or CRLF); blank lines are left out.
 std::vector<std::string> lines_not_blank(std::string_view text);
 
