@@ -98,7 +98,7 @@ class Generator {
     const std::vector<int>& eos = session_.model().config.eos_ids;
     const int limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : options_.max_new_tokens;
     sequence.token = greedy_token(row, vocab_);
-    if (std::find(eos.begin(), eos.end(), sequence.token) != eos.end()) {
+    if (!sample.ignore_end && std::find(eos.begin(), eos.end(), sequence.token) != eos.end()) {
       return finish(sequence, "eos", std::string::npos);
     }
     answer.ids.push_back(sequence.token);
@@ -130,7 +130,9 @@ class Generator {
   }
 
   std::string decode(const std::vector<int32_t>& ids) const {
-    return session_.model().require_tokenizer().decode(ids, true);
+    // Without a tokenizer (tasks on token ids) the ids are all there is.
+    const auto& tokenizer = session_.model().tokenizer;
+    return tokenizer ? tokenizer->decode(ids, true) : std::string();
   }
 
   Session& session_;
