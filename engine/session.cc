@@ -150,6 +150,8 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
     if (done == n) {
       const int last = count - 1;
       logits_of({&last, 1}, prompt.last_logits.data());
+    } else if (options.go_on && !options.go_on(done)) {
+      return prompt;
     }
   }
   for (QueryMoments& m : moments) prompt.query_statistics.push_back(m.finish());

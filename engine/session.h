@@ -72,6 +72,9 @@ struct PrefillOptions {
   const PromptPrefix* from = nullptr;
   // Tokens after which a prefix is saved, in (tokens of `from`, tokens of the prompt]; 0: none is.
   int save_at = 0;
+  // Asked with the tokens done so far after each pass but the last where set; false ends the prefill
+  // early: its cache is then shorter than the prompt and of no use.
+  std::function<bool(int)> go_on = {};
 };
 
 // Whether a prompt of n_tokens with these needs can be prefilled from a prefix of n_prefix tokens:

@@ -72,7 +72,8 @@ void run_model(Work& work, size_t model_index) {
       {work.config, work.preparation, model_index, work.results, work.manifest, on_record});
   const int64_t before = memory_peak_bytes();
   Scheduler scheduler({work.config, work.preparation.models[model_index], model,
-                       work.plans[model_index], recorder, work.manifest, stop_requested});
+                       work.plans[model_index], recorder, work.manifest, stop_requested,
+                       [&work](const std::string& what) { work.progress.add(0, what); }});
   scheduler.run();
   work.manifest.add_phases(scheduler.phases());
   work.manifest.set_memory(work.plans[model_index], before);

@@ -123,6 +123,7 @@ bool Scheduler::open_next() {
     std::vector<SweepItem> items = missing_items(*unit);
     if (!items.empty()) opening_ = open_context(*unit, std::move(items));
   }
+  if (parts_.stop()) return true;  // a prefill that was cut short is not a prompt
   Context& context = *opening_;
   Context::Part& part = context.parts[context.part];
   if (context.prompt == nullptr) {
@@ -133,6 +134,7 @@ bool Scheduler::open_next() {
       part.items.clear();
     }
   }
+  if (parts_.stop()) return true;
   if (context.next_item < part.items.size()) open_group(context, take_items(context));
   if (context.next_item >= part.items.size()) {
     context.prompt.reset();
@@ -186,6 +188,11 @@ std::shared_ptr<const PrefilledPrompt> Scheduler::prefill(const Context& context
       options.save_at = prefixes_.save_at(next, options.needs);
     }
   }
+  options.go_on = [&](int done) {
+    if (parts_.on_progress)
+      parts_.on_progress(fmt::format("prefill {}/{}", done, context.ids->size()));
+    return !parts_.stop();
+  };
   const int64_t before = session_.tokens_computed();
   auto prompt = std::make_shared<PrefilledPrompt>(session_.prefill(*context.ids, options));
   prefixes_.add(std::exchange(prompt->prefix, nullptr));

@@ -30,6 +30,8 @@ class Scheduler {
     Recorder& recorder;
     Manifest& manifest;
     std::function<bool()> stop;  // asked between steps of work
+    // What a long prefill is at, for people; may be empty.
+    std::function<void(const std::string&)> on_progress;
   };
   explicit Scheduler(const Parts& parts);
   ~Scheduler();
