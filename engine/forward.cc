@@ -175,6 +175,11 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     if (config.qk_norm) norm_heads(config, w, qkv, n, width);
     store_rows(config, *rope_, l, placed, qkv, width);
     if (recorder != nullptr) record_prompt(*model_, *rope_, l, placed[0], qkv, width, h, *recorder);
+    for (const Placed& p : placed) {
+      StepState& steps = p.segment->cache->steps();
+      if (steps.active())
+        steps.record(l, p.first_token, p.n(), qkv + p.first_row * width, width, *rope_);
+    }
     attend(config, *rope_, l, inputs);
     if (count_received) {
       double* sums = recorder->attention_received->data() +
@@ -194,6 +199,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     add_rows(x, h, n, config.dim);
   }
   for (const Placed& p : placed) p.segment->cache->advance(p.n());
+  count_steps(segments);
   tokens_computed_ += n;
   return n;
 }

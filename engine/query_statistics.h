@@ -1,4 +1,4 @@
-// Mean and covariance of a prompt's queries before RoPE, summed up while the prompt runs.
+// Mean and covariance of a sequence's queries before RoPE, summed up while it runs.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,11 @@ class QueryMoments {
   // queries + i * stride + h * head_dim. Tokens must come in order.
   void add(int layer, int first_token, int n, const float* queries, int64_t stride);
 
-  // Zeros where no token was left. The sums are used up.
-  QueryStatistics finish();
+  // Of the tokens so far; zeros where none was left.
+  QueryStatistics statistics() const;
+
+  int first_token() const { return first_token_; }
+  size_t bytes() const { return (sums_.size() + products_.size()) * sizeof(double); }
 
  private:
   int n_layers_, n_heads_, head_dim_, first_token_;

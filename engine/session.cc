@@ -4,6 +4,7 @@
 
 #include "engine/error.h"
 #include "engine/scratch.h"
+#include "engine/step_cut.h"
 
 namespace kv {
 namespace {
@@ -53,9 +54,22 @@ void Session::stream_logits(int first_row, int n_rows,
   }
 }
 
-int Session::longest_pass(const KvCodec& codec, int n_tokens) const {
-  if (codec.codes_blocks()) return n_tokens;
-  return codec.keeps_residual() ? 1 : prefill_chunk_;
+int Session::longest_pass(const KvCache& cache, int n_tokens) const {
+  if (cache.codec().codes_blocks()) return n_tokens;
+  if (cache.codec().keeps_residual()) return 1;
+  return cache.steps().active() ? std::min(n_tokens, cache.steps().tokens_left()) : n_tokens;
+}
+
+int Session::next_chunk(const KvCache& cache, int n_tokens) const {
+  const int longest = longest_pass(cache, n_tokens);
+  return cache.codec().codes_blocks() ? longest : std::min(longest, prefill_chunk_);
+}
+
+void Session::count_steps(std::span<const Segment> segments) {
+  for (const Segment& s : segments) {
+    if (s.cache->steps().active() && s.cache->steps().count(static_cast<int>(s.tokens.size())))
+      cut_back(*model_, *rope_, *s.cache);
+  }
 }
 
 PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOptions& options) {
@@ -63,31 +77,30 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   check_ids(ids);
   const int n = static_cast<int>(ids.size());
   const ModelConfig& config = model_->config;
-  PrefilledPrompt prompt{KvCache(config, options.codec),  {}, {}, {}, {}, nullptr,
-                         std::vector<float>(config.vocab)};
+  PrefilledPrompt prompt(KvCache(config, options.codec));
+  prompt.last_logits.resize(config.vocab);
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
-  std::vector<QueryMoments> moments;
-  for (const int first : options.needs.query_statistics) moments.emplace_back(config, first);
-  const int chunk = longest_pass(*options.codec, n);
+  for (const int first : options.needs.query_statistics)
+    prompt.query_moments.emplace_back(config, first);
   std::vector<float> softmax_max, softmax_sum;
   if (options.needs.attention_received) {
     const size_t heads = static_cast<size_t>(config.n_heads);
     prompt.attention_received.assign(config.n_layers * heads * n, 0.0);
-    softmax_max.resize(heads * std::min(n, chunk));
+    softmax_max.resize(heads * next_chunk(prompt.cache, n));
     softmax_sum.resize(softmax_max.size());
   }
   PromptRecorder recorder;
   recorder.window = &prompt.window;
   recorder.first_token = n - prompt.window.n_window;
-  recorder.moments = &moments;
+  recorder.moments = &prompt.query_moments;
   if (options.needs.attention_received) recorder.attention_received = &prompt.attention_received;
   recorder.n_tokens = n;
   recorder.softmax_max = &softmax_max;
   recorder.softmax_sum = &softmax_sum;
-  for (int done = 0; done < n; done += chunk) {
-    const int count = std::min(chunk, n - done);
+  for (int done = 0, count = 0; done < n; done += count) {
+    count = next_chunk(prompt.cache, n - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, &recorder);
     if (options.on_logits) stream_logits(done, count, options.on_logits);
@@ -96,7 +109,8 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
       logits_of({&last, 1}, prompt.last_logits.data());
     }
   }
-  for (QueryMoments& m : moments) prompt.query_statistics.push_back(m.finish());
+  for (const QueryMoments& m : prompt.query_moments)
+    prompt.query_statistics.push_back(m.statistics());
   for (const RepeatNeeds& repeat : options.needs.repeats) {
     prompt.repeat_scores.emplace_back(repeat, repeat_scores(prompt.cache, ids, repeat));
   }
@@ -120,9 +134,8 @@ std::vector<float> Session::repeat_scores(const KvCache& cache, std::span<const 
     recorder.repeat = &pass;
     KvCache fork = cache.fork();
     const int n_tokens = static_cast<int>(tokens.size());
-    const int chunk = longest_pass(cache.codec(), n_tokens);
-    for (int done = 0; done < n_tokens; done += chunk) {
-      const int count = std::min(chunk, n_tokens - done);
+    for (int done = 0, count = 0; done < n_tokens; done += count) {
+      count = next_chunk(fork, n_tokens - done);
       const Segment segment{&fork, std::span(tokens).subspan(done, count), LogitRows::kNone};
       run_layers({&segment, 1}, &recorder);
     }
@@ -138,22 +151,21 @@ int wanted_rows(const Segment& s) {
   return s.logits == LogitRows::kAll ? n : std::min(n, 1);
 }
 
-bool must_step(const Segment& s) {
-  return s.cache->codec().keeps_residual() && s.tokens.size() > 1;
-}
-
 }  // namespace
 
 void Session::forward(std::span<const Segment> segments, float* logits) {
   std::vector<Segment> together, stepwise;
   std::vector<float*> stepwise_logits;
-  std::vector<int> rows;  // of the pass, for `together`
+  std::vector<bool> stepped;  // by segment
+  std::vector<int> rows;      // of the pass, for `together`
   int first = 0;
   float* next = logits;
   for (const Segment& s : segments) {
     check_ids(s.tokens);
     const int n = static_cast<int>(s.tokens.size()), wanted = wanted_rows(s);
-    if (must_step(s)) {
+    const bool in_pieces = longest_pass(*s.cache, n) < n;
+    stepped.push_back(in_pieces);
+    if (in_pieces) {
       stepwise.push_back(s);
       stepwise_logits.push_back(next);
     } else {
@@ -171,9 +183,9 @@ void Session::forward(std::span<const Segment> segments, float* logits) {
   logits_of(rows, gathered.data());
   const float* from = gathered.data();
   next = logits;
-  for (const Segment& s : segments) {
-    const int64_t n = static_cast<int64_t>(wanted_rows(s)) * model_->config.vocab;
-    if (!must_step(s)) {
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const int64_t n = static_cast<int64_t>(wanted_rows(segments[i])) * model_->config.vocab;
+    if (!stepped[i]) {
       std::copy_n(from, n, next);
       from += n;
     }
@@ -182,24 +194,30 @@ void Session::forward(std::span<const Segment> segments, float* logits) {
 }
 
 void Session::forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits) {
-  size_t longest = 0;
-  for (const Segment& s : segments) longest = std::max(longest, s.tokens.size());
   const int64_t vocab = model_->config.vocab;
+  std::vector<size_t> done(segments.size(), 0);  // tokens of each
   std::vector<float> gathered;
-  for (size_t step = 0; step < longest; ++step) {
+  for (;;) {
     std::vector<Segment> pass;
     std::vector<int> rows;
     std::vector<float*> targets;
+    int first = 0;  // row of the pass
     for (size_t i = 0; i < segments.size(); ++i) {
       const Segment& s = segments[i];
-      if (step >= s.tokens.size()) continue;
-      const int wanted = wanted_rows(s), at = static_cast<int>(step + wanted - s.tokens.size());
-      if (at >= 0) {
-        rows.push_back(static_cast<int>(pass.size()));
+      const size_t left = s.tokens.size() - done[i];
+      if (left == 0) continue;
+      const int n = longest_pass(*s.cache, static_cast<int>(left));
+      const auto first_wanted = static_cast<int64_t>(s.tokens.size()) - wanted_rows(s);
+      for (int r = 0; r < n; ++r, ++done[i]) {
+        const int64_t at = static_cast<int64_t>(done[i]) - first_wanted;
+        if (at < 0) continue;
+        rows.push_back(first + r);
         targets.push_back(logits[i] + at * vocab);
       }
-      pass.push_back({s.cache, s.tokens.subspan(step, 1), LogitRows::kLast});
+      pass.push_back({s.cache, s.tokens.subspan(done[i] - n, n), LogitRows::kNone});
+      first += n;
     }
+    if (pass.empty()) return;
     run_layers(pass, nullptr);
     gathered.resize(rows.size() * static_cast<size_t>(vocab));
     logits_of(rows, gathered.data());
@@ -220,9 +238,9 @@ void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> to
 void Session::feed(KvCache& cache, std::span<const int32_t> ids,
                    const std::function<void(int, int, const float*)>& on_logits) {
   check_ids(ids);
-  const int n = static_cast<int>(ids.size()), chunk = longest_pass(cache.codec(), n);
-  for (int done = 0; done < n; done += chunk) {
-    const int count = std::min(chunk, n - done);
+  const int n = static_cast<int>(ids.size());
+  for (int done = 0, count = 0; done < n; done += count) {
+    count = next_chunk(cache, n - done);
     const Segment segment{&cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, nullptr);
     if (on_logits) stream_logits(done, count, on_logits);
