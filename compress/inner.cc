@@ -56,7 +56,7 @@ InnerPolicy read_inner_policy(const Value& value, const std::string& outer,
 
   InnerPolicy inner;
   inner.canonical = canonical_term(method, params);
-  inner.no_steps = method.no_steps.empty() && nested ? nested->no_steps : method.no_steps;
+  inner.no_repeat = method.no_repeat.empty() && nested ? nested->no_repeat : method.no_repeat;
   const std::string spec = format_value(inner.canonical);
   inner.make = [&method, params, spec, nested](const EvictionRules& rules, double ratio) {
     EvictionRules own;
@@ -65,7 +65,7 @@ InnerPolicy read_inner_policy(const Value& value, const std::string& outer,
     own.protect = rules.protect;
     own.ties = rules.ties;
     own.folder = rules.folder;
-    own.steps = rules.steps;
+    own.repeated = rules.repeated;
     if (nested) {
       own.make_inner = [nested, own](double r) { return nested->make(own, r); };
     }

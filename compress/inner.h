@@ -12,9 +12,9 @@ namespace kv {
 
 struct InnerPolicy {
   Value canonical;  // a word or a term: its own parameters alone
-  // With the outer one's `protect`, `ties`, folder and steps, at a ratio.
+  // With the outer one's `protect`, `ties`, folder and `repeated`, at a ratio.
   std::function<EvictionPtr(const EvictionRules& outer, double ratio)> make;
-  std::string no_steps;  // Method::no_steps of it, or of what it has inside
+  std::string no_repeat;  // Method::no_repeat of it, or of what it has inside
 };
 
 // outer: whose parameter `key` this is, for messages. Throws Error(kUsage) where value is not one

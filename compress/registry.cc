@@ -5,11 +5,11 @@
 #include <filesystem>
 #include <optional>
 
+#include "compress/cut_rules.h"
 #include "compress/inner.h"
 #include "compress/method.h"
 #include "compress/names.h"
 #include "compress/spec.h"
-#include "compress/step_rules.h"
 #include "engine/error.h"
 
 namespace kv {
@@ -177,11 +177,11 @@ struct BuiltTerm {
   double ratio = 0;
   PolicyPtr policy;
   CodecPtr codec;
-  std::shared_ptr<const StepCut> decode;
+  std::shared_ptr<const RepeatedCut> decode;
 };
 
 void build_eviction(const Method& method, const Params& params,
-                    const std::optional<InnerPolicy>& inner, const std::optional<StepRule>& decode,
+                    const std::optional<InnerPolicy>& inner, const std::optional<CutRule>& decode,
                     const std::string& folder, BuiltTerm& built) {
   EvictionRules outer = read_rules(params, method.has_ratio);
   outer.spec = built.canonical;
@@ -193,7 +193,7 @@ void build_eviction(const Method& method, const Params& params,
     return method.make_policy(params, std::move(rules));
   };
   built.policy = make(outer);
-  if (decode) built.decode = make_step_cut(*decode, outer, make);
+  if (decode) built.decode = make_repeated_cut(*decode, outer, make);
 }
 
 void put(Value& map, const std::string& key, const Value& value) {
@@ -209,10 +209,10 @@ BuiltTerm build_term(ResolvedTerm term, const std::string& folder) {
   std::vector<ParamSpec> table = with_defaults_of(term, table_of(method));
   if (method.is_eviction() && term.params.find("decode") != nullptr) make_optional(table, "ratio");
   Params params = Params::read(term.params, table, method.info.name);
-  std::optional<StepRule> decode;
+  std::optional<CutRule> decode;
   if (method.is_eviction()) {
     const std::string& reason =
-        method.no_steps.empty() && inner ? inner->no_steps : method.no_steps;
+        method.no_repeat.empty() && inner ? inner->no_repeat : method.no_repeat;
     decode = read_decode(term, canonical_term(method, params), reason);
     if (decode) {
       put(term.params, "decode", decode->canonical);
@@ -239,7 +239,7 @@ void append(std::string& list, const std::string& word) {
 }
 
 // Rows go one by one while tokens come, so they must be stored so.
-void check_steps(const CompressionPlan& plan, const Value& place) {
+void check_cuts(const CompressionPlan& plan, const Value& place) {
   if (plan.decode == nullptr) return;
   for (const PolicyPtr& policy : plan.policies) {
     if (policy->positions() != Positions::kCanary) continue;
@@ -304,7 +304,7 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
   }
   if (!terms.empty()) {
     check_positions(spec.plan, terms.back());
-    check_steps(spec.plan, terms.back());
+    check_cuts(spec.plan, terms.back());
   }
   if (spec.canonical.empty()) spec.canonical = spec.short_name = "none";
   return spec;

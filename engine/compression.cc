@@ -133,16 +133,6 @@ class Compressor {
     head = std::move(kept);
   }
 
-  // Where the kept rows stand: the last policy that asks for something other than the original
-  // positions decides.
-  static Positions positions_of(const CompressionPlan& plan) {
-    Positions result = Positions::kOriginal;
-    for (const PolicyPtr& policy : plan.policies) {
-      if (policy->positions() != Positions::kOriginal) result = policy->positions();
-    }
-    return result;
-  }
-
   KvCache build_cache(const Progress& p) const {
     const CodecPtr codec = p.plan->codec ? p.plan->codec : prompt_.cache.codec_ptr();
     const bool same_codec = codec->spec() == prompt_.cache.codec().spec();
@@ -188,7 +178,7 @@ class Compressor {
     });
     cache.advance(n_tokens());
     if (p.plan->decode)
-      cache.set_steps(StepState(config_, p.plan->decode, positions, prompt_, n_tokens()));
+      cache.set_cuts(CutState(config_, p.plan->decode, positions, prompt_, n_tokens()));
     return cache;
   }
 
@@ -301,6 +291,14 @@ KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens)
     if (plan->decode) all.join(plan->decode->policy->needs(n_tokens));
   }
   return all;
+}
+
+Positions positions_of(const CompressionPlan& plan) {
+  Positions result = Positions::kOriginal;
+  for (const PolicyPtr& policy : plan.policies) {
+    if (policy->positions() != Positions::kOriginal) result = policy->positions();
+  }
+  return result;
 }
 
 CodecPtr prompt_codec(const CompressionPlan& plan, const CodecPtr& kv_dtype) {

@@ -176,9 +176,9 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     store_rows(config, *rope_, l, placed, qkv, width);
     if (recorder != nullptr) record_prompt(*model_, *rope_, l, placed[0], qkv, width, h, *recorder);
     for (const Placed& p : placed) {
-      StepState& steps = p.segment->cache->steps();
-      if (steps.active())
-        steps.record(l, p.first_token, p.n(), qkv + p.first_row * width, width, *rope_);
+      CutState& cuts = p.segment->cache->cuts();
+      if (cuts.active())
+        cuts.record(l, p.first_token, p.n(), qkv + p.first_row * width, width, *rope_);
     }
     attend(config, *rope_, l, inputs);
     if (count_received) {
@@ -199,7 +199,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     add_rows(x, h, n, config.dim);
   }
   for (const Placed& p : placed) p.segment->cache->advance(p.n());
-  count_steps(segments);
+  count_cuts(segments);
   tokens_computed_ += n;
   return n;
 }

@@ -268,7 +268,7 @@ size_t KvCache::bytes_in_use() const {
             codec.value_tile_bytes(head_dim_) * n_values) /
            kTile;
   };
-  size_t total = steps_.bytes();
+  size_t total = cuts_.bytes();
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     if (residual_codec_) {
@@ -287,7 +287,7 @@ size_t KvCache::bytes_in_use() const {
 }
 
 size_t KvCache::bytes_allocated() const {
-  size_t total = steps_.bytes();
+  size_t total = cuts_.bytes();
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     for (const PageRef& page : rows.pages) total += page.bytes();

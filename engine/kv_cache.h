@@ -11,9 +11,9 @@
 #include <span>
 #include <vector>
 
+#include "engine/cut_state.h"
 #include "engine/kv_codec.h"
 #include "engine/model_config.h"
-#include "engine/step_state.h"
 #include "kernels/kernels.h"
 
 namespace kv {
@@ -125,10 +125,10 @@ class KvCache {
   // Not for codecs that keep residual rows.
   void keep_rows(int layer, int kv_head, const std::vector<int32_t>& rows);
 
-  // What cuts this cache back as tokens come (engine/step_cut.h).
-  const StepState& steps() const { return steps_; }
-  StepState& steps() { return steps_; }
-  void set_steps(StepState steps) { steps_ = std::move(steps); }
+  // What cuts this cache back as tokens come (engine/repeated_cut.h).
+  const CutState& cuts() const { return cuts_; }
+  CutState& cuts() { return cuts_; }
+  void set_cuts(CutState cuts) { cuts_ = std::move(cuts); }
 
   // One tile of a head as float, as KvCodec::load_keys and load_values give it, wherever its rows
   // are stored.
@@ -160,7 +160,7 @@ class KvCache {
   int n_layers_, n_kv_heads_, head_dim_, n_tokens_ = 0;
   CodecPtr codec_, residual_codec_;  // residual_codec_: null unless codec_ keeps residual rows
   std::vector<Head> heads_;          // (n_layers, n_kv_heads)
-  StepState steps_;
+  CutState cuts_;
 };
 
 }  // namespace kv

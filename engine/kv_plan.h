@@ -14,7 +14,7 @@ namespace kv {
 
 // After every `every` tokens each KV head is cut back, as if all tokens so far had been the prompt
 // and the rows that are left were what former policies had left of it.
-struct StepCut {
+struct RepeatedCut {
   int every = 0;
   int keep = 0;      // rows of a head that stay; 0: `ratio` says
   double ratio = 0;  // share of all tokens so far that goes
@@ -30,7 +30,8 @@ struct StepCut {
 struct CompressionPlan {
   std::vector<PolicyPtr> policies;  // empty: every row stays
   CodecPtr codec;                   // null: rows stay as the prompt stored them (kv_dtype)
-  std::shared_ptr<const StepCut> decode = nullptr;  // after the prompt; null: later rows all stay
+  std::shared_ptr<const RepeatedCut> decode =
+      nullptr;  // after the prompt; null: later rows all stay
 
   // Throws Error where a policy or the codec cannot work on a model of this shape.
   void check_model(const ModelShape& shape) const {

@@ -57,4 +57,24 @@ QueryStatistics QueryMoments::statistics() const {
   return result;
 }
 
+void QueryMoments::append_to(std::vector<double>& out) const {
+  for (const int64_t n : n_tokens_) out.push_back(static_cast<double>(n));
+  out.insert(out.end(), sums_.begin(), sums_.end());
+  out.insert(out.end(), products_.begin(), products_.end());
+}
+
+bool QueryMoments::take_from(std::span<const double>& from) {
+  if (from.size() < n_tokens_.size() + sums_.size() + products_.size()) return false;
+  for (size_t i = 0; i < n_tokens_.size(); ++i) {
+    if (!(from[i] >= 0 && from[i] <= 2147483647.0)) return false;
+    n_tokens_[i] = static_cast<int64_t>(from[i]);
+  }
+  from = from.subspan(n_tokens_.size());
+  std::copy_n(from.begin(), sums_.size(), sums_.begin());
+  from = from.subspan(sums_.size());
+  std::copy_n(from.begin(), products_.size(), products_.begin());
+  from = from.subspan(products_.size());
+  return true;
+}
+
 }  // namespace kv

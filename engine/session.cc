@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "engine/error.h"
+#include "engine/repeated_cut.h"
 #include "engine/scratch.h"
-#include "engine/step_cut.h"
 
 namespace kv {
 namespace {
@@ -57,7 +57,7 @@ void Session::stream_logits(int first_row, int n_rows,
 int Session::longest_pass(const KvCache& cache, int n_tokens) const {
   if (cache.codec().codes_blocks()) return n_tokens;
   if (cache.codec().keeps_residual()) return 1;
-  return cache.steps().active() ? std::min(n_tokens, cache.steps().tokens_left()) : n_tokens;
+  return cache.cuts().active() ? std::min(n_tokens, cache.cuts().tokens_left()) : n_tokens;
 }
 
 int Session::next_chunk(const KvCache& cache, int n_tokens) const {
@@ -65,9 +65,9 @@ int Session::next_chunk(const KvCache& cache, int n_tokens) const {
   return cache.codec().codes_blocks() ? longest : std::min(longest, prefill_chunk_);
 }
 
-void Session::count_steps(std::span<const Segment> segments) {
+void Session::count_cuts(std::span<const Segment> segments) {
   for (const Segment& s : segments) {
-    if (s.cache->steps().active() && s.cache->steps().count(static_cast<int>(s.tokens.size())))
+    if (s.cache->cuts().active() && s.cache->cuts().count(static_cast<int>(s.tokens.size())))
       cut_back(*model_, *rope_, *s.cache);
   }
 }

@@ -87,7 +87,7 @@ class Session {
   // i's go.
   void forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits);
   // Cuts the caches back whose turn it is after a pass.
-  void count_steps(std::span<const Segment> segments);
+  void count_cuts(std::span<const Segment> segments);
   // One pass of all segments through the layers; the residual rows stay in the scratch. Returns
   // their number.
   int run_layers(std::span<const Segment> segments, const PromptRecorder* recorder);

@@ -7,7 +7,7 @@
 
 namespace kv {
 
-// To be called where cache.steps().count() said so. Rows move inside their pages, code for code:
+// To be called where cache.cuts().count() said so. Rows move inside their pages, code for code:
 // nothing is coded anew, and memory only falls. Same rows for any number of threads.
 void cut_back(const Model& model, const RopeTable& rope, KvCache& cache);
 

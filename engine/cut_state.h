@@ -15,17 +15,20 @@ class RopeTable;
 
 // Counts the tokens that a sequence was fed since its last cut and records what the cut's policy
 // wants to know of their queries. A value: a fork of a cache takes a copy.
-class StepState {
+class CutState {
  public:
-  StepState() = default;  // no cut ever comes
+  CutState() = default;  // no cut ever comes
 
   // rule: not null. positions: where the rows stand that a cut leaves. seen: what was recorded of
   // the n_tokens tokens before.
-  StepState(const ModelConfig& config, std::shared_ptr<const StepCut> rule, Positions positions,
-            const RecordedInputs& seen, int n_tokens);
+  CutState(const ModelConfig& config, std::shared_ptr<const RepeatedCut> rule, Positions positions,
+           const RecordedInputs& seen, int n_tokens);
+
+  // Nothing seen yet.
+  CutState(const ModelConfig& config, std::shared_ptr<const RepeatedCut> rule, Positions positions);
 
   bool active() const { return rule_ != nullptr; }
-  const StepCut& rule() const { return *rule_; }
+  const RepeatedCut& rule() const { return *rule_; }
   Positions positions() const { return positions_; }
 
   // Tokens until the next cut, at least 1. active() only.
@@ -44,12 +47,22 @@ class StepState {
   // Bytes that all this takes for as long as the sequence lives.
   size_t bytes() const;
 
+  // All that tokens changed, as flat numbers, for files.
+  struct Memory {
+    int n_since = 0, n_recorded = 0;
+    std::vector<float> queries;
+    std::vector<double> moments;
+  };
+  Memory memory() const;
+  // Takes over what memory() of a state with the same rule gave; false where it does not fit.
+  bool remember(const Memory& memory);
+
  private:
   // Queries of the last that many tokens; token t in slot t % n_window.
   QueryWindow ring_;
   int n_recorded_ = 0;  // slots in use
   std::vector<QueryMoments> moments_;
-  std::shared_ptr<const StepCut> rule_;
+  std::shared_ptr<const RepeatedCut> rule_;
   Positions positions_ = Positions::kOriginal;
   int n_since_ = 0;  // tokens since the last cut
   int n_layers_ = 0, n_heads_ = 0, head_dim_ = 0;

@@ -1,4 +1,4 @@
-#include "compress/step_rules.h"
+#include "compress/cut_rules.h"
 
 #include <utility>
 
@@ -12,7 +12,7 @@ std::string place_of(const Value& value, const Value& outer) {
   return place.empty() ? "" : place + ": ";
 }
 
-std::vector<ParamSpec> step_params() {
+std::vector<ParamSpec> cut_params() {
   ParamSpec keep = integer_param("keep", "2048", "rows of each KV head that a cut leaves", 1);
   ParamSpec ratio =
       number_param("ratio", "null", "instead of keep: share of all tokens so far", 0, 1);
@@ -34,8 +34,8 @@ ParamSpec decode_param() {
   return spec;
 }
 
-std::optional<StepRule> read_decode(const ResolvedTerm& term, const Value& own,
-                                    const std::string& no_steps) {
+std::optional<CutRule> read_decode(const ResolvedTerm& term, const Value& own,
+                                   const std::string& no_repeat) {
   const Value* given = term.params.find("decode");
   if (given == nullptr || given->is_null()) return std::nullopt;
   const std::string& name = term.method->info.name;
@@ -44,8 +44,8 @@ std::optional<StepRule> read_decode(const ResolvedTerm& term, const Value& own,
     throw_usage("{}{}: 'decode' must be a map of every, keep or ratio, inner, found {}", place,
                 name, given->describe());
   }
-  const Params params = Params::read(*given, step_params(), name + ": decode");
-  StepRule rule;
+  const Params params = Params::read(*given, cut_params(), name + ": decode");
+  CutRule rule;
   rule.every = params.integer("every");
   const bool by_ratio = !params.is_null("ratio");
   if (by_ratio && params.given("keep")) {
@@ -57,11 +57,11 @@ std::optional<StepRule> read_decode(const ResolvedTerm& term, const Value& own,
   } else {
     rule.keep = params.integer("keep");
   }
-  std::string reason = no_steps, cutter = name;
+  std::string reason = no_repeat, cutter = name;
   if (!params.is_null("inner")) {
     InnerPolicy inner = read_inner_policy(params.value("inner"), name, "decode.inner");
     const bool same = format_value(inner.canonical) == format_value(own);
-    reason = inner.no_steps;
+    reason = inner.no_repeat;
     cutter = format_value(inner.canonical);
     if (!same) rule.inner = std::move(inner);
   }
@@ -84,13 +84,13 @@ std::optional<StepRule> read_decode(const ResolvedTerm& term, const Value& own,
   return rule;
 }
 
-std::shared_ptr<const StepCut> make_step_cut(
-    const StepRule& rule, const EvictionRules& outer,
+std::shared_ptr<const RepeatedCut> make_repeated_cut(
+    const CutRule& rule, const EvictionRules& outer,
     const std::function<EvictionPtr(EvictionRules rules)>& own) {
   EvictionRules rules = outer;
   rules.ratio = 0;
-  rules.steps = true;
-  auto cut = std::make_shared<StepCut>();
+  rules.repeated = true;
+  auto cut = std::make_shared<RepeatedCut>();
   cut->every = rule.every;
   cut->keep = rule.keep;
   cut->ratio = rule.ratio;

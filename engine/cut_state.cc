@@ -1,6 +1,8 @@
-#include "engine/step_state.h"
+#include "engine/cut_state.h"
 
 #include <algorithm>
+#include <span>
+#include <utility>
 
 #include "engine/error.h"
 #include "engine/rope.h"
@@ -9,8 +11,8 @@
 
 namespace kv {
 
-StepState::StepState(const ModelConfig& config, std::shared_ptr<const StepCut> rule,
-                     Positions positions, const RecordedInputs& seen, int n_tokens)
+CutState::CutState(const ModelConfig& config, std::shared_ptr<const RepeatedCut> rule,
+                   Positions positions)
     : rule_(std::move(rule)),
       positions_(positions),
       n_layers_(config.n_layers),
@@ -20,16 +22,22 @@ StepState::StepState(const ModelConfig& config, std::shared_ptr<const StepCut> r
   const KvNeeds needs = rule_->policy->needs(kEndless);
   KV_CHECK(!needs.attention_received && needs.repeats.empty(), "{} cannot cut again and again",
            rule_->policy->spec());
-  for (const int first : needs.query_statistics) {
-    for (const QueryMoments& m : seen.query_moments) {
-      if (m.first_token() == first) moments_.push_back(m);
-    }
-  }
-  KV_CHECK(moments_.size() == needs.query_statistics.size());
+  for (const int first : needs.query_statistics) moments_.emplace_back(config, first);
   ring_.n_window = needs.window_queries;
-  if (ring_.n_window == 0) return;
+  ring_.queries.resize(static_cast<size_t>(n_layers_) * n_heads_ * ring_.n_window * head_dim_);
+}
+
+CutState::CutState(const ModelConfig& config, std::shared_ptr<const RepeatedCut> rule,
+                   Positions positions, const RecordedInputs& seen, int n_tokens)
+    : CutState(config, std::move(rule), positions) {
+  for (QueryMoments& mine : moments_) {
+    const auto same =
+        std::find_if(seen.query_moments.begin(), seen.query_moments.end(),
+                     [&](const QueryMoments& m) { return m.first_token() == mine.first_token(); });
+    KV_CHECK(same != seen.query_moments.end(), "no sums from token {}", mine.first_token());
+    mine = *same;
+  }
   const int64_t n_heads = int64_t{n_layers_} * n_heads_, recorded = seen.window.n_window;
-  ring_.queries.resize(static_cast<size_t>(n_heads * ring_.n_window) * head_dim_);
   n_recorded_ = static_cast<int>(std::min<int64_t>(ring_.n_window, recorded));
   for (int64_t h = 0; h < n_heads; ++h) {
     for (int i = 1; i <= n_recorded_; ++i) {
@@ -40,8 +48,8 @@ StepState::StepState(const ModelConfig& config, std::shared_ptr<const StepCut> r
   }
 }
 
-void StepState::record(int layer, int first_token, int n, const float* queries, int64_t stride,
-                       const RopeTable& rope) {
+void CutState::record(int layer, int first_token, int n, const float* queries, int64_t stride,
+                      const RopeTable& rope) {
   for (QueryMoments& m : moments_) m.add(layer, first_token, n, queries, stride);
   const int window = ring_.n_window;
   if (window == 0) return;
@@ -57,7 +65,7 @@ void StepState::record(int layer, int first_token, int n, const float* queries, 
   });
 }
 
-bool StepState::count(int n_tokens) {
+bool CutState::count(int n_tokens) {
   KV_CHECK(n_tokens <= tokens_left(), "{} tokens, {} until the cut", n_tokens, tokens_left());
   n_recorded_ = std::min(ring_.n_window, n_recorded_ + n_tokens);
   n_since_ += n_tokens;
@@ -66,7 +74,7 @@ bool StepState::count(int n_tokens) {
   return true;
 }
 
-RecordedInputs StepState::inputs(int n_tokens) const {
+RecordedInputs CutState::inputs(int n_tokens) const {
   RecordedInputs result;
   for (const QueryMoments& m : moments_) result.query_statistics.push_back(m.statistics());
   const int n = result.window.n_window = n_recorded_;
@@ -83,7 +91,28 @@ RecordedInputs StepState::inputs(int n_tokens) const {
   return result;
 }
 
-size_t StepState::bytes() const {
+CutState::Memory CutState::memory() const {
+  Memory memory{n_since_, n_recorded_, ring_.queries, {}};
+  for (const QueryMoments& m : moments_) m.append_to(memory.moments);
+  return memory;
+}
+
+bool CutState::remember(const Memory& memory) {
+  if (memory.n_since < 0 || memory.n_since >= rule_->every) return false;
+  if (memory.n_recorded < 0 || memory.n_recorded > ring_.n_window) return false;
+  if (memory.queries.size() != ring_.queries.size()) return false;
+  std::span<const double> left(memory.moments);
+  for (QueryMoments& m : moments_) {
+    if (!m.take_from(left)) return false;
+  }
+  if (!left.empty()) return false;
+  n_since_ = memory.n_since;
+  n_recorded_ = memory.n_recorded;
+  ring_.queries = memory.queries;
+  return true;
+}
+
+size_t CutState::bytes() const {
   size_t total = ring_.queries.size() * sizeof(float);
   for (const QueryMoments& m : moments_) total += m.bytes();
   return total;

@@ -97,7 +97,7 @@ std::vector<Rows> rows_left(const KvCache& cache) {
   return all;
 }
 
-class StepCut : public ::testing::TestWithParam<std::string> {
+class RepeatedCut : public ::testing::TestWithParam<std::string> {
  protected:
   std::shared_ptr<const Model> model = random_model(small_config());
   const Rows prompt = random_ids(60, model->config.vocab, 1),
@@ -105,7 +105,7 @@ class StepCut : public ::testing::TestWithParam<std::string> {
 };
 
 // The definition: a cut sees what it would see if all tokens so far had been the prompt.
-TEST_P(StepCut, IsTheCutOfAPromptOfAllTokensSoFar) {
+TEST_P(RepeatedCut, IsTheCutOfAPromptOfAllTokensSoFar) {
   Session session(model);
   const CompressorSpec stepwise = spec_of(GetParam(), "decode=(every=20,keep=40)"),
                        once = spec_of(GetParam(), "ratio=0.5");
@@ -122,7 +122,7 @@ TEST_P(StepCut, IsTheCutOfAPromptOfAllTokensSoFar) {
   EXPECT_EQ(fed(session, decoded.cache, later), fed(session, whole.cache, later));
 }
 
-TEST_P(StepCut, PassesThreadsAndNeighboursDoNotShow) {
+TEST_P(RepeatedCut, PassesThreadsAndNeighboursDoNotShow) {
   const CompressorSpec spec = spec_of(GetParam(), "ratio=0.3,decode=(every=11,keep=33)");
   Session whole(model), pieces(model, 4);
   const CompressedCache cell = start(whole, spec, prompt);
@@ -157,7 +157,7 @@ TEST_P(StepCut, PassesThreadsAndNeighboursDoNotShow) {
 }
 
 // The rows go up and down between keep and keep + every - 1 and never change their order.
-TEST_P(StepCut, HoldsAtMostKeepRowsAfterEveryCut) {
+TEST_P(RepeatedCut, HoldsAtMostKeepRowsAfterEveryCut) {
   constexpr int kEvery = 7, kKeep = 30;
   Session session(model);
   const CompressorSpec spec =
@@ -183,7 +183,7 @@ TEST_P(StepCut, HoldsAtMostKeepRowsAfterEveryCut) {
   EXPECT_GE(cell.cache.bytes_allocated(), cell.cache.bytes_in_use());
 }
 
-TEST_P(StepCut, ForksGoTheirOwnWay) {
+TEST_P(RepeatedCut, ForksGoTheirOwnWay) {
   Session session(model);
   const CompressedCache cell =
       start(session, spec_of(GetParam(), "decode=(every=6,keep=24)"), prompt);
@@ -201,10 +201,10 @@ TEST_P(StepCut, ForksGoTheirOwnWay) {
 std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
   return info.param.substr(0, info.param.find('('));
 }
-INSTANTIATE_TEST_SUITE_P(Policies, StepCut, ::testing::ValuesIn(cutting_methods()), test_name);
+INSTANTIATE_TEST_SUITE_P(Policies, RepeatedCut, ::testing::ValuesIn(cutting_methods()), test_name);
 
 // The list above is complete: every other eviction policy refuses, and says why.
-TEST(StepCutRefusal, IsSaidByEveryOtherPolicy) {
+TEST(RepeatedCutRefusal, IsSaidByEveryOtherPolicy) {
   std::vector<std::string> can, cannot;
   for (const MethodInfo& info : all_methods()) {
     const std::vector<ParamSpec> params = all_params(info);
@@ -243,7 +243,7 @@ TEST(StepCutRefusal, IsSaidByEveryOtherPolicy) {
 }
 
 // A policy that cannot cut again may serve the prompt, with another one for the steps.
-TEST(StepCutInner, AnyPolicyMayServeThePrompt) {
+TEST(RepeatedCutInner, AnyPolicyMayServeThePrompt) {
   const auto model = random_model(small_config());
   const Rows prompt = random_ids(50, model->config.vocab, 1),
              suffix = random_ids(30, model->config.vocab, 2);
@@ -264,7 +264,7 @@ TEST(StepCutInner, AnyPolicyMayServeThePrompt) {
 
 // Rows stand in the order of their positions, so the first ones stay the first however often the
 // cache is cut.
-TEST(StepCutSinks, SurviveEveryCut) {
+TEST(RepeatedCutSinks, SurviveEveryCut) {
   const auto model = random_model(small_config());
   Session session(model);
   for (const std::string positions : {"original", "contiguous"}) {
@@ -280,7 +280,7 @@ TEST(StepCutSinks, SurviveEveryCut) {
   }
 }
 
-TEST(StepCutProtect, SpeaksOfTokens) {
+TEST(RepeatedCutProtect, SpeaksOfTokens) {
   const auto model = random_model(small_config());
   Session session(model);
   for (const std::string positions : {"original", "contiguous"}) {
@@ -298,7 +298,7 @@ TEST(StepCutProtect, SpeaksOfTokens) {
 }
 
 // Every row that is left is coded as it was when it came.
-TEST(StepCutCodes, AreNeverMadeAnew) {
+TEST(RepeatedCutCodes, AreNeverMadeAnew) {
   const auto model = random_model(small_config());
   const Rows prompt = random_ids(50, model->config.vocab, 1);
   for (const char* codec : {"+f32", "+bf16", "+int4", "+int2(group=8,keys=post_rope)",

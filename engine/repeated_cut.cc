@@ -1,4 +1,4 @@
-#include "engine/step_cut.h"
+#include "engine/repeated_cut.h"
 
 #include <map>
 #include <numeric>
@@ -44,10 +44,10 @@ void place_rows(KvCache::Head& head, const Rows& kept, int n_tokens, Positions p
 }  // namespace
 
 void cut_back(const Model& model, const RopeTable& rope, KvCache& cache) {
-  const StepState& steps = cache.steps();
-  const KvPolicy& policy = *steps.rule().policy;
+  const CutState& cuts = cache.cuts();
+  const KvPolicy& policy = *cuts.rule().policy;
   const int n_tokens = cache.n_tokens();
-  const RecordedInputs inputs = steps.inputs(n_tokens);
+  const RecordedInputs inputs = cuts.inputs(n_tokens);
   const KvNeeds needs = policy.needs(n_tokens);
   Lists lists;  // heads that keep the same rows share one list
   for (int layer = 0; layer < cache.n_layers(); ++layer) {
@@ -55,14 +55,14 @@ void cut_back(const Model& model, const RopeTable& rope, KvCache& cache) {
     const std::vector<HeadState> held = rows_held(cache, layer);
     ViewStorage storage;
     LayerView view = rows.view(held, needs, storage);
-    view.keep_rows = steps.rule().rows_after(n_tokens);
+    view.keep_rows = cuts.rule().rows_after(n_tokens);
     const LayerKeep keep = policy.select(view);
     KV_CHECK(keep.values.empty() && keep.dropped_channels.empty(), "{} changes rows",
              policy.spec());
     for (int h = 0; h < cache.n_kv_heads(); ++h) {
       KvCache::Head& head = cache.head(layer, h);
       if (static_cast<int>(keep.rows[h].size()) == head.n_rows) continue;
-      place_rows(head, keep.rows[h], n_tokens, steps.positions(), lists);
+      place_rows(head, keep.rows[h], n_tokens, cuts.positions(), lists);
     }
     parallel_for(cache.n_kv_heads(),
                  [&](int64_t h) { cache.keep_rows(layer, static_cast<int>(h), keep.rows[h]); });
