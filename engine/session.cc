@@ -1,6 +1,7 @@
 #include "engine/session.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/error.h"
 #include "engine/repeated_cut.h"
@@ -11,7 +12,7 @@ namespace {
 
 constexpr int kDefaultChunk =
     512;  // rows in one pass: enough to reuse weights, small enough for the caches
-constexpr int kLogitRows = 64;   // rows of logits held at once while streaming
+constexpr int kLogitRows = 128;  // rows of logits held at once while streaming
 constexpr int kRopeStep = 2048;  // positions by which the RoPE table grows
 
 }  // namespace
@@ -42,6 +43,23 @@ void Session::rope_for(std::span<const Segment> segments) {
   rope_ = std::make_shared<RopeTable>(model_->config, std::max(needed, 2 * rope_->n_positions()));
 }
 
+void Session::count_flops(std::span<const Segment> segments) {
+  const ModelConfig& c = model_->config;
+  const double q_width = static_cast<double>(c.n_heads) * c.head_dim;
+  const double kv_width = 2.0 * c.n_kv_heads * c.head_dim;
+  const double weights =
+      c.dim * (q_width + kv_width) + q_width * c.dim + 3.0 * c.dim * c.hidden_dim;
+  for (const Segment& s : segments) {
+    const double n = static_cast<double>(s.tokens.size());
+    double pairs = 0;  // (query, row) of all KV heads
+    for (int l = 0; l < c.n_layers; ++l) {
+      for (int h = 0; h < c.n_kv_heads; ++h)
+        pairs += n * s.cache->head(l, h).n_rows - n * (n - 1) / 2;
+    }
+    flops_computed_ += 2 * n * c.n_layers * weights + 4.0 * c.head_dim * c.group() * pairs;
+  }
+}
+
 void Session::stream_logits(int first_row, int n_rows,
                             const std::function<void(int, int, const float*)>& on_logits) {
   std::vector<float> logits;
@@ -60,6 +78,11 @@ int Session::longest_pass(const KvCache& cache, int n_tokens) const {
   return cache.cuts().active() ? std::min(n_tokens, cache.cuts().tokens_left()) : n_tokens;
 }
 
+bool Session::in_pieces(const Segment& s) const {
+  const int n = static_cast<int>(s.tokens.size());
+  return longest_pass(*s.cache, n) < n;
+}
+
 int Session::next_chunk(const KvCache& cache, int n_tokens) const {
   const int longest = longest_pass(cache, n_tokens);
   return cache.codec().codes_blocks() ? longest : std::min(longest, prefill_chunk_);
@@ -72,22 +95,46 @@ void Session::count_cuts(std::span<const Segment> segments) {
   }
 }
 
+namespace {
+
+// (n_layers, n_heads) blocks of `from` columns become blocks of `to` columns; new ones are 0, columns
+// beyond `to` are left out.
+std::vector<double> with_columns(const std::vector<double>& sums, size_t from, size_t to) {
+  std::vector<double> result(from == 0 ? 0 : sums.size() / from * to, 0.0);
+  for (size_t block = 0; block * from < sums.size(); ++block) {
+    std::copy_n(sums.begin() + static_cast<int64_t>(block * from), std::min(from, to),
+                result.begin() + static_cast<int64_t>(block * to));
+  }
+  return result;
+}
+
+}  // namespace
+
 PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOptions& options) {
   KV_CHECK(!ids.empty());
   check_ids(ids);
   const int n = static_cast<int>(ids.size());
   const ModelConfig& config = model_->config;
-  PrefilledPrompt prompt(KvCache(config, options.codec));
+  const PromptPrefix* from = options.from;
+  const int n_known = from != nullptr ? from->cache.n_tokens() : 0;
+  KV_CHECK(from == nullptr ||
+           (from->needs == options.needs && can_go_on(options.needs, n_known, n)));
+  PrefilledPrompt prompt(from != nullptr ? from->cache.fork() : KvCache(config, options.codec));
   prompt.last_logits.resize(config.vocab);
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
-  for (const int first : options.needs.query_statistics)
-    prompt.query_moments.emplace_back(config, first);
+  if (from != nullptr) prompt.query_moments = from->moments;
+  for (const int first : options.needs.query_statistics) {
+    if (from == nullptr) prompt.query_moments.emplace_back(config, first);
+  }
   std::vector<float> softmax_max, softmax_sum;
   if (options.needs.attention_received) {
     const size_t heads = static_cast<size_t>(config.n_heads);
-    prompt.attention_received.assign(config.n_layers * heads * n, 0.0);
+    prompt.attention_received =
+        from != nullptr
+            ? with_columns(from->attention_received, static_cast<size_t>(n_known), ids.size())
+            : std::vector<double>(config.n_layers * heads * n, 0.0);
     softmax_max.resize(heads * next_chunk(prompt.cache, n));
     softmax_sum.resize(softmax_max.size());
   }
@@ -99,12 +146,19 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   recorder.n_tokens = n;
   recorder.softmax_max = &softmax_max;
   recorder.softmax_sum = &softmax_sum;
-  for (int done = 0, count = 0; done < n; done += count) {
-    count = next_chunk(prompt.cache, n - done);
+  for (int done = n_known; done < n;) {
+    const int end = done < options.save_at ? options.save_at : n;
+    const int count = next_chunk(prompt.cache, end - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, &recorder);
     if (options.on_logits) stream_logits(done, count, options.on_logits);
-    if (done + count == n) {
+    done += count;
+    if (done == options.save_at) {
+      prompt.prefix = std::make_shared<const PromptPrefix>(PromptPrefix{
+          options.needs, prompt.cache.fork(), prompt.query_moments,
+          with_columns(prompt.attention_received, ids.size(), static_cast<size_t>(done))});
+    }
+    if (done == n) {
       const int last = count - 1;
       logits_of({&last, 1}, prompt.last_logits.data());
     }
@@ -163,9 +217,8 @@ void Session::forward(std::span<const Segment> segments, float* logits) {
   for (const Segment& s : segments) {
     check_ids(s.tokens);
     const int n = static_cast<int>(s.tokens.size()), wanted = wanted_rows(s);
-    const bool in_pieces = longest_pass(*s.cache, n) < n;
-    stepped.push_back(in_pieces);
-    if (in_pieces) {
+    stepped.push_back(in_pieces(s));
+    if (stepped.back()) {
       stepwise.push_back(s);
       stepwise_logits.push_back(next);
     } else {
@@ -190,6 +243,66 @@ void Session::forward(std::span<const Segment> segments, float* logits) {
       from += n;
     }
     next += n;
+  }
+}
+
+void Session::feed_together(std::span<const Segment> segments, const OnRows& on_rows) {
+  const int64_t vocab = model_->config.vocab;
+  std::vector<Segment> together;
+  std::vector<std::pair<size_t, int>> row_of;  // of the pass: its segment and its index in it
+  for (size_t s = 0; s < segments.size(); ++s) {
+    check_ids(segments[s].tokens);
+    const int n = static_cast<int>(segments[s].tokens.size());
+    if (in_pieces(segments[s])) continue;
+    together.push_back(segments[s]);
+    for (int i = 0; i < n; ++i) row_of.emplace_back(s, i);
+  }
+  if (together.size() < segments.size()) feed_stepwise(segments, on_rows);
+  if (row_of.empty()) return;
+  run_layers(together, nullptr);
+  std::vector<float> logits;
+  for (size_t done = 0; done < row_of.size(); done += kLogitRows) {
+    std::vector<int> rows(std::min<size_t>(kLogitRows, row_of.size() - done));
+    std::iota(rows.begin(), rows.end(), static_cast<int>(done));
+    logits.resize(rows.size() * static_cast<size_t>(vocab));
+    logits_of(rows, logits.data());
+    for (size_t i = 0, next = 0; i < rows.size(); i = next) {
+      const auto [segment, first] = row_of[done + i];
+      while (next < rows.size() && row_of[done + next].first == segment) ++next;
+      on_rows(segment, first, static_cast<int>(next - i),
+              logits.data() + static_cast<int64_t>(i) * vocab);
+    }
+  }
+}
+
+void Session::feed_stepwise(std::span<const Segment> segments, const OnRows& on_rows) {
+  const int64_t vocab = model_->config.vocab;
+  std::vector<size_t> done(segments.size(), 0);  // tokens of each
+  std::vector<float> logits;
+  for (;;) {
+    std::vector<Segment> pass;
+    std::vector<size_t> of;  // the pass's segments among all
+    for (size_t i = 0; i < segments.size(); ++i) {
+      const Segment& s = segments[i];
+      const size_t left = s.tokens.size() - done[i];
+      if (left == 0 || (done[i] == 0 && !in_pieces(s))) continue;
+      const auto n = static_cast<size_t>(longest_pass(*s.cache, static_cast<int>(left)));
+      pass.push_back({s.cache, s.tokens.subspan(done[i], n), LogitRows::kAll});
+      of.push_back(i);
+    }
+    if (pass.empty()) return;
+    run_layers(pass, nullptr);
+    int first_row = 0;
+    for (size_t i = 0; i < pass.size(); ++i) {
+      const int n = static_cast<int>(pass[i].tokens.size());
+      std::vector<int> rows(n);
+      std::iota(rows.begin(), rows.end(), first_row);
+      logits.resize(static_cast<size_t>(n) * vocab);
+      logits_of(rows, logits.data());
+      on_rows(of[i], static_cast<int>(done[of[i]]), n, logits.data());
+      done[of[i]] += n;
+      first_row += n;
+    }
   }
 }
 
