@@ -23,6 +23,8 @@ struct Method {
   bool has_ratio = true;     // eviction policies: takes `ratio`
   bool takes_inner = false;  // eviction policies: has a parameter `inner`, another policy
   bool can_be_inner = true;  // eviction policies: its scores are what decides
+  // Eviction policies: why it cannot cut again and again while tokens come; empty: it can.
+  std::string no_repeat;
 
   // One of the three is set; none for `none`. Called with checked parameters.
   std::function<EvictionPtr(const Params& params, EvictionRules rules)> make_policy;

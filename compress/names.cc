@@ -28,9 +28,9 @@ constexpr PlannedName kPlanned[] = {
 constexpr std::array<std::array<const char*, 2>, 5> kOtherSpellings = {{
     {"KeyRerotation", "positions=contiguous on the policy itself"},
     {"Composed", "'+' between the policies"},
-    {"Decoding", "'decode' on the policy itself (not in this build)"},
-    {"CompressionRatioDecoding", "'decode' on the policy itself (not in this build)"},
-    {"PrefillDecoding", "'decode' on the policy itself (not in this build)"},
+    {"Decoding", "'decode' on the policy itself"},
+    {"CompressionRatioDecoding", "'decode' on the policy itself"},
+    {"PrefillDecoding", "'decode' on the policy itself"},
 }};
 
 std::string place_prefix(const Value& value, const Value& term) {
@@ -156,6 +156,16 @@ ResolvedTerm resolve_term(const Value& term) {
   if (out.method == nullptr) throw_unknown(written, term);
   copy_params(term, drop_budget, out);
   return out;
+}
+
+std::vector<ParamSpec> with_defaults_of(const ResolvedTerm& term, std::vector<ParamSpec> table) {
+  if (!term.kvpress_defaults) return table;
+  for (const auto& [name, text] : term.method->kvpress_defaults) {
+    for (ParamSpec& spec : table) {
+      if (spec.name == name) spec.default_text = text;
+    }
+  }
+  return table;
 }
 
 }  // namespace kv

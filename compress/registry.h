@@ -21,8 +21,8 @@ struct MethodInfo {
 };
 const std::vector<MethodInfo>& all_methods();  // registry order
 
-// Every parameter that specs of this method take, with defaults, in canonical order: `ratio` and
-// `positions`, the method's own, `protect` and `ties` for eviction policies; its own for the
+// Every parameter that specs of this method take, with defaults, in canonical order: `ratio`,
+// `positions` and `decode`, the method's own, `protect` and `ties` for eviction policies; its own for the
 // others.
 std::vector<ParamSpec> all_params(const MethodInfo& method);
 

@@ -55,7 +55,7 @@ class Compressor {
       p.decided.clear();
     }
     for (int layer = 0; layer < config_.n_layers; ++layer) {
-      const LayerRows rows(model_, prompt_, layer, needs);
+      const LayerRows rows(model_, prompt_.cache, *prompt_.rope, prompt_, layer, needs);
       for (Progress* p : active) {
         const KvPolicy& policy = *p->plan->policies[stage];
         ViewStorage storage;
@@ -133,16 +133,6 @@ class Compressor {
     head = std::move(kept);
   }
 
-  // Where the kept rows stand: the last policy that asks for something other than the original
-  // positions decides.
-  static Positions positions_of(const CompressionPlan& plan) {
-    Positions result = Positions::kOriginal;
-    for (const PolicyPtr& policy : plan.policies) {
-      if (policy->positions() != Positions::kOriginal) result = policy->positions();
-    }
-    return result;
-  }
-
   KvCache build_cache(const Progress& p) const {
     const CodecPtr codec = p.plan->codec ? p.plan->codec : prompt_.cache.codec_ptr();
     const bool same_codec = codec->spec() == prompt_.cache.codec().spec();
@@ -164,7 +154,7 @@ class Compressor {
               "head 0 keeps {}",
               layer, h, rows.size(), n_first);
         }
-        place_rows(cache.head(layer, h), rows, positions, lists);
+        place_rows(cache.head(layer, h), rows, positions, p.plan->decode != nullptr, lists);
         if (state.dropped_channels.empty()) continue;
         cache.head(layer, h).dropped_channels =
             std::make_shared<const std::vector<uint8_t>>(state.dropped_channels);
@@ -187,19 +177,23 @@ class Compressor {
       }
     });
     cache.advance(n_tokens());
+    if (p.plan->decode)
+      cache.set_cuts(CutState(config_, p.plan->decode, positions, prompt_, n_tokens()));
     return cache;
   }
 
-  void place_rows(KvCache::Head& head, const Rows& rows, Positions positions,
+  // goes_on: later cuts will want to know which tokens the rows were.
+  void place_rows(KvCache::Head& head, const Rows& rows, Positions positions, bool goes_on,
                   std::map<Rows, std::shared_ptr<const Rows>>& lists) const {
     const int kept = static_cast<int>(rows.size());
     head.n_rows = kept;
     head.shift = positions == Positions::kOriginal ? 0 : kept - n_tokens();
     head.run_offset = n_tokens() + head.shift - kept;  // the next row is the next token
-    if (kept == n_tokens() || positions == Positions::kContiguous) return;
+    const bool contiguous = positions == Positions::kContiguous;
+    if (kept == n_tokens() || (contiguous && !goes_on)) return;
     std::shared_ptr<const Rows>& list = lists[rows];
     if (!list) list = std::make_shared<const Rows>(rows);
-    head.listed = list;
+    (contiguous ? head.originals : head.listed) = list;
   }
 
   // Kept rows of one head, moved into pages of their own, as `codec` stores them; keys rotated where
@@ -294,8 +288,17 @@ KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens)
   KvNeeds all;
   for (const CompressionPlan* plan : plans) {
     for (const PolicyPtr& policy : plan->policies) all.join(policy->needs(n_tokens));
+    if (plan->decode) all.join(plan->decode->policy->needs(n_tokens));
   }
   return all;
+}
+
+Positions positions_of(const CompressionPlan& plan) {
+  Positions result = Positions::kOriginal;
+  for (const PolicyPtr& policy : plan.policies) {
+    if (policy->positions() != Positions::kOriginal) result = policy->positions();
+  }
+  return result;
 }
 
 CodecPtr prompt_codec(const CompressionPlan& plan, const CodecPtr& kv_dtype) {

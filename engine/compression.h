@@ -25,6 +25,10 @@ inline ModelShape shape_of(const ModelConfig& config) {
   return {config.n_layers, config.n_heads, config.n_kv_heads, config.head_dim};
 }
 
+// Where the kept rows stand: the last policy that asks for something other than the original
+// positions decides.
+Positions positions_of(const CompressionPlan& plan);
+
 // What a prefill must record so that all these plans can be applied to it.
 KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens);
 

@@ -175,6 +175,11 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     if (config.qk_norm) norm_heads(config, w, qkv, n, width);
     store_rows(config, *rope_, l, placed, qkv, width);
     if (recorder != nullptr) record_prompt(*model_, *rope_, l, placed[0], qkv, width, h, *recorder);
+    for (const Placed& p : placed) {
+      CutState& cuts = p.segment->cache->cuts();
+      if (cuts.active())
+        cuts.record(l, p.first_token, p.n(), qkv + p.first_row * width, width, *rope_);
+    }
     attend(config, *rope_, l, inputs);
     if (count_received) {
       double* sums = recorder->attention_received->data() +
@@ -196,6 +201,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
   for (const Placed& p : placed) p.segment->cache->advance(p.n());
   tokens_computed_ += n;
   count_flops(segments);
+  count_cuts(segments);
   return n;
 }
 

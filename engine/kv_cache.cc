@@ -156,6 +156,25 @@ void KvCache::append(int layer, int kv_head, const float* keys, const float* val
   }
 }
 
+void KvCache::keep_rows(int layer, int kv_head, const std::vector<int32_t>& kept) {
+  KV_CHECK(!residual_codec_ && !kept.empty());
+  Head& rows = head(layer, kv_head);
+  for (size_t i = 0; i < kept.size(); ++i) {
+    const int32_t from = kept[i];
+    KV_CHECK(from >= static_cast<int32_t>(i) && from < rows.n_rows, "row {} to {} of {}", from, i,
+             rows.n_rows);
+    if (from == static_cast<int32_t>(i)) continue;
+    PageRef& target = rows.pages[i / kTile];
+    std::byte *keys = target.writable_keys(), *values = target.writable_values();
+    const PageRef& source = rows.pages[from / kTile];
+    const int to = static_cast<int>(i % kTile);
+    codec_->copy_key(source.keys(), from % kTile, head_dim_, keys, to);
+    codec_->copy_value(source.values(), from % kTile, head_dim_, values, to);
+  }
+  rows.n_rows = static_cast<int>(kept.size());
+  rows.pages.resize((kept.size() + kTile - 1) / kTile);
+}
+
 void KvCache::advance(int n_tokens) {
   n_tokens_ += n_tokens;
   if (!residual_codec_) return;
@@ -249,7 +268,7 @@ size_t KvCache::bytes_in_use() const {
             codec.value_tile_bytes(head_dim_) * n_values) /
            kTile;
   };
-  size_t total = 0;
+  size_t total = cuts_.bytes();
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     if (residual_codec_) {
@@ -259,21 +278,24 @@ size_t KvCache::bytes_in_use() const {
     } else {
       total += row_bytes(*codec_, rows.n_rows, rows.n_rows);
     }
-    if (rows.listed && counted.insert(rows.listed.get()).second)
-      total += rows.listed->size() * sizeof(int32_t);
+    for (const auto* list : {rows.listed.get(), rows.originals.get()}) {
+      if (list != nullptr && counted.insert(list).second) total += list->size() * sizeof(int32_t);
+    }
     if (rows.dropped_channels) total += (rows.dropped_channels->size() + 7) / 8;  // as a bit mask
   }
   return total;
 }
 
 size_t KvCache::bytes_allocated() const {
-  size_t total = 0;
+  size_t total = cuts_.bytes();
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     for (const PageRef& page : rows.pages) total += page.bytes();
     for (const PageRef& page : rows.plain) total += page.bytes();
-    if (rows.listed && counted.insert(rows.listed.get()).second)
-      total += rows.listed->capacity() * sizeof(int32_t);
+    for (const auto* list : {rows.listed.get(), rows.originals.get()}) {
+      if (list != nullptr && counted.insert(list).second)
+        total += list->capacity() * sizeof(int32_t);
+    }
     if (rows.dropped_channels) total += rows.dropped_channels->capacity();
   }
   return total;

@@ -110,6 +110,14 @@ int64_t MemoryCosts::cell(size_t n_tokens, const CompressionPlan& plan) const {
   const KvCodec& codec = plan.codec ? *plan.codec : *kv_dtype_;
   int64_t bytes = rows(n_tokens, codec);
   if (codec.keeps_residual()) bytes += rows(n_tokens, *kv_dtype_);
+  if (plan.decode) {  // what later cuts look at, in the cell and in the fork that answers
+    constexpr int kEndless = 1 << 30;
+    const KvNeeds needs = plan.decode->policy->needs(kEndless);
+    const int64_t d = model_.head_dim, heads = int64_t{model_.n_layers} * model_.n_heads;
+    bytes += 2 * heads * d * needs.window_queries * int64_t{sizeof(float)};
+    bytes += 2 * heads * d * (d + 1) * static_cast<int64_t>(needs.query_statistics.size()) *
+             int64_t{sizeof(double)};
+  }
   if (plan.policies.empty()) return bytes;
   // Rows that stay, their scores and positions, on their way through the policies.
   constexpr int64_t kListed = 6 * sizeof(int32_t);
