@@ -45,6 +45,9 @@ const std::vector<Method>& methods() {
       lukv_method(),
       canary_streamingllm_method(),
       canary_snapkv_method(),
+      h2o_method(),
+      streaming_rolling_method(),
+      infllm_method(),
       f32_method(),
       f16_method(),
       bf16_method(),
@@ -119,6 +122,12 @@ ParamSpec file_param(const std::string& name, const std::string& doc) {
   return spec;
 }
 
+ParamSpec step_ratio_param(const std::string& doc) {
+  ParamSpec spec = number_param("ratio", "null", doc, 0, 1);
+  spec.below_max = true;
+  return spec;
+}
+
 ParamSpec inner_param(const std::string& default_text) {
   ParamSpec spec;
   spec.name = "inner";
@@ -162,6 +171,7 @@ std::vector<ParamSpec> with_defaults_of(const ResolvedTerm& term, std::vector<Pa
 // `protect` and `ties` are printed only where they say something.
 std::vector<std::string> left_out(const Method& method, const Params& params) {
   std::vector<std::string> keys;
+  if (method.acts_at_every_step() && !params.is_null("ratio")) return method.instead_of_ratio;
   if (!method.is_eviction()) return keys;
   const Value& protect = params.value("protect");
   if (protect.is_list() && protect.items.empty()) keys.push_back("protect");
@@ -254,11 +264,24 @@ Inner read_inner(ResolvedTerm& outer) {
   return inner;
 }
 
+// `ratio` of a method that acts at every step, beside what it stands for.
+void refuse_both(const Method& method, const Params& params, const Value& term) {
+  if (params.is_null("ratio")) return;
+  for (const std::string& key : method.instead_of_ratio) {
+    if (!params.given(key)) continue;
+    throw_usage("{}{}: 'ratio' sets {} by itself; give 'ratio' or '{}'", place_prefix(term),
+                method.info.name, fmt::join(method.instead_of_ratio, ", "), key);
+  }
+}
+
 struct BuiltTerm {
   std::string canonical;
   double ratio = 0;
   PolicyPtr policy;
   CodecPtr codec;
+  StepPtr step;
+
+  bool is_none() const { return policy == nullptr && codec == nullptr && step == nullptr; }
 };
 
 PolicyPtr build_eviction(const Method& method, const Params& params, const std::string& spec,
@@ -287,6 +310,9 @@ BuiltTerm build_term(ResolvedTerm term, const std::string& folder) {
     built.policy = method.make_transform(params, built.canonical);
   } else if (method.is_codec()) {
     built.codec = method.make_codec(params, built.canonical);
+  } else if (method.acts_at_every_step()) {
+    refuse_both(method, params, term.params);
+    built.step = method.make_step(params, built.canonical);
   }
   if (method.nominal_ratio != nullptr) built.ratio = method.nominal_ratio(params);
   return built;
@@ -309,6 +335,34 @@ void check_positions(const CompressionPlan& plan, const Value& place) {
   }
 }
 
+// A method that acts at every step stands alone: it decides with every token what the next query
+// sees, so that there is no moment at which another policy could choose, and rows that leave and
+// enter one by one can only be stored as plain numbers.
+void check_alone(const CompressionPlan& plan, const Value& place) {
+  if (plan.step == nullptr) return;
+  if (!plan.policies.empty()) {
+    throw_usage(
+        "{}{} acts at every step and {} once, after the prompt: they cannot work on the same rows; "
+        "expected one of them alone",
+        place_prefix(place), plan.step->spec, plan.policies[0]->spec());
+  }
+  const std::string codec = plan.codec != nullptr ? plan.codec->spec() : "f32";
+  if (codec != "f32" && codec != "f16" && codec != "bf16") {
+    throw_usage(
+        "{}{} cannot be stored by {}: its rows leave and enter one by one at every step; expected "
+        "f32, f16, bf16 or no codec",
+        place_prefix(place), plan.step->spec, codec);
+  }
+}
+
+void take_step(CompressionPlan& plan, StepPtr step, const Value& place) {
+  if (plan.step != nullptr) {
+    throw_usage("{}{} and {} both act at every step; expected one of them", place_prefix(place),
+                plan.step->spec, step->spec);
+  }
+  plan.step = std::move(step);
+}
+
 CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& folder) {
   CompressorSpec spec;
   for (const Value& term : terms) {
@@ -319,16 +373,20 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
                   place_prefix(term), name, spec.plan.codec->spec());
     }
     BuiltTerm built = build_term(resolved, folder);
-    if (built.policy == nullptr && built.codec == nullptr) continue;  // none leaves all as it is
+    if (built.is_none()) continue;  // none leaves all as it is
     append(spec.canonical, built.canonical);
     append(spec.short_name, name);
     // One policy's ratio stays as written, free of the rounding of 1 - (1 - ratio).
-    spec.ratio =
-        spec.plan.policies.empty() ? built.ratio : 1 - (1 - spec.ratio) * (1 - built.ratio);
+    const bool first = spec.plan.policies.empty() && spec.plan.step == nullptr;
+    spec.ratio = first ? built.ratio : 1 - (1 - spec.ratio) * (1 - built.ratio);
     if (built.policy != nullptr) spec.plan.policies.push_back(std::move(built.policy));
+    if (built.step != nullptr) take_step(spec.plan, std::move(built.step), term);
     spec.plan.codec = std::move(built.codec);
   }
-  if (!terms.empty()) check_positions(spec.plan, terms.back());
+  if (!terms.empty()) {
+    check_positions(spec.plan, terms.back());
+    check_alone(spec.plan, terms.back());
+  }
   if (spec.canonical.empty()) spec.canonical = spec.short_name = "none";
   return spec;
 }

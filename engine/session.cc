@@ -35,7 +35,9 @@ void Session::check_ids(std::span<const int32_t> ids) const {
 void Session::rope_for(std::span<const Segment> segments) {
   int needed = 0;
   for (const Segment& s : segments) {
-    needed = std::max(needed, s.cache->n_tokens() + static_cast<int>(s.tokens.size()));
+    const int n = static_cast<int>(s.tokens.size());
+    const StepRows* step = s.cache->step();
+    needed = std::max(needed, step != nullptr ? step->positions(n) : s.cache->n_tokens() + n);
   }
   if (needed <= rope_->n_positions()) return;
   rope_ = std::make_shared<RopeTable>(model_->config, std::max(needed, 2 * rope_->n_positions()));
@@ -53,9 +55,9 @@ void Session::stream_logits(int first_row, int n_rows,
   }
 }
 
-int Session::longest_pass(const KvCodec& codec, int n_tokens) const {
-  if (codec.codes_blocks()) return n_tokens;
-  return codec.keeps_residual() ? 1 : prefill_chunk_;
+int Session::longest_pass(const KvCache& cache, int n_tokens) const {
+  if (cache.codec().codes_blocks()) return n_tokens;
+  return cache.single_tokens() ? 1 : prefill_chunk_;
 }
 
 PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOptions& options) {
@@ -70,7 +72,10 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
                                prompt.window.n_window * config.head_dim);
   std::vector<QueryMoments> moments;
   for (const int first : options.needs.query_statistics) moments.emplace_back(config, first);
-  const int chunk = longest_pass(*options.codec, n);
+  if (options.step) prompt.cache.set_step(make_step_rows(config, options.codec, options.step, n));
+  const int chunk = prompt.cache.step() != nullptr
+                        ? prompt.cache.step()->prompt_pass(prefill_chunk_)
+                        : longest_pass(prompt.cache, n);
   std::vector<float> softmax_max, softmax_sum;
   if (options.needs.attention_received) {
     const size_t heads = static_cast<size_t>(config.n_heads);
@@ -120,7 +125,7 @@ std::vector<float> Session::repeat_scores(const KvCache& cache, std::span<const 
     recorder.repeat = &pass;
     KvCache fork = cache.fork();
     const int n_tokens = static_cast<int>(tokens.size());
-    const int chunk = longest_pass(cache.codec(), n_tokens);
+    const int chunk = longest_pass(cache, n_tokens);
     for (int done = 0; done < n_tokens; done += chunk) {
       const int count = std::min(chunk, n_tokens - done);
       const Segment segment{&fork, std::span(tokens).subspan(done, count), LogitRows::kNone};
@@ -139,7 +144,7 @@ int wanted_rows(const Segment& s) {
 }
 
 bool must_step(const Segment& s) {
-  return s.cache->codec().keeps_residual() && s.tokens.size() > 1;
+  return s.cache->single_tokens() && s.tokens.size() > 1;
 }
 
 }  // namespace
@@ -220,7 +225,7 @@ void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> to
 void Session::feed(KvCache& cache, std::span<const int32_t> ids,
                    const std::function<void(int, int, const float*)>& on_logits) {
   check_ids(ids);
-  const int n = static_cast<int>(ids.size()), chunk = longest_pass(cache.codec(), n);
+  const int n = static_cast<int>(ids.size()), chunk = longest_pass(cache, n);
   for (int done = 0; done < n; done += chunk) {
     const int count = std::min(chunk, n - done);
     const Segment segment{&cache, ids.subspan(done, count), LogitRows::kNone};

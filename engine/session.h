@@ -56,6 +56,7 @@ struct PrefillOptions {
   // Called with (index of the first row, n rows, logits (n, vocab)) in order for every prompt token
   // where set.
   std::function<void(int, int, const float*)> on_logits;
+  StepPtr step = nullptr;  // where set: the prompt itself follows these rules, and needs are empty
 };
 
 struct PromptRecorder;
@@ -87,8 +88,8 @@ class Session {
  private:
   struct Scratch;
 
-  // The most tokens of a sequence that may share a pass, by its codec.
-  int longest_pass(const KvCodec& codec, int n_tokens) const;
+  // The most tokens of a sequence that may share a pass, by its codec and its method.
+  int longest_pass(const KvCache& cache, int n_tokens) const;
   // The segments whose codecs allow one token a pass only, token by token beside each other;
   // logits[i] is where segment i's go.
   void forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits);

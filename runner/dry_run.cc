@@ -80,7 +80,7 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
           continue;
         }
         prompts.insert(kv_dtype->spec());
-        prompts.insert(prompt_codec(config.compressors[c].plan, kv_dtype)->spec());
+        prompts.insert(prompt_kind(config.compressors[c].plan, kv_dtype));
         const auto question = static_cast<int64_t>(sample.continuation_ids.size());
         const int limit =
             sample.max_new_tokens > 0 ? sample.max_new_tokens : config.run.max_new_tokens;

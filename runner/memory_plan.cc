@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/compression.h"
 #include "engine/error.h"
 #include "runner/env.h"
 
@@ -40,10 +41,11 @@ MemoryPlan plan_memory(const RunConfig& config, const PreparedModel& model) {
     }
   }
   const ModelConfig& c = model.identity.config;
-  // A prompt in the codec of cells that act on it stands beside the full one.
+  // A prompt of cells that act on it stands beside the full one.
   const bool acting = std::any_of(
       config.compressors.begin(), config.compressors.end(), [](const CompressorSpec& spec) {
-        return spec.plan.codec != nullptr && spec.plan.codec->acts_on_prompt();
+        return prompt_rules(spec.plan) != nullptr ||
+               (spec.plan.codec != nullptr && spec.plan.codec->acts_on_prompt());
       });
   const int64_t exact =
       longest_context * row_bytes(c, config.run.kv_dtype == "f32" ? 4 : 2) * (acting ? 2 : 1);

@@ -29,7 +29,7 @@ struct Progress {
   }
 };
 
-// Feeds n_fed tokens to every job of a block; rows (n_fed, vocab) of each. Codecs that see one token a
+// Feeds n_fed tokens to every job of a block; rows (n_fed, vocab) of each. Caches that see one token a
 // pass go side by side, so that a pass serves all of them.
 void feed_block(Session& session, std::span<const int32_t> tokens,
                 std::span<Progress* const> progress) {
@@ -42,7 +42,7 @@ void feed_block(Session& session, std::span<const int32_t> tokens,
   std::vector<Progress*> steppers;
   for (Progress* p : progress) {
     p->rows.clear();
-    if (p->cache.codec().keeps_residual()) {
+    if (p->cache.single_tokens()) {
       stepwise.push_back({&p->cache, tokens, LogitRows::kAll});
       steppers.push_back(p);
       continue;
@@ -112,7 +112,7 @@ size_t block_of(std::span<AnswerJob* const> jobs) {
   return whole ? jobs[0]->sample->continuation_ids.size() : kBlock;
 }
 
-// Jobs that are fed together: those of codecs that see one token a pass in groups, so that a pass
+// Jobs that are fed together: those that see one token a pass in groups, so that a pass
 // serves many; every other one alone, which holds the fewest rows of logits. The first job comes
 // first.
 std::vector<std::vector<size_t>> groups_of(std::span<AnswerJob* const> jobs) {
@@ -120,7 +120,7 @@ std::vector<std::vector<size_t>> groups_of(std::span<AnswerJob* const> jobs) {
   std::vector<std::vector<size_t>> groups;
   std::vector<size_t> stepwise;
   for (size_t j = 0; j < jobs.size(); ++j) {
-    if (!jobs[j]->cache->codec().keeps_residual()) {
+    if (!jobs[j]->cache->single_tokens()) {
       groups.push_back({j});
       continue;
     }

@@ -57,36 +57,35 @@ void UnitRunner::run(const Unit& unit) {
   if (items.empty()) return;
   const std::vector<int32_t>& context = sample_of(unit.questions[0]).context_ids;
   const CodecPtr kv_dtype = plain_codec(parts_.config.run.kv_dtype);
-  // Cells whose codec acts on the prompt have a prefill of their own, shared among equal codecs.
+  // Cells that act on the prompt have a prefill of their own, shared where they act alike.
   std::vector<Item> exact;
   std::map<std::string, std::vector<Item>> acting;
   for (const Item& item : items) {
-    const CodecPtr codec = prompt_codec(parts_.config.compressors[item.compressor].plan, kv_dtype);
-    (codec == kv_dtype ? exact : acting[codec->spec()]).push_back(item);
+    const std::string kind = prompt_kind(parts_.config.compressors[item.compressor].plan, kv_dtype);
+    (kind == kv_dtype->spec() ? exact : acting[kind]).push_back(item);
   }
   parts_.manifest.count_tokens(
       0, static_cast<int64_t>(context.size()) * static_cast<int64_t>(items.size()));
   full_answers_.clear();
-  const auto full = try_prefill(context, kv_dtype, exact, items);
+  const auto full = try_prefill(context, {kv_dtype, {}, {}, {}}, exact, items);
   if (!full) return;
   run_items(*full, *full, exact);
   for (const auto& [spec, group] : acting) {
     if (parts_.stop()) return;
     const CompressionPlan& plan = parts_.config.compressors[group[0].compressor].plan;
-    if (const auto prompt = try_prefill(context, plan.codec, group, group))
+    const PrefillOptions options{prompt_codec(plan, kv_dtype), {}, {}, prompt_rules(plan)};
+    if (const auto prompt = try_prefill(context, options, group, group))
       run_items(*prompt, *full, group);
   }
 }
 
 std::optional<PrefilledPrompt> UnitRunner::try_prefill(const std::vector<int32_t>& context,
-                                                       const CodecPtr& codec,
+                                                       PrefillOptions options,
                                                        const std::vector<Item>& served,
                                                        const std::vector<Item>& dependent) {
   std::vector<const CompressionPlan*> plans;
   for (const Item& item : served) plans.push_back(&parts_.config.compressors[item.compressor].plan);
   try {
-    PrefillOptions options;
-    options.codec = codec;
     options.needs = needs_of(plans, static_cast<int>(context.size()));
     std::optional<PrefilledPrompt> prompt = session_.prefill(context, options);
     parts_.manifest.count_tokens(static_cast<int64_t>(context.size()), 0);

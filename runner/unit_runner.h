@@ -49,10 +49,11 @@ class UnitRunner {
   };
 
   std::vector<Item> missing_items(const Unit& unit) const;
-  // The context in this codec, with what the served items need. Nothing where that failed: the
+  // The context as the options say, with what the served items need. Nothing where that failed: the
   // dependent items then have their records.
   std::optional<PrefilledPrompt> try_prefill(const std::vector<int32_t>& context,
-                                             const CodecPtr& codec, const std::vector<Item>& served,
+                                             PrefillOptions options,
+                                             const std::vector<Item>& served,
                                              const std::vector<Item>& dependent);
   // Items whose prompt is stored alike, as many cells together as fit into memory. full: the prompt
   // in kv_dtype.

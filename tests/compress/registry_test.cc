@@ -60,7 +60,6 @@ TEST(Registry, CompositionMakesOnePlan) {
   ASSERT_EQ(spec.plan.policies.size(), 2u);
   EXPECT_EQ(spec.plan.policies[1]->spec(), "knorm(ratio=0.5,positions=original)");
   EXPECT_EQ(spec.plan.codec->spec(), "int4(group=32,keys=pre_rope,hadamard=false)");
-  EXPECT_FALSE(spec.changes_prefill);
 
   EXPECT_EQ(one("knorm(ratio=0.1)").ratio, 0.1);
   EXPECT_EQ(one("none+int4").canonical, one("int4").canonical);
