@@ -4,13 +4,14 @@
 //
 // TEXT is tokenized once (no special tokens) and fed in passes of 512 tokens to the method SPEC in f16,
 // for example 'streaming_rolling(sinks=4,window=1020)'. One line of CSV for each block of BLOCK tokens:
-// the mean cost of its tokens in nats, tokens per second, and bytes: in use and allocated at its end,
+// the mean cost of its tokens in nats, tokens per second and per second of processor time, and bytes: in use and allocated at its end,
 // and the most that was allocated so far. OUT gets ids (I32) and nll (F32, entry 0 is 0): the cost of
 // each token after all those before it.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <optional>
 #include <vector>
 
@@ -63,10 +64,11 @@ void read_text(const std::shared_ptr<const kv::Model>& model, const kv::Compress
   kv::Session session(model);
   const size_t n = reader.ids().size();
   std::optional<kv::KvCache> cache;
-  std::printf("tokens,nll,tokens_per_s,bytes_in_use,bytes_allocated,bytes_peak\n");
+  std::printf("tokens,nll,tokens_per_s,tokens_per_cpu_s,bytes_in_use,bytes_allocated,bytes_peak\n");
   kv::reset_page_bytes_peak();
   for (size_t begin = 0; begin < n; begin += block) {
     const auto start = Clock::now();
+    const std::clock_t cpu_start = std::clock();
     const size_t end = std::min(n, begin + block);
     const auto ids = std::span(reader.ids()).subspan(begin, end - begin);
     const auto on_logits = [&](int first, int n_rows, const float* rows) {
@@ -83,10 +85,13 @@ void read_text(const std::shared_ptr<const kv::Model>& model, const kv::Compress
     } else {
       session.feed(*cache, ids, on_logits);
     }
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    std::printf("%zu,%.4f,%.1f,%zu,%zu,%zu\n", end, reader.mean(std::max<size_t>(1, begin), end),
-                static_cast<double>(end - begin) / seconds, cache->bytes_in_use(),
-                cache->bytes_allocated(), kv::page_bytes_peak());
+    const double n_tokens = static_cast<double>(end - begin);
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count(),
+                 cpu_seconds = static_cast<double>(std::clock() - cpu_start) / CLOCKS_PER_SEC;
+    std::printf("%zu,%.4f,%.1f,%.1f,%zu,%zu,%zu\n", end,
+                reader.mean(std::max<size_t>(1, begin), end), n_tokens / seconds,
+                n_tokens / cpu_seconds, cache->bytes_in_use(), cache->bytes_allocated(),
+                kv::page_bytes_peak());
     std::fflush(stdout);
   }
 }

@@ -232,6 +232,9 @@ void HeavyRows::pack(Slots& slots) const {
   slots.tokens.resize(n_slots);
   slots.kept.resize(static_cast<size_t>(n_slots) * mask_bytes_);
   slots.scores.resize(static_cast<size_t>(n_slots) * group_);
+  slots.tokens.shrink_to_fit();
+  slots.kept.shrink_to_fit();
+  slots.scores.shrink_to_fit();
   slots.n_free = 0;
 }
 

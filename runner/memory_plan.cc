@@ -15,10 +15,18 @@ constexpr double kShareOfFree = 0.6;
 int64_t tokens_after_context(const Sample& sample, int max_new_tokens) {
   const auto question = static_cast<int64_t>(sample.continuation_ids.size());
   if (sample.kind == Sample::Kind::kScore) return question;
-  return question + (sample.max_new_tokens > 0 ? sample.max_new_tokens : max_new_tokens);
+  return question + most_answer_tokens(sample, max_new_tokens);
 }
 
 }  // namespace
+
+int64_t most_answer_tokens(const Sample& sample, int max_new_tokens) {
+  const int64_t limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : max_new_tokens;
+  int64_t total = limit;
+  for (const std::vector<int32_t>& given : sample.follow_ups)
+    total += limit + static_cast<int64_t>(given.size());
+  return total;
+}
 
 int64_t row_bytes(const ModelConfig& config, int bytes_per_value) {
   return int64_t{2} * config.n_layers * config.n_kv_heads * config.head_dim * bytes_per_value;

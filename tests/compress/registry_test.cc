@@ -157,8 +157,8 @@ TEST(Registry, RefusesUnknownNamesAndKeys) {
 }
 
 TEST(Registry, RefusesWhatIsNotInThisBuild) {
-  EXPECT_EQ(refusal("h2o(ratio=0.5)"),
-            "the method 'h2o' is not in this build; `kvengine list compressors` shows what is");
+  EXPECT_EQ(refusal("hqq1"),
+            "the method 'hqq1' is not in this build; `kvengine list compressors` shows what is");
   EXPECT_NE(refusal("think(ratio=0.5,unit=pair)").find("unit=pair"), std::string::npos);
   EXPECT_EQ(
       refusal("KeyRerotationPress(ratio=0.5)"),
