@@ -91,6 +91,15 @@ class BlockRows final : public StepRows {
     std::iota(rows.begin(), rows.end(), 0);
     return rows;
   }
+  int64_t rows_seen() const override {
+    const int most =
+        rules_.sinks + rules_.topk * rules_.block + rules_.window + rules_.block + rules_.step;
+    int64_t total = 0;
+    for (const BlockLayer& layer : layers_) {
+      for (const TileRows& rows : layer.heads) total += std::min(rows.n_rows(), most);
+    }
+    return total;
+  }
   size_t bytes_in_use() const override {
     const size_t row_bytes =
         (codec_->key_tile_bytes(head_dim_) + codec_->value_tile_bytes(head_dim_)) / kTile;

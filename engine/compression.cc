@@ -301,6 +301,12 @@ std::vector<CompressedCache> fork_all(const KvCache& cache,
       auto& kept = result.kept.emplace_back();
       for (int h = 0; h < cache.n_kv_heads(); ++h) kept.push_back(cache.step()->held(layer, h));
     }
+    const int64_t heads = int64_t{cache.n_layers()} * cache.n_kv_heads();
+    const int64_t seen = cache.step()->rows_seen() / heads;
+    const auto held = static_cast<int64_t>(result.kept[0][0].size());
+    if (seen < held)
+      result.notes.push_back(
+          fmt::format("a query sees at most {} of the {} rows held", seen, held));
     results.push_back(std::move(result));
   }
   return results;

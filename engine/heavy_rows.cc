@@ -272,15 +272,19 @@ std::vector<int32_t> HeavyRows::held(int layer, int kv_head) const {
   return rows;
 }
 
+int64_t HeavyRows::rows_seen() const {
+  int64_t total = 0;
+  for (const Slots& slots : slots_)
+    total += static_cast<int64_t>(slots.tokens.size()) - slots.n_free;
+  return total;
+}
+
 size_t HeavyRows::bytes_in_use() const {
   const size_t row_bytes =
       (codec_->key_tile_bytes(head_dim_) + codec_->value_tile_bytes(head_dim_)) / kTile;
   const size_t slot_bytes = row_bytes + sizeof(int32_t) + static_cast<size_t>(mask_bytes_) +
                             static_cast<size_t>(group_) * sizeof(float);
-  size_t total = 0;
-  for (const Slots& slots : slots_)
-    total += (slots.tokens.size() - static_cast<size_t>(slots.n_free)) * slot_bytes;
-  return total;
+  return static_cast<size_t>(rows_seen()) * slot_bytes;
 }
 
 size_t HeavyRows::bytes_allocated() const {

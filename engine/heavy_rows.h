@@ -44,6 +44,7 @@ class HeavyRows final : public StepRows {
               const AttentionInput& input) override;
   void advance() override { ++n_tokens_; }
   std::vector<int32_t> held(int layer, int kv_head) const override;
+  int64_t rows_seen() const override;
   size_t bytes_in_use() const override;
   size_t bytes_allocated() const override;
 

@@ -71,13 +71,15 @@ class RollingRows final : public StepRows {
     return rows;
   }
 
+  int64_t rows_seen() const override {
+    int64_t total = 0;
+    for (const TileRows& rows : heads_) total += std::min(rows.n_rows(), sinks_ + window_);
+    return total;
+  }
   size_t bytes_in_use() const override {
     const size_t row_bytes =
         (codec_->key_tile_bytes(head_dim_) + codec_->value_tile_bytes(head_dim_)) / kTile;
-    size_t total = 0;
-    for (const TileRows& rows : heads_)
-      total += row_bytes * static_cast<size_t>(std::min(rows.n_rows(), sinks_ + window_));
-    return total;
+    return row_bytes * static_cast<size_t>(rows_seen());
   }
   size_t bytes_allocated() const override {
     size_t total = 0;

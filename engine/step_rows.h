@@ -42,6 +42,8 @@ class StepRows {
 
   // Tokens whose rows are still held, by any query head of the group, rising.
   virtual std::vector<int32_t> held(int layer, int kv_head) const = 0;
+  // Rows that one query sees at most, over all layers and KV heads.
+  virtual int64_t rows_seen() const = 0;
   virtual size_t bytes_in_use() const = 0;     // rows held and what the method remembers of them
   virtual size_t bytes_allocated() const = 0;  // the same with whole pages
 };

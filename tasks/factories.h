@@ -10,5 +10,6 @@ TaskInfo passkey_task();
 TaskInfo tool_call_task();
 TaskInfo code_exec_task();
 TaskInfo long_output_task();
+TaskInfo continuation_task();
 
 }  // namespace kv

@@ -39,6 +39,7 @@ struct Sample {
                          // kScore: every token is scored, the first from the last context logit
   enum class Kind { kGenerate, kScore } kind = Kind::kGenerate;
   int max_new_tokens = 0;         // kGenerate: 0 = as the run says
+  bool ignore_end = false;        // kGenerate: the end-of-text token is a token like others
   std::vector<std::string> stop;  // kGenerate: cut before the first of these
   // kGenerate: an answer of several parts. When one is complete the next of these token lists is fed
   // and another part is written after it; limit and stop strings hold for each part.
