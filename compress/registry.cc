@@ -47,6 +47,9 @@ const std::vector<Method>& methods() {
       lukv_method(),
       canary_streamingllm_method(),
       canary_snapkv_method(),
+      h2o_method(),
+      streaming_rolling_method(),
+      infllm_method(),
       f32_method(),
       f16_method(),
       bf16_method(),
@@ -121,6 +124,12 @@ ParamSpec file_param(const std::string& name, const std::string& doc) {
   return spec;
 }
 
+ParamSpec step_ratio_param(const std::string& doc) {
+  ParamSpec spec = number_param("ratio", "null", doc, 0, 1);
+  spec.below_max = true;
+  return spec;
+}
+
 ParamSpec inner_param(const std::string& default_text) {
   ParamSpec spec;
   spec.name = "inner";
@@ -165,11 +174,22 @@ void make_optional(std::vector<ParamSpec>& table, const std::string& name) {
 // `protect` and `ties` are printed only where they say something.
 std::vector<std::string> left_out(const Method& method, const Params& params) {
   std::vector<std::string> keys;
+  if (method.acts_at_every_step() && !params.is_null("ratio")) return method.instead_of_ratio;
   if (!method.is_eviction()) return keys;
   const Value& protect = params.value("protect");
   if (protect.is_list() && protect.items.empty()) keys.push_back("protect");
   if (params.string("ties") == "position") keys.push_back("ties");
   return keys;
+}
+
+// `ratio` of a method that acts at every step, beside what it stands for.
+void refuse_both(const Method& method, const Params& params, const Value& term) {
+  if (params.is_null("ratio")) return;
+  for (const std::string& key : method.instead_of_ratio) {
+    if (!params.given(key)) continue;
+    throw_usage("{}{}: 'ratio' sets {} by itself; give 'ratio' or '{}'", place_prefix(term),
+                method.info.name, fmt::join(method.instead_of_ratio, ", "), key);
+  }
 }
 
 struct BuiltTerm {
@@ -178,6 +198,9 @@ struct BuiltTerm {
   PolicyPtr policy;
   CodecPtr codec;
   std::shared_ptr<const RepeatedCut> decode;
+  StepPtr step;
+
+  bool is_none() const { return policy == nullptr && codec == nullptr && step == nullptr; }
 };
 
 void build_eviction(const Method& method, const Params& params,
@@ -229,6 +252,9 @@ BuiltTerm build_term(ResolvedTerm term, const std::string& folder) {
     built.policy = method.make_transform(params, built.canonical);
   } else if (method.is_codec()) {
     built.codec = method.make_codec(params, built.canonical);
+  } else if (method.acts_at_every_step()) {
+    refuse_both(method, params, term.params);
+    built.step = method.make_step(params, built.canonical);
   }
   if (method.nominal_ratio != nullptr) built.ratio = method.nominal_ratio(params);
   return built;
@@ -272,6 +298,34 @@ void check_positions(const CompressionPlan& plan, const Value& place) {
   }
 }
 
+// A method that acts at every step stands alone: it decides with every token what the next query
+// sees, so that there is no moment at which another policy could choose, and rows that leave and
+// enter one by one can only be stored as plain numbers.
+void check_alone(const CompressionPlan& plan, const Value& place) {
+  if (plan.step == nullptr) return;
+  if (!plan.policies.empty()) {
+    throw_usage(
+        "{}{} acts at every step and {} once, after the prompt: they cannot work on the same rows; "
+        "expected one of them alone",
+        place_prefix(place), plan.step->spec, plan.policies[0]->spec());
+  }
+  const std::string codec = plan.codec != nullptr ? plan.codec->spec() : "f32";
+  if (codec != "f32" && codec != "f16" && codec != "bf16") {
+    throw_usage(
+        "{}{} cannot be stored by {}: its rows leave and enter one by one at every step; expected "
+        "f32, f16, bf16 or no codec",
+        place_prefix(place), plan.step->spec, codec);
+  }
+}
+
+void take_step(CompressionPlan& plan, StepPtr step, const Value& place) {
+  if (plan.step != nullptr) {
+    throw_usage("{}{} and {} both act at every step; expected one of them", place_prefix(place),
+                plan.step->spec, step->spec);
+  }
+  plan.step = std::move(step);
+}
+
 CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& folder) {
   CompressorSpec spec;
   bool masks = false;
@@ -283,12 +337,12 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
                   place_prefix(term), name, spec.plan.codec->spec());
     }
     BuiltTerm built = build_term(resolved, folder);
-    if (built.policy == nullptr && built.codec == nullptr) continue;  // none leaves all as it is
+    if (built.is_none()) continue;  // none leaves all as it is
     append(spec.canonical, built.canonical);
     append(spec.short_name, name);
     // One policy's ratio stays as written, free of the rounding of 1 - (1 - ratio).
-    spec.ratio =
-        spec.plan.policies.empty() ? built.ratio : 1 - (1 - spec.ratio) * (1 - built.ratio);
+    const bool first = spec.plan.policies.empty() && spec.plan.step == nullptr;
+    spec.ratio = first ? built.ratio : 1 - (1 - spec.ratio) * (1 - built.ratio);
     if (built.decode != nullptr && spec.plan.decode != nullptr) {
       throw_usage("{}'{}' is the second policy with 'decode': only one can cut while tokens come",
                   place_prefix(term), name);
@@ -300,11 +354,13 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
                   place_prefix(term), name);
     }
     if (built.policy != nullptr) spec.plan.policies.push_back(std::move(built.policy));
+    if (built.step != nullptr) take_step(spec.plan, std::move(built.step), term);
     spec.plan.codec = std::move(built.codec);
   }
   if (!terms.empty()) {
     check_positions(spec.plan, terms.back());
     check_cuts(spec.plan, terms.back());
+    check_alone(spec.plan, terms.back());
   }
   if (spec.canonical.empty()) spec.canonical = spec.short_name = "none";
   return spec;

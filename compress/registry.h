@@ -32,8 +32,6 @@ struct CompressorSpec {
   std::string short_name;  // "snapkv+int4"; "none"
   double ratio = 0;        // share of rows removed by all policies together: 1 - prod(1 - ratio_i)
   CompressionPlan plan;
-  // True: the method acts on the prompt's own attention and needs its own prefill.
-  bool changes_prefill = false;
 
   bool is_none() const { return canonical == "none"; }
 };

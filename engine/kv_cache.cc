@@ -115,6 +115,7 @@ KvCache::KvCache(const ModelConfig& config, CodecPtr codec, CodecPtr residual_co
 }
 
 void KvCache::reserve(int layer, int n) {
+  if (step() != nullptr) return;  // each head takes what it needs
   const KvCodec& codec = residual_codec_ ? *residual_codec_ : *codec_;
   for (int h = 0; h < n_kv_heads_; ++h) {
     Head& rows = head(layer, h);
@@ -134,6 +135,7 @@ void KvCache::reserve(int layer, int n) {
 
 void KvCache::append(int layer, int kv_head, const float* keys, const float* values, int64_t stride,
                      int n, const BlockRange& block) {
+  if (step() != nullptr) return step()->append(layer, kv_head, keys, values, stride, n);
   Head& rows = head(layer, kv_head);
   KV_CHECK(rows.n_rows + rows.run_offset == n_tokens_ + rows.shift,
            "rows {} offset {} tokens {} shift {}", rows.n_rows, rows.run_offset, n_tokens_,
@@ -177,6 +179,7 @@ void KvCache::keep_rows(int layer, int kv_head, const std::vector<int32_t>& kept
 
 void KvCache::advance(int n_tokens) {
   n_tokens_ += n_tokens;
+  if (step() != nullptr) step()->advance();
   if (!residual_codec_) return;
   for (Head& rows : heads_) {
     const CodedRows want = codec_->coded_rows(rows.n_rows);
@@ -263,6 +266,7 @@ const float* KvCache::load_values(const HeadCache& head, int tile, int n, float*
 }
 
 size_t KvCache::bytes_in_use() const {
+  if (step() != nullptr) return step()->bytes_in_use();
   const auto row_bytes = [&](const KvCodec& codec, int n_keys, int n_values) {
     return (codec.key_tile_bytes(head_dim_) * n_keys +
             codec.value_tile_bytes(head_dim_) * n_values) /
@@ -287,6 +291,7 @@ size_t KvCache::bytes_in_use() const {
 }
 
 size_t KvCache::bytes_allocated() const {
+  if (step() != nullptr) return step()->bytes_allocated();
   size_t total = cuts_.bytes();
   std::set<const void*> counted;
   for (const Head& rows : heads_) {

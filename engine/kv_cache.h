@@ -14,6 +14,7 @@
 #include "engine/cut_state.h"
 #include "engine/kv_codec.h"
 #include "engine/model_config.h"
+#include "engine/step_rows.h"
 #include "kernels/kernels.h"
 
 namespace kv {
@@ -85,6 +86,15 @@ class KvCache {
 
   const KvCodec& codec() const { return *codec_; }
   const CodecPtr& codec_ptr() const { return codec_; }
+
+  // The rows of a sequence whose method acts at every step; head() then has none. Null: rows only
+  // grow.
+  StepRows* step() const { return step_.get(); }
+  void set_step(std::unique_ptr<StepRows> rows) { step_ = StepRowsPtr(std::move(rows)); }
+  // True: once the prompt is there, a pass holds one token of this sequence.
+  bool single_tokens() const {
+    return codec_->keeps_residual() || (step() != nullptr && step()->single_tokens());
+  }
 
   // Tokens that this sequence has seen (prompt and later ones), whatever was evicted since.
   int n_tokens() const { return n_tokens_; }
@@ -161,6 +171,7 @@ class KvCache {
   CodecPtr codec_, residual_codec_;  // residual_codec_: null unless codec_ keeps residual rows
   std::vector<Head> heads_;          // (n_layers, n_kv_heads)
   CutState cuts_;
+  StepRowsPtr step_;
 };
 
 }  // namespace kv

@@ -1,5 +1,5 @@
 // What one cell does after the prompt: policies from left to right, each on what the former left;
-// then a codec; then, while tokens come, a cut that repeats.
+// then a codec; then, while tokens come, a cut that repeats. Or one method that acts at every step.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 
 #include "engine/kv_codec.h"
 #include "engine/kv_policy.h"
+#include "engine/step_rules.h"
 
 namespace kv {
 
@@ -30,8 +31,9 @@ struct RepeatedCut {
 struct CompressionPlan {
   std::vector<PolicyPtr> policies;  // empty: every row stays
   CodecPtr codec;                   // null: rows stay as the prompt stored them (kv_dtype)
-  std::shared_ptr<const RepeatedCut> decode =
-      nullptr;  // after the prompt; null: later rows all stay
+  // After the prompt; null: later rows all stay.
+  std::shared_ptr<const RepeatedCut> decode = nullptr;
+  StepPtr step;  // a method that acts at every step, then without policies
 
   // Throws Error where a policy or the codec cannot work on a model of this shape.
   void check_model(const ModelShape& shape) const {

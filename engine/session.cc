@@ -37,7 +37,9 @@ void Session::check_ids(std::span<const int32_t> ids) const {
 void Session::rope_for(std::span<const Segment> segments) {
   int needed = 0;
   for (const Segment& s : segments) {
-    needed = std::max(needed, s.cache->n_tokens() + static_cast<int>(s.tokens.size()));
+    const int n = static_cast<int>(s.tokens.size());
+    const StepRows* step = s.cache->step();
+    needed = std::max(needed, step != nullptr ? step->positions(n) : s.cache->n_tokens() + n);
   }
   if (needed <= rope_->n_positions()) return;
   rope_ = std::make_shared<RopeTable>(model_->config, std::max(needed, 2 * rope_->n_positions()));
@@ -52,7 +54,8 @@ void Session::count_flops(std::span<const Segment> segments) {
   for (const Segment& s : segments) {
     const double n = static_cast<double>(s.tokens.size());
     double pairs = 0;  // (query, row) of all KV heads
-    for (int l = 0; l < c.n_layers; ++l) {
+    if (s.cache->step() != nullptr) pairs = n * static_cast<double>(s.cache->step()->rows_seen());
+    for (int l = 0; l < c.n_layers && s.cache->step() == nullptr; ++l) {
       for (int h = 0; h < c.n_kv_heads; ++h)
         pairs += n * s.cache->head(l, h).n_rows - n * (n - 1) / 2;
     }
@@ -74,7 +77,7 @@ void Session::stream_logits(int first_row, int n_rows,
 
 int Session::longest_pass(const KvCache& cache, int n_tokens) const {
   if (cache.codec().codes_blocks()) return n_tokens;
-  if (cache.codec().keeps_residual()) return 1;
+  if (cache.single_tokens()) return 1;
   return cache.cuts().active() ? std::min(n_tokens, cache.cuts().tokens_left()) : n_tokens;
 }
 
@@ -119,6 +122,7 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   const int n_known = from != nullptr ? from->cache.n_tokens() : 0;
   KV_CHECK(from == nullptr ||
            (from->needs == options.needs && can_go_on(options.needs, n_known, n)));
+  KV_CHECK(options.step == nullptr || (from == nullptr && options.save_at == 0));
   PrefilledPrompt prompt(from != nullptr ? from->cache.fork() : KvCache(config, options.codec));
   prompt.last_logits.resize(config.vocab);
   prompt.window.n_window = std::min(options.needs.window_queries, n);
@@ -128,6 +132,7 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   for (const int first : options.needs.query_statistics) {
     if (from == nullptr) prompt.query_moments.emplace_back(config, first);
   }
+  if (options.step) prompt.cache.set_step(make_step_rows(config, options.codec, options.step, n));
   std::vector<float> softmax_max, softmax_sum;
   if (options.needs.attention_received) {
     const size_t heads = static_cast<size_t>(config.n_heads);
@@ -148,7 +153,9 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   recorder.softmax_sum = &softmax_sum;
   for (int done = n_known; done < n;) {
     const int end = done < options.save_at ? options.save_at : n;
-    const int count = next_chunk(prompt.cache, end - done);
+    const StepRows* step = prompt.cache.step();
+    const int count = step != nullptr ? std::min(step->prompt_pass(prefill_chunk_), end - done)
+                                      : next_chunk(prompt.cache, end - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, &recorder);
     if (options.on_logits) stream_logits(done, count, options.on_logits);

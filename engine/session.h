@@ -64,6 +64,7 @@ struct PrefillOptions {
   const PromptPrefix* from = nullptr;
   // Tokens after which a prefix is saved, in (tokens of `from`, tokens of the prompt]; 0: none is.
   int save_at = 0;
+  StepPtr step = nullptr;  // where set: the prompt itself follows these rules, and needs are empty
 };
 
 // Whether a prompt of n_tokens with these needs can be prefilled from a prefix of n_prefix tokens:

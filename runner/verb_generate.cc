@@ -51,10 +51,6 @@ CompressorSpec read_compressor(const std::string& text, const std::string& place
     throw_usage("{}: '{}' stands for {} compressors; generate takes one", place, text,
                 specs.size());
   }
-  if (specs[0].changes_prefill) {
-    throw_usage("--compressor: '{}' acts on the prompt's own attention; this build cannot do that",
-                specs[0].short_name);
-  }
   return specs[0];
 }
 
@@ -261,6 +257,7 @@ int verb_generate(const GenerateFlags& flags) {
   auto start = Clock::now();
   PrefillOptions prefill;
   prefill.codec = prompt_codec(spec.plan, plain_codec(flags.kv_dtype));
+  prefill.step = prompt_rules(spec.plan);
   prefill.needs = needs_of({&spec.plan}, static_cast<int>(ids.size()));
   std::optional<PrefilledPrompt> prefilled = session.prefill(ids, prefill);
   stats.prefill_s = seconds_since(start);
