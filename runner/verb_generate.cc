@@ -213,11 +213,11 @@ int generate_from_cache(const GenerateFlags& flags) {
   const CompressorSpec spec = read_compressor(info.compressor, flags.load_cache);
   const CodecPtr kv_dtype = plain_codec(info.kv_dtype);
   const auto model = load_model(flags);
-  model->require_tokenizer();
   if (info.model != model_identity(*model, flags)) {
     throw_data("{}: was saved with another model: it says {}, {} is {}", flags.load_cache,
                info.model, flags.model, model_identity(*model, flags));
   }
+  model->require_tokenizer();
   spec.plan.check_model(shape_of(model->config));
   catch_stop_signals();
   const auto start = Clock::now();
