@@ -233,6 +233,7 @@ CutState::Memory read_cuts(const Safetensors& tensors) {
 
 void save_cache(const std::filesystem::path& file, const KvCache& cache,
                 const std::vector<float>& last_logits, const SavedCacheInfo& info) {
+  KV_CHECK(cache.step() == nullptr, "{}", info.compressor);
   SafetensorsWriter out;
   out.set_metadata({{"format", kFormat},
                     {"version", kVersion},

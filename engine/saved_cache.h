@@ -28,7 +28,8 @@ struct SavedCacheInfo {
   int n_tokens = 0;        // seen so far
 };
 
-// Throws Error(kData) where the file cannot be written.
+// Throws Error(kData) where the file cannot be written. Not for caches of methods that act at every
+// step.
 void save_cache(const std::filesystem::path& file, const KvCache& cache,
                 const std::vector<float>& last_logits, const SavedCacheInfo& info);
 

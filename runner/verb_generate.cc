@@ -245,6 +245,13 @@ int verb_generate(const GenerateFlags& flags) {
   check_flags(flags);
   if (!flags.load_cache.empty()) return generate_from_cache(flags);
   const CompressorSpec spec = read_compressor(flags.compressor, "--compressor");
+  if (!flags.save_cache.empty() && spec.plan.step != nullptr) {
+    throw_usage(
+        "--save-cache: {} decides at every step what its sequence holds, which a file of rows does "
+        "not "
+        "say; expected a policy or codec that acts after the prompt",
+        spec.canonical);
+  }
   const std::string prompt = read_prompt(flags);
   const auto model = load_model(flags);
   spec.plan.check_model(shape_of(model->config));
