@@ -3,12 +3,13 @@
 
   endless_text.py recompute --model FOLDER --text FILE --out SAMPLE.json [--tokens 100000] [--block 10000]
                             [--windows 10] [--each 16] [--sinks 4] [--window 1020]
-  endless_text.py report    --sample SAMPLE.json --run NAME=OUT.safetensors,OUT.csv ... --table T.md --figure F.svg
+  endless_text.py report    --sample SAMPLE.json --run NAME=OUT.csv,OUT.safetensors [--run NAME=OUT.csv ...]
+                            --table T.md --figure F.svg
 
 `recompute` needs torch, transformers and tokenizers. In every block it takes `windows` evenly spaced places and computes,
 from nothing but the first `sinks` tokens and the `window` tokens before, the cost of `each` tokens in a row: in one pass
 whose mask gives each of them a window of its own. `report` needs numpy and safetensors: it averages the runs over the
-same positions (the first run is the one compared) and writes table and figure.
+same positions (the first run is the one compared, the only one whose tensors are read) and writes table and figure.
 """
 import argparse
 import csv
@@ -48,13 +49,22 @@ def recompute(arguments):
 
 class Run:
     def __init__(self, text):
+        self.name, files = text.rsplit("=", 1)
+        rows, *self.tensors = files.split(",")
+        with open(rows, encoding="utf-8") as file:
+            self.rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+    def read_tensors(self):
+        """Ids, and the cost of each of them."""
         from safetensors.numpy import load_file
 
-        self.name, files = text.rsplit("=", 1)
-        tensors, rows = files.split(",")
-        loaded = load_file(tensors)
-        self.ids, self.nll = loaded["ids"], loaded["nll"].astype(float)
-        self.rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(open(rows, encoding="utf-8"))]
+        loaded = load_file(self.tensors[0])
+        return loaded["ids"].tolist(), loaded["nll"].astype(float)
+
+    def cost(self, index):
+        """Of a block, where the run came that far."""
+        return f"{self.rows[index]['nll']:.3f}" if index < len(self.rows) else ""
 
 
 def report(arguments):
@@ -62,30 +72,30 @@ def report(arguments):
 
     sample = json.loads(pathlib.Path(arguments.sample).read_text())
     runs = [Run(text) for text in arguments.run]
-    for run in runs:
-        if run.ids[: len(sample["ids"])].tolist() != sample["ids"]:
-            raise SystemExit(f"{run.name}: other tokens than in {arguments.sample}")
-    blocks = sorted({s["block"] for s in sample["samples"]})
-    recomputed, ours = [], []
-    for block in blocks:
+    ids, nll = runs[0].read_tensors()
+    if ids[: len(sample["ids"])] != sample["ids"]:
+        raise SystemExit(f"{runs[0].name}: other tokens than in {arguments.sample}")
+    compared = {}  # block: ours, recomputed
+    for block in sorted({s["block"] for s in sample["samples"]}):
         of_block = [s for s in sample["samples"] if s["block"] == block]
-        recomputed.append(np.mean([c for s in of_block for c in s["nll"]]))
-        ours.append(np.mean([runs[0].nll[s["at"] + i] for s in of_block for i in range(len(s["nll"]))]))
+        ours = np.mean([nll[s["at"] + i] for s in of_block for i in range(len(s["nll"]))])
+        compared[block] = ours, np.mean([c for s in of_block for c in s["nll"]])
     lines = [
         "| tokens | " + " | ".join(f"NLL, {run.name}" for run in runs)
-        + " | sample: ours | recomputed | difference | KiB in use | allocated | most so far | tokens per CPU second |",
-        "|---:|" + "---:|" * (len(runs) + 7),
+        + " | sample: ours | recomputed | difference | KiB in use | allocated | most so far |",
+        "|---:|" + "---:|" * (len(runs) + 6),
     ]
     for i, row in enumerate(runs[0].rows):
-        costs = " | ".join(f"{run.rows[i]['nll']:.3f}" for run in runs)
+        costs = " | ".join(run.cost(i) for run in runs)
         kib = " | ".join(f"{row[key] / 1024:,.0f}" for key in ("bytes_in_use", "bytes_allocated", "bytes_peak"))
-        change = 100 * (ours[i] / recomputed[i] - 1)
-        lines.append(
-            f"| {row['tokens']:,.0f} | {costs} | {ours[i]:.3f} | {recomputed[i]:.3f} | {change:+.1f} % | {kib} "
-            f"| {row['tokens_per_cpu_s']:.0f} |")
+        beside = " |  | "
+        if i in compared:
+            ours, recomputed = compared[i]
+            beside = f"{ours:.3f} | {recomputed:.3f} | {100 * (ours / recomputed - 1):+.1f} %"
+        lines.append(f"| {row['tokens']:,.0f} | {costs} | {beside} | {kib} |")
     pathlib.Path(arguments.table).write_text("\n".join(lines) + "\n")
     series = [(run.name, [(r["tokens"], r["nll"]) for r in run.rows]) for run in runs]
-    places = [((block + 0.5) * sample["block"], cost) for block, cost in zip(blocks, recomputed)]
+    places = [((block + 1) * sample["block"], cost) for block, (_, cost) in compared.items()]
     pathlib.Path(arguments.figure).write_text(figure(series, places))
 
 
