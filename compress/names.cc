@@ -17,20 +17,17 @@ struct PlannedName {
 
 // Methods that have a name already but no code. Whoever adds one takes its line away.
 constexpr PlannedName kPlanned[] = {
-    {"h2o", ""},     {"streaming_rolling", ""},
-    {"infllm", ""},  {"quanto4", ""},
-    {"quanto2", ""}, {"hqq8", ""},
-    {"hqq4", ""},    {"hqq3", ""},
-    {"hqq2", ""},    {"hqq1", ""},
+    {"quanto4", ""}, {"quanto2", ""}, {"hqq8", ""}, {"hqq4", ""},
+    {"hqq3", ""},    {"hqq2", ""},    {"hqq1", ""},
 };
 
 // kvpress classes that are no method of their own here.
 constexpr std::array<std::array<const char*, 2>, 5> kOtherSpellings = {{
     {"KeyRerotation", "positions=contiguous on the policy itself"},
     {"Composed", "'+' between the policies"},
-    {"Decoding", "'decode' on the policy itself (not in this build)"},
-    {"CompressionRatioDecoding", "'decode' on the policy itself (not in this build)"},
-    {"PrefillDecoding", "'decode' on the policy itself (not in this build)"},
+    {"Decoding", "'decode' on the policy itself"},
+    {"CompressionRatioDecoding", "'decode' on the policy itself"},
+    {"PrefillDecoding", "'decode' on the policy itself"},
 }};
 
 std::string place_prefix(const Value& value, const Value& term) {
@@ -156,6 +153,16 @@ ResolvedTerm resolve_term(const Value& term) {
   if (out.method == nullptr) throw_unknown(written, term);
   copy_params(term, drop_budget, out);
   return out;
+}
+
+std::vector<ParamSpec> with_defaults_of(const ResolvedTerm& term, std::vector<ParamSpec> table) {
+  if (!term.kvpress_defaults) return table;
+  for (const auto& [name, text] : term.method->kvpress_defaults) {
+    for (ParamSpec& spec : table) {
+      if (spec.name == name) spec.default_text = text;
+    }
+  }
+  return table;
 }
 
 }  // namespace kv

@@ -95,6 +95,7 @@ const std::vector<TaskInfo>& all_tasks() {
       with_compare(passkey_task()),
       with_compare(tool_call_task()),
       with_compare(code_exec_task()),
+      with_compare(long_output_task()),
       with_compare(continuation_task()),
   };
   return tasks;
