@@ -95,7 +95,7 @@ def report(arguments):
         lines.append(f"| {row['tokens']:,.0f} | {costs} | {beside} | {kib} |")
     pathlib.Path(arguments.table).write_text("\n".join(lines) + "\n")
     series = [(run.name, [(r["tokens"], r["nll"]) for r in run.rows]) for run in runs]
-    places = [((block + 1) * sample["block"], cost) for block, (_, cost) in compared.items()]
+    places = [((block + 0.5) * sample["block"], *costs) for block, costs in compared.items()]
     pathlib.Path(arguments.figure).write_text(figure(series, places))
 
 
@@ -104,7 +104,7 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 380, 60, 30, 54, 50
 
 
 def figure(series, recomputed):
-    """Lines of (tokens, nats), and points of the recomputation."""
+    """Lines of (tokens, nats), and pairs (tokens, ours, recomputed) over the sampled tokens."""
     last = max(x for _, points in series for x, _ in points)
     high = 1.05 * max(y for _, points in series for _, y in points)
     x_of = lambda x: LEFT + (WIDTH - LEFT - RIGHT) * x / last
@@ -126,9 +126,11 @@ def figure(series, recomputed):
         path = "L".join(f"{x_of(x):.1f} {y_of(y):.1f}" for x, y in points)
         out.append(f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         out += [f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3" fill="{color}"/>' for x, y in points]
-    for x, y in recomputed:
-        out.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="4.5" fill="none" stroke="#333333"/>')
-    names = [(name, color) for (name, _), color in zip(series, COLORS)] + [("transformers, recomputed (sample)", "#333333")]
+    for x, ours, theirs in recomputed:
+        out.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(ours):.1f}" r="2" fill="#333333"/>')
+        out.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(theirs):.1f}" r="5" fill="none" stroke="#333333"/>')
+    names = [(name, color) for (name, _), color in zip(series, COLORS)]
+    names.append((f"some tokens of a block: {series[0][0]} (dot), recomputed by transformers (ring)", "#333333"))
     x = LEFT
     for name, color in names:
         out.append(f'<circle cx="{x}" cy="{TOP - 14}" r="4" fill="{"none" if color == "#333333" else color}" stroke="{color}"/>')
