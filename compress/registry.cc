@@ -57,6 +57,13 @@ const std::vector<Method>& methods() {
       kivi4_method(),
       kivi2_method(),
       flexgen4_method(),
+      quanto4_method(),
+      quanto2_method(),
+      hqq8_method(),
+      hqq4_method(),
+      hqq3_method(),
+      hqq2_method(),
+      hqq1_method(),
   };
   return list;
 }
@@ -231,6 +238,10 @@ Inner read_inner(ResolvedTerm& outer) {
   Inner inner;
   inner.canonical = canonical_term(method, params);
   const std::string spec = format_value(inner.canonical);
+  if (method.info.name == "finch" && params.integer("window") == 0) {
+    throw_usage("{}{}: finch inside must be given its 'window', the tokens of the question",
+                place_prefix(value), outer_name);
+  }
   inner.make = [&method, params, spec, nested](const EvictionRules& rules, double ratio) {
     EvictionRules own;
     own.spec = spec;
@@ -309,6 +320,20 @@ void check_positions(const CompressionPlan& plan, const Value& place) {
   }
 }
 
+// Keys without some of their channels are coded as any rows, but not under groups that reach over
+// rows, nor where the prompt's own codes move as they are.
+void check_narrow_keys(const CompressionPlan& plan, const Value& place) {
+  if (plan.codec == nullptr || !(plan.codec->keeps_residual() || plan.codec->acts_on_prompt()))
+    return;
+  for (const PolicyPtr& policy : plan.policies) {
+    if (!policy->narrows_keys()) continue;
+    throw_usage(
+        "{}{} leaves keys of fewer channels, which {} cannot store; expected unit=channel, or a "
+        "codec that codes every row alone (int8, int4, int2, f32, f16, bf16)",
+        place_prefix(place), policy->spec(), plan.codec->spec());
+  }
+}
+
 CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& folder) {
   CompressorSpec spec;
   for (const Value& term : terms) {
@@ -328,7 +353,10 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
     if (built.policy != nullptr) spec.plan.policies.push_back(std::move(built.policy));
     spec.plan.codec = std::move(built.codec);
   }
-  if (!terms.empty()) check_positions(spec.plan, terms.back());
+  if (!terms.empty()) {
+    check_positions(spec.plan, terms.back());
+    check_narrow_keys(spec.plan, terms.back());
+  }
   if (spec.canonical.empty()) spec.canonical = spec.short_name = "none";
   return spec;
 }

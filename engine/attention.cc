@@ -33,6 +33,7 @@ struct Workspace {
   AlignedBuffer memory;
   float *key_tile, *value_tile, *rope;  // one tile, unpacked
   float* q;                             // (rows, head_dim) rotated and scaled
+  float* q_narrow;                      // (rows, head_dim) those channels of it that keys have
   float* scores;                        // (rows, kAttnBlock)
   float *block, *block_max,
       *block_sum;            // (rows, padded(head_dim)), (rows), (rows): the block at hand
@@ -41,7 +42,7 @@ struct Workspace {
   void size_for(int n_rows, int head_dim) {
     const int width = padded(head_dim);
     const size_t floats =
-        static_cast<size_t>(n_rows) * (width * 3 + kAttnBlock + 4) + 3 * width * kTile;
+        static_cast<size_t>(n_rows) * (width * 4 + kAttnBlock + 4) + 3 * width * kTile;
     if (memory.size() < floats * sizeof(float)) memory = AlignedBuffer(floats * sizeof(float));
     float* next = memory.as<float>();
     const auto take = [&](size_t n) { return std::exchange(next, next + n); };
@@ -49,6 +50,7 @@ struct Workspace {
     value_tile = take(width * kTile);
     rope = take(width * kTile);
     q = take(n_rows * width);
+    q_narrow = take(n_rows * width);
     scores = take(static_cast<size_t>(n_rows) * kAttnBlock);
     block = take(n_rows * width);
     total = take(n_rows * width);
@@ -88,6 +90,7 @@ class LayerAttention {
     const int n_rows = unit.n_tokens * group_;
     w.size_for(n_rows, head_dim_);
     load_queries(unit, w.q);
+    narrow_queries(unit, w);
     std::fill_n(w.sum, n_rows, 0.0f);
     for (int b = 0; b < unit.n_blocks; ++b) {
       const int at = unit.first_block + b;
@@ -106,6 +109,7 @@ class LayerAttention {
     const int n_rows = unit.n_tokens * group_;
     w.size_for(n_rows, head_dim_);
     load_queries(unit, w.q);
+    narrow_queries(unit, w);
     for (int b = 0; b < unit.n_blocks; ++b) {
       const int at = unit.first_block + b;
       run_block(unit, at, w);
@@ -146,6 +150,7 @@ class LayerAttention {
       if (used == 0) continue;
       w.size_for(n_rows, head_dim_);
       load_queries(unit, w.q);
+      narrow_queries(unit, w);
       score_block(unit, block, (used + kTile - 1) / kTile, w);
       for (int r = 0; r < n_rows; ++r) {
         const int64_t at = static_cast<int64_t>(head_of(unit, r)) * in.n_tokens + token_of(unit, r);
@@ -187,6 +192,16 @@ class LayerAttention {
     }
   }
 
+  // The channels of the queries that narrow keys have, in their order.
+  void narrow_queries(const Unit& unit, Workspace& w) const {
+    const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
+    if (!rows.key_channels) return;
+    for (int r = 0; r < unit.n_tokens * group_; ++r) {
+      float* to = w.q_narrow + r * head_dim_;
+      for (const int32_t channel : *rows.key_channels) *to++ = w.q[r * head_dim_ + channel];
+    }
+  }
+
   // One block for all rows: w.block (rows, width), block_max_, block_sum_. Rows that see nothing of
   // it hold zeros.
   void run_block(const Unit& unit, int block, Workspace& w) const {
@@ -215,11 +230,19 @@ class LayerAttention {
       const int tile = block * kTilesPerBlock + t;
       const RopeTile rope =
           codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
-      const float* keys = unit.input->cache->load_keys(
-          rows, tile, std::min(kTile, rows.n_rows - tile * kTile), rope, w.key_tile);
+      const int n = std::min(kTile, rows.n_rows - tile * kTile);
+      float* scores = w.scores + t * kTile;
+      if (rows.masked_rows == 0 && unit.input->cache->narrow(rows, tile)) {
+        const float* keys = unit.input->cache->load_narrow_keys(rows, tile, n, rope, w.key_tile);
+        kernels().gemm_f32(w.q_narrow, head_dim_, unit.n_tokens * group_,
+                           static_cast<int>(rows.key_channels->size()), keys, kTile, scores,
+                           kAttnBlock, false);
+        continue;
+      }
+      const float* keys = unit.input->cache->load_keys(rows, tile, n, rope, w.key_tile);
       if (tile * kTile < rows.masked_rows) keys = drop_channels(rows, tile, keys, w.key_tile);
-      kernels().gemm_f32(w.q, head_dim_, unit.n_tokens * group_, head_dim_, keys, kTile,
-                         w.scores + t * kTile, kAttnBlock, false);
+      kernels().gemm_f32(w.q, head_dim_, unit.n_tokens * group_, head_dim_, keys, kTile, scores,
+                         kAttnBlock, false);
     }
   }
 

@@ -62,6 +62,38 @@ void check_samples(const Task& task, const std::vector<Sample>& samples,
   }
 }
 
+// The question of every sample at the end of its context.
+void move_questions(const Task& task, std::vector<Sample>& samples) {
+  for (Sample& sample : samples) {
+    if (sample.continuation_ids.empty()) {
+      throw_usage(
+          "task {}: query_aware: sample '{}' has no question apart from its context; leave the key "
+          "out",
+          task.canonical(), sample.id);
+    }
+    std::vector<int32_t>& context = sample.context_ids;
+    sample.question_tokens = static_cast<int>(sample.continuation_ids.size());
+    context.insert(context.end(), sample.continuation_ids.begin(), sample.continuation_ids.end());
+    sample.continuation_ids.clear();
+  }
+}
+
+// Before any work: every compressor that asks for the question gets one that it can work with.
+void check_questions(const RunConfig& config, const Task& task,
+                     const std::vector<Sample>& samples) {
+  for (const CompressorSpec& spec : config.compressors) {
+    if (!spec.plan.needs_question()) continue;
+    for (const Sample& sample : samples) {
+      try {
+        spec.plan.with_question(sample.question_tokens);
+      } catch (const Error& e) {
+        throw Error(e.kind(), fmt::format("compressor {} with task {}, sample '{}': {}",
+                                          spec.canonical, task.canonical(), sample.id, e.what()));
+      }
+    }
+  }
+}
+
 PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, const Model& model) {
   PreparedModel prepared;
   prepared.identity = identify(entry.name, model);
@@ -74,6 +106,8 @@ PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, co
       for (Sample& sample : prepared.samples.back()) sample.max_new_tokens = 0;
     }
     check_samples(*task.task, prepared.samples.back(), model.config);
+    if (task.task->query_aware()) move_questions(*task.task, prepared.samples.back());
+    check_questions(config, *task.task, prepared.samples.back());
   }
   prepared.units = make_units(prepared.samples, config.shard);
   return prepared;
@@ -115,10 +149,12 @@ TextTools text_tools(const Model& model) {
 
 std::vector<Unit> make_units(const std::vector<std::vector<Sample>>& samples, const Shard& shard) {
   std::vector<Unit> all;
-  std::map<std::vector<int32_t>, size_t> index_of;
+  std::map<std::pair<std::vector<int32_t>, int>, size_t> index_of;
   for (size_t t = 0; t < samples.size(); ++t) {
     for (size_t s = 0; s < samples[t].size(); ++s) {
-      const auto [at, is_new] = index_of.try_emplace(samples[t][s].context_ids, all.size());
+      const Sample& sample = samples[t][s];
+      const auto [at, is_new] =
+          index_of.try_emplace({sample.context_ids, sample.question_tokens}, all.size());
       if (is_new) all.emplace_back();
       all[at->second].questions.push_back({t, s});
     }

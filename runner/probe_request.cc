@@ -82,6 +82,11 @@ CompressorSpec read_compressor(const Params& params, const ModelConfig& config,
                 value.place, specs[0].short_name);
   }
   specs[0].plan.check_model(shape_of(config));
+  try {
+    specs[0].plan.with_question(0);
+  } catch (const Error& e) {
+    throw Error(e.kind(), fmt::format("{}: {}", value.place, e.what()));
+  }
   return specs[0];
 }
 

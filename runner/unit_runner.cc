@@ -56,12 +56,15 @@ void UnitRunner::run(const Unit& unit) {
   const std::vector<Item> items = missing_items(unit);
   if (items.empty()) return;
   const std::vector<int32_t>& context = sample_of(unit.questions[0]).context_ids;
+  plans_.clear();
+  for (const CompressorSpec& spec : parts_.config.compressors)
+    plans_.push_back(spec.plan.with_question(sample_of(unit.questions[0]).question_tokens));
   const CodecPtr kv_dtype = plain_codec(parts_.config.run.kv_dtype);
   // Cells whose codec acts on the prompt have a prefill of their own, shared among equal codecs.
   std::vector<Item> exact;
   std::map<std::string, std::vector<Item>> acting;
   for (const Item& item : items) {
-    const CodecPtr codec = prompt_codec(parts_.config.compressors[item.compressor].plan, kv_dtype);
+    const CodecPtr codec = prompt_codec(plans_[item.compressor], kv_dtype);
     (codec == kv_dtype ? exact : acting[codec->spec()]).push_back(item);
   }
   parts_.manifest.count_tokens(
@@ -72,7 +75,7 @@ void UnitRunner::run(const Unit& unit) {
   run_items(*full, *full, exact);
   for (const auto& [spec, group] : acting) {
     if (parts_.stop()) return;
-    const CompressionPlan& plan = parts_.config.compressors[group[0].compressor].plan;
+    const CompressionPlan& plan = plans_[group[0].compressor];
     if (const auto prompt = try_prefill(context, plan.codec, group, group))
       run_items(*prompt, *full, group);
   }
@@ -83,7 +86,7 @@ std::optional<PrefilledPrompt> UnitRunner::try_prefill(const std::vector<int32_t
                                                        const std::vector<Item>& served,
                                                        const std::vector<Item>& dependent) {
   std::vector<const CompressionPlan*> plans;
-  for (const Item& item : served) plans.push_back(&parts_.config.compressors[item.compressor].plan);
+  for (const Item& item : served) plans.push_back(&plans_[item.compressor]);
   try {
     PrefillOptions options;
     options.codec = codec;
@@ -130,7 +133,7 @@ void UnitRunner::run_group(const PrefilledPrompt& prompt, const PrefilledPrompt&
   std::vector<const CompressionPlan*> plans;
   for (const Item& item : items) {
     if (index_of.emplace(item.compressor, plans.size()).second) {
-      plans.push_back(&parts_.config.compressors[item.compressor].plan);
+      plans.push_back(&plans_[item.compressor]);
     }
   }
   const std::vector<CompressedCache> caches = compress_all(*parts_.model, prompt, plans);
@@ -255,8 +258,7 @@ void UnitRunner::finish_item(const Item& item, const AnswerJob& job,
     record.scores = parts_.config.tasks[item.question.task].task->score(*job.sample, job.answer);
     record.scores.insert(job.against_full.begin(), job.against_full.end());
     if (parts_.config.run.timing) {
-      const CompressorSpec& spec = parts_.config.compressors[item.compressor];
-      measure_alone(session_, *job.sample, spec.plan, parts_.config.run, record);
+      measure_alone(session_, *job.sample, plans_[item.compressor], parts_.config.run, record);
     }
   } catch (const std::exception& e) {
     record.scores.clear();

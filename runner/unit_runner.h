@@ -83,6 +83,7 @@ class UnitRunner {
   Session session_;
   AnswerOptions answer_options_;
   std::map<const Sample*, std::vector<int32_t>> full_answers_;  // of the unit in work
+  std::vector<CompressionPlan> plans_;  // by compressor, for the unit in work
   int64_t n_failed_ = 0;
 };
 

@@ -155,6 +155,7 @@ int verb_generate(const GenerateFlags& flags) {
   options.weights = flags.weights;
   const auto model = Model::load(resolve_model(flags.model, "."), options);
   spec.plan.check_model(shape_of(model->config));
+  spec.plan.with_question(0);  // refuses plans that need a task to mark the question
   const std::vector<int32_t> ids = prompt_ids(*model, flags, prompt);
   catch_stop_signals();
 

@@ -39,7 +39,8 @@ std::vector<std::string> codec_specs() {
   std::vector<std::string> specs;
   for (const MethodInfo& info : all_methods()) {
     // Codecs that code rows together are in shared_codec_test.cc.
-    const bool together = info.name.starts_with("kivi") || info.name.starts_with("absmax");
+    const bool together = info.name.starts_with("kivi") || info.name.starts_with("absmax") ||
+                          info.name.starts_with("quanto") || info.name.starts_with("hqq");
     if (info.kind == "codec" && !together) specs.push_back(info.name);
   }
   for (const char* extra : {"int8(group=64)", "int4(group=24)", "int2(group=7)", "int4(group=1024)",
