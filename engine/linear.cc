@@ -25,24 +25,30 @@ constexpr int kBlasColumns =
 
 }  // namespace
 
-Linear::Linear(int n_out, int n_in, DType dtype, bool use_openblas) : n_out_(n_out), n_in_(n_in) {
-  if (!use_openblas) {
+Linear::Linear(int n_out, int n_in, DType dtype, LinearKind kind) : n_out_(n_out), n_in_(n_in) {
+  if (kind == LinearKind::kPacked) {
     packed_ = std::make_shared<PackedMatrix>(n_out, n_in, dtype);
     return;
   }
-  KV_CHECK(dtype == DType::kF32, "OpenBLAS multiplies f32 only, asked for {}", dtype_name(dtype));
+  KV_CHECK(dtype == DType::kF32, "rows must come as f32, not as {}", dtype_name(dtype));
+  if (kind == LinearKind::kInt8) {
+    int8_ = std::make_shared<Int8Matrix>(n_out, n_in);
+    return;
+  }
   keep_openblas_to_one_thread();
   row_major_ = std::make_shared<std::vector<float>>(static_cast<size_t>(n_out) * n_in);
 }
 
-void Linear::set_rows(const void* rows, int first, int n) {
+bool Linear::set_rows(const void* rows, int first, int n) {
   KV_CHECK(first >= 0 && n >= 0 && first + n <= n_out_, "rows {}+{} of {}", first, n, n_out_);
+  if (int8_) return int8_->pack_rows(static_cast<const float*>(rows), first, n);
   if (packed_) {
     packed_->pack_rows(rows, first, n);
   } else if (n > 0) {
     std::memcpy(row_major_->data() + static_cast<size_t>(first) * n_in_, rows,
                 static_cast<size_t>(n) * n_in_ * sizeof(float));
   }
+  return true;
 }
 
 void Linear::set_bias(const float* bias, int first, int n) {
@@ -53,6 +59,7 @@ void Linear::set_bias(const float* bias, int first, int n) {
 
 size_t Linear::bytes() const {
   const size_t weights = packed_      ? packed_->bytes()
+                         : int8_      ? int8_->bytes()
                          : row_major_ ? row_major_->size() * sizeof(float)
                                       : 0;
   return weights + bias_.size() * sizeof(float);
@@ -62,6 +69,10 @@ void Linear::multiply(const float* x, int64_t ldx, int m, float* y, int64_t ldy)
   const float* bias = bias_.empty() ? nullptr : bias_.data();
   if (packed_) {
     matmul(x, ldx, m, *packed_, bias, y, ldy);
+    return;
+  }
+  if (int8_) {
+    matmul(x, ldx, m, *int8_, bias, y, ldy);
     return;
   }
   if (m == 0) return;
@@ -80,6 +91,8 @@ void Linear::row(int o, float* out) const {
   KV_CHECK(o >= 0 && o < n_out_, "row {} of {}", o, n_out_);
   if (packed_) {
     packed_->row(o, out);
+  } else if (int8_) {
+    int8_->row(o, out);
   } else {
     std::memcpy(out, row_major_->data() + static_cast<size_t>(o) * n_in_,
                 static_cast<size_t>(n_in_) * sizeof(float));

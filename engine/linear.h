@@ -1,5 +1,5 @@
-// One weight matrix with its optional bias, multiplied by our own kernels or (gemm: openblas) by
-// OpenBLAS.
+// One weight matrix with its optional bias, multiplied by our own kernels, as they are or rounded to
+// eight bits (weights: int8), or by OpenBLAS (gemm: openblas).
 #pragma once
 
 #include <cstdint>
@@ -8,17 +8,23 @@
 
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
+#include "kernels/matmul_int8.h"
 
 namespace kv {
+
+// How products read the weights: packed panels of the given type, panels of eight-bit codes, or a
+// row-major float copy for OpenBLAS.
+enum class LinearKind { kPacked, kInt8, kOpenblas };
 
 class Linear {
  public:
   Linear() = default;
-  // use_openblas keeps a row-major float copy instead of packed panels.
-  Linear(int n_out, int n_in, DType dtype, bool use_openblas);
+  // dtype: of the rows that set_rows takes; f32 unless packed.
+  Linear(int n_out, int n_in, DType dtype, LinearKind kind = LinearKind::kPacked);
 
-  // Source rows (n, n_in), row-major, elements of dtype(), become outputs first .. first + n - 1.
-  void set_rows(const void* rows, int first, int n);
+  // Source rows (n, n_in), row-major, elements of dtype, become outputs first .. first + n - 1.
+  // Returns false where eight bits cannot hold them: see Int8Matrix::pack_rows.
+  bool set_rows(const void* rows, int first, int n);
   void set_bias(const float* bias, int first, int n);  // outputs without a call keep bias 0
 
   int n_out() const { return n_out_; }
@@ -34,7 +40,8 @@ class Linear {
 
  private:
   int n_out_ = 0, n_in_ = 0;
-  std::shared_ptr<PackedMatrix> packed_;           // native
+  std::shared_ptr<PackedMatrix> packed_;
+  std::shared_ptr<Int8Matrix> int8_;
   std::shared_ptr<std::vector<float>> row_major_;  // openblas
   std::vector<float> bias_;                        // empty: none
 };

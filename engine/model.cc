@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "engine/chat_template.h"
@@ -19,20 +20,28 @@ namespace {
 constexpr int kRowsPerTask =
     2 * kPanel;  // whole panels, so that no two tasks write to one cache line
 
-// Which type the products read: nothing stands for "as stored".
+// Which type the rows are read as: nothing stands for "as stored".
 std::optional<DType> wanted_dtype(const std::string& weights) {
   if (weights == "stored") return std::nullopt;
-  if (weights == "f32") return DType::kF32;
+  if (weights == "f32" || weights == "int8") return DType::kF32;
   if (weights == "bf16") return DType::kBF16;
   if (weights == "f16") return DType::kF16;
-  throw_usage("weights: expected stored, f32, bf16 or f16, found '{}'", weights);
+  throw_usage("weights: expected stored, f32, bf16, f16 or int8, found '{}'", weights);
 }
 
 // Reads the weights of one model; matrices are decoded and packed by all threads.
 class Loader {
  public:
   Loader(const ModelFiles& files, const LoadOptions& options)
-      : files_(files), wanted_(wanted_dtype(options.weights)), openblas_(options.openblas) {}
+      : files_(files),
+        wanted_(wanted_dtype(options.weights)),
+        openblas_(options.openblas),
+        kind_(openblas_                   ? LinearKind::kOpenblas
+              : options.weights == "int8" ? LinearKind::kInt8
+                                          : LinearKind::kPacked) {
+    if (openblas_ && options.weights == "int8")
+      throw_usage("weights: int8 is multiplied by our own kernels; expected gemm: native");
+  }
 
   // One matrix out of the named modules, their outputs one after the other.
   Linear linear(const std::vector<std::string>& modules, bool bias) const {
@@ -46,7 +55,7 @@ class Loader {
     }
     const DType dtype = dtype_of(sources, merged);
     Linear result(n_out, static_cast<int>(sources[0]->row_length()),
-                  openblas_ ? DType::kF32 : dtype, openblas_);
+                  openblas_ ? DType::kF32 : dtype, kind_);
     int first = 0;
     for (size_t i = 0; i < sources.size(); ++i) {
       fill(*sources[i], modules[i], dtype, first, &result);
@@ -78,6 +87,7 @@ class Loader {
   void fill(const StoredTensor& source, const std::string& module, DType dtype, int first,
             Linear* target) const {
     const int64_t rows = source.rows(), length = source.row_length();
+    std::atomic<bool> fits = true;
     parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
       const int64_t begin = task * kRowsPerTask;
       const int64_t n = std::min<int64_t>(kRowsPerTask, rows - begin);
@@ -88,8 +98,15 @@ class Loader {
         read_rows(source, begin, n, dtype, values.data());
       }
       if (openblas_ && dtype != DType::kF32) values = widened(values, dtype);
-      target->set_rows(values.data(), first + static_cast<int>(begin), static_cast<int>(n));
+      if (!target->set_rows(values.data(), first + static_cast<int>(begin), static_cast<int>(n)))
+        fits = false;
     });
+    if (!fits) {
+      throw_data(
+          "{}: tensor '{}': expected finite values of at most 8.3e6, which weights: int8 can hold, "
+          "found larger ones, inf or NaN",
+          source.file, source.stored_name);
+    }
   }
 
   // Like read_rows, with the adapter's change added in float32 before any rounding.
@@ -117,6 +134,7 @@ class Loader {
   const ModelFiles& files_;
   std::optional<DType> wanted_;
   bool openblas_;
+  LinearKind kind_;
 };
 
 LayerWeights load_layer(const Loader& loader, const ModelConfig& config, const TensorNames& names,

@@ -31,7 +31,9 @@ struct LayerWeights {
 };
 
 struct LoadOptions {
-  std::string weights = "stored";  // stored | f32 | bf16 | f16: the type that products read
+  // stored | f32 | bf16 | f16: the type that products read; int8: weights and activations rounded to
+  // eight bits for every product. Never both int8 and openblas.
+  std::string weights = "stored";
   bool openblas = false;  // gemm: openblas (float32 copies of every matrix; not bit-reproducible)
 };
 

@@ -1,5 +1,6 @@
 // The kernels for AVX2, FMA and F16C: Haswell, Zen and later.
 #include "kernels/exp_constants.h"
+#include "kernels/int8_constants.h"
 #include "kernels/isa_tables.h"
 
 #define KV_ISA avx2

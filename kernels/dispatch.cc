@@ -74,9 +74,13 @@ const Kernels* kernels_for(Isa isa) {
     case Isa::kAvx2:
       return &avx2::kTable;
     case Isa::kAvx512:
-      return &avx512::kTable;
+      return __builtin_cpu_supports("avx512vnni") ? &avx512_vnni::kTable : &avx512::kTable;
   }
   return nullptr;
+}
+
+const Kernels* kernels_without_vnni() {
+  return cpu_has(Isa::kAvx512) ? &avx512::kTable : nullptr;
 }
 
 Isa isa() {

@@ -13,3 +13,6 @@ extern const Kernels kTable;
 namespace kv::avx512 {
 extern const Kernels kTable;
 }
+namespace kv::avx512_vnni {  // the same, with VNNI's instruction in the eight-bit product
+extern const Kernels kTable;
+}

@@ -24,6 +24,11 @@ inline constexpr int kPanel = 32;  // outputs in one packed weight panel, column
 inline constexpr int kTile = 32;   // cache rows in one tile
 inline constexpr int kAttnBlock = 128;  // cache rows whose softmax is taken together (kv::attend)
 inline constexpr int kLanes = 16;       // virtual width of every sum along a row
+inline constexpr int kInt8Group = 32;   // inputs of an eight-bit product that share a scale
+
+// Bytes of one group of an eight-bit panel: kPanel scales as half bits, then the codes of kInt8Group
+// inputs, element (input k, output o) at (k / 4 * kPanel + o) * 4 + k % 4.
+inline constexpr int kInt8GroupBytes = 2 * kPanel + kInt8Group * kPanel;
 
 // head_dim rounded up to whole panels: the row stride of unpacked values and attention outputs.
 constexpr int padded(int n) {
@@ -49,6 +54,19 @@ struct Kernels {
                    float* c, int64_t ldc, bool accumulate);
   void (*gemm_bf16)(const float* a, int64_t lda, int m, int k, const uint16_t* b, int64_t ldb,
                     float* c, int64_t ldc, bool accumulate);
+
+  // Rounds a row to eight bits in groups of kInt8Group; the last group is filled up with zeros.
+  // scales[g] = max |x| / 127, codes = x * (127 / max |x|) rounded to nearest even, sums[g] = the sum
+  // of the group's codes. A group whose largest magnitude is below 1e-30 counts as zeros; one that
+  // holds an inf or NaN gets the scale NaN and codes 0.
+  void (*to_int8)(const float* x, int n, int8_t* codes, float* scales, int32_t* sums);
+
+  // C (m, kPanel) = A (m, n_groups * kInt8Group) * one eight-bit panel (n_groups groups, see
+  // kInt8GroupBytes, codes in [-127, 127]). A as to_int8 leaves it, rows one after the other. Each
+  // output is one chain over the groups, acc = fma(dot, a_scale * b_scale, acc) from +0; the dot
+  // product of a group is an exact integer.
+  void (*gemm_int8)(const int8_t* codes, const float* scales, const int32_t* sums, int m,
+                    int n_groups, const std::byte* panel, float* c, int64_t ldc);
 
   // out[i] = (x[i] * r) * weight[i], r = 1 / sqrt(sum(x^2) / n + eps); the squares are fma chains
   // per lane, tree16. out may be x.
@@ -135,6 +153,10 @@ struct Kernels {
 // The table of one instruction set; null where this CPU lacks it (kAvx2: AVX2 + FMA + F16C;
 // kAvx512: F, BW, DQ, VL too).
 const Kernels* kernels_for(Isa isa);
+
+// The AVX-512 table for CPUs without VNNI, which kernels_for gives only on such; for tests. Null where
+// this CPU lacks AVX-512.
+const Kernels* kernels_without_vnni();
 
 // The table in use: the best that the CPU has, or what KVENGINE_ISA=scalar|avx2|avx512 asks for.
 // Decided at the first call; throws std::runtime_error where the wish is unknown or the CPU lacks

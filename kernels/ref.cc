@@ -1,12 +1,15 @@
 // The scalar definition of every kernel: plain loops, no tricks. All other tables must give the
 // same bits. std::fma stands where one rounding is meant; everywhere else each operation rounds
 // once (-ffp-contract=off).
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "kernels/exp_constants.h"
 #include "kernels/half.h"
+#include "kernels/int8_constants.h"
 #include "kernels/isa_tables.h"
 
 namespace kv::scalar {
@@ -71,6 +74,50 @@ void gemm(const float* a, int64_t lda, int m, int k, const typename B::Storage* 
         sums[j] = std::fma(a[i * lda + step], B::widen(b[step * ldb + j]), sums[j]);
       }
     }
+    std::memcpy(c + i * ldc, sums, sizeof(sums));
+  }
+}
+
+void to_int8(const float* x, int n, int8_t* codes, float* scales, int32_t* sums) {
+  for (int g = 0; g * kInt8Group < n; ++g, x += kInt8Group, codes += kInt8Group) {
+    const int in_group = std::min(kInt8Group, n - g * kInt8Group);
+    float largest = 0;
+    bool finite = true;
+    for (int i = 0; i < in_group; ++i) {
+      finite = finite && std::isfinite(x[i]);
+      largest = std::max(largest, std::fabs(x[i]));
+    }
+    const bool zero = !finite || largest < kInt8Smallest;
+    scales[g] = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0 : largest / 127.0f;
+    sums[g] = 0;
+    for (int i = 0; i < kInt8Group; ++i) {
+      codes[i] = 0;
+      if (zero || i >= in_group) continue;
+      codes[i] = static_cast<int8_t>(std::nearbyint(x[i] * (127.0f / largest)));
+      sums[g] += codes[i];
+    }
+  }
+}
+
+void gemm_int8(const int8_t* codes, const float* scales, const int32_t*, int m, int n_groups,
+               const std::byte* panel, float* c, int64_t ldc) {
+  for (int i = 0; i < m; ++i) {
+    float sums[kPanel] = {};
+    for (int g = 0; g < n_groups; ++g) {
+      const std::byte* group = panel + static_cast<int64_t>(g) * kInt8GroupBytes;
+      const auto* weights = reinterpret_cast<const int8_t*>(group + 2 * kPanel);
+      for (int o = 0; o < kPanel; ++o) {
+        int32_t dot = 0;
+        for (int k = 0; k < kInt8Group; ++k) {
+          dot += codes[k] * weights[(k / 4 * kPanel + o) * 4 + k % 4];
+        }
+        uint16_t scale;
+        std::memcpy(&scale, group + 2 * o, sizeof(scale));
+        sums[o] = std::fma(static_cast<float>(dot), scales[g] * f16_to_float(scale), sums[o]);
+      }
+      codes += kInt8Group;
+    }
+    scales += n_groups;
     std::memcpy(c + i * ldc, sums, sizeof(sums));
   }
 }
@@ -246,6 +293,8 @@ const Kernels kTable = {
     .gemm_f32 = gemm<F32>,
     .gemm_f16 = gemm<F16>,
     .gemm_bf16 = gemm<BF16>,
+    .to_int8 = to_int8,
+    .gemm_int8 = gemm_int8,
     .rms_norm = rms_norm,
     .add = add,
     .silu_mul = silu_mul,

@@ -68,6 +68,14 @@ inline void store_half_part(uint16_t* p, int n, __m256i v) {
   __builtin_memcpy(p, copy, static_cast<size_t>(n) * 2);
 }
 
+// The sum of 16 eight-bit codes.
+inline int32_t sum_int8(__m128i codes) {
+  const __m256i by2 = _mm256_madd_epi16(_mm256_cvtepi8_epi16(codes), _mm256_set1_epi16(1));
+  const __m128i by4 = _mm_add_epi32(_mm256_castsi256_si128(by2), _mm256_extracti128_si256(by2, 1));
+  const __m128i by8 = _mm_add_epi32(by4, _mm_shuffle_epi32(by4, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(by8, _mm_shuffle_epi32(by8, 0xb1)));
+}
+
 // Storage types of tiles and weights: load() widens 16 of them, load_part() the first n < 16, the
 // rest being 0.
 struct F32 {

@@ -78,11 +78,12 @@ RunOptions read_run_options(const Value& map, const std::filesystem::path& confi
   run.threads = params.is_null("threads") ? default_threads() : params.integer("threads");
   run.kv_dtype = params.string("kv_dtype");
   run.weights = params.string("weights");
-  if (run.weights == "int8") {
-    throw_usage("{}: int8 weights are not in this build; expected stored, f32, bf16 or f16",
-                params.value("weights").place);
-  }
   run.gemm = params.string("gemm");
+  if (run.weights == "int8" && run.gemm == "openblas") {
+    throw_usage(
+        "{}: weights int8 are multiplied by our own kernels; expected gemm: native with them",
+        params.value("gemm").place);
+  }
   run.prefill_chunk = params.integer("prefill_chunk");
   run.batch = params.integer("batch");
   run.memory_bytes = read_memory(params);

@@ -10,7 +10,7 @@ if [ $# -ne 1 ] || [ ! -d "$1" ]; then
 fi
 
 status=0
-for isa in avx2 avx512; do
+for isa in avx2 avx512 avx512_vnni; do
   object=$(find "$1" -name "$isa.cc.o" -path '*kv_kernels*' | head -n 1)
   if [ -z "$object" ]; then
     echo "$1: no object of kernels/$isa.cc; build kv_kernels first" >&2

@@ -36,15 +36,17 @@ struct Case {
   int n_out, n_in, m;
 };
 
-class LinearShapes : public testing::TestWithParam<std::tuple<Case, bool, bool>> {};
+constexpr LinearKind kExactKinds[] = {LinearKind::kPacked, LinearKind::kOpenblas};
+
+class LinearShapes : public testing::TestWithParam<std::tuple<Case, LinearKind, bool>> {};
 
 TEST_P(LinearShapes, MultipliesAsInDouble) {
-  const auto [shape, openblas, with_bias] = GetParam();
+  const auto [shape, kind, with_bias] = GetParam();
   const auto [n_out, n_in, m] = shape;
   const auto w = random_values(static_cast<size_t>(n_out) * n_in, 1);
   const auto x = random_values(static_cast<size_t>(m) * n_in, 2);
   const auto bias = with_bias ? random_values(n_out, 3) : std::vector<float>();
-  Linear linear(n_out, n_in, DType::kF32, openblas);
+  Linear linear(n_out, n_in, DType::kF32, kind);
   // In two pieces, as q, k and v are stacked.
   const int first = n_out / 3;
   linear.set_rows(w.data(), 0, first);
@@ -66,12 +68,12 @@ INSTANTIATE_TEST_SUITE_P(All, LinearShapes,
                          testing::Combine(testing::Values(Case{1, 1, 1}, Case{33, 7, 1},
                                                           Case{96, 48, 5}, Case{600, 31, 3},
                                                           Case{64, 16, 0}),
-                                          testing::Bool(), testing::Bool()));
+                                          testing::ValuesIn(kExactKinds), testing::Bool()));
 
 TEST(Linear, BiasOfSomeOutputsLeavesTheOthersAlone) {
   const std::vector<float> w = {1, 2, 3}, x = {10}, bias = {5};
-  for (const bool openblas : {false, true}) {
-    Linear linear(3, 1, DType::kF32, openblas);
+  for (const LinearKind kind : kExactKinds) {
+    Linear linear(3, 1, DType::kF32, kind);
     linear.set_rows(w.data(), 0, 3);
     linear.set_bias(bias.data(), 1, 1);
     std::vector<float> y(3);
@@ -83,8 +85,8 @@ TEST(Linear, BiasOfSomeOutputsLeavesTheOthersAlone) {
 TEST(Linear, GivesItsRowsBack) {
   const int n_out = 70, n_in = 9;
   const auto w = random_values(n_out * n_in, 4);
-  for (const bool openblas : {false, true}) {
-    Linear linear(n_out, n_in, DType::kF32, openblas);
+  for (const LinearKind kind : kExactKinds) {
+    Linear linear(n_out, n_in, DType::kF32, kind);
     linear.set_rows(w.data(), 0, n_out);
     std::vector<float> row(n_in);
     for (int o = 0; o < n_out; ++o) {
@@ -96,7 +98,7 @@ TEST(Linear, GivesItsRowsBack) {
 
 TEST(Linear, HalfWeightsAreWidenedExactly) {
   const std::vector<uint16_t> half = {0x3c00, 0xc000, 0x3555};  // 1, -2, 0.333251953125
-  Linear linear(3, 1, DType::kF16, false);
+  Linear linear(3, 1, DType::kF16);
   linear.set_rows(half.data(), 0, 3);
   std::vector<float> y(3);
   const float x = 3;
@@ -104,9 +106,30 @@ TEST(Linear, HalfWeightsAreWidenedExactly) {
   EXPECT_EQ(y, (std::vector<float>{3, -6, 3 * 0.333251953125f}));
 }
 
+TEST(Linear, EightBitsMultiplyAsTheMatrixDoes) {
+  const int n_out = 70, n_in = 50, m = 3;
+  const auto w = random_values(n_out * n_in, 7), x = random_values(m * n_in, 8);
+  const auto bias = random_values(n_out, 9);
+  Linear linear(n_out, n_in, DType::kF32, LinearKind::kInt8);
+  EXPECT_TRUE(linear.set_rows(w.data(), 0, 30));
+  EXPECT_TRUE(linear.set_rows(w.data() + 30 * n_in, 30, n_out - 30));
+  linear.set_bias(bias.data(), 0, n_out);
+  Int8Matrix matrix(n_out, n_in);
+  ASSERT_TRUE(matrix.pack_rows(w.data(), 0, n_out));
+  EXPECT_EQ(linear.bytes(), matrix.bytes() + bias.size() * sizeof(float));
+  std::vector<float> y(m * n_out), expected(m * n_out), row(n_in), expected_row(n_in);
+  linear.multiply(x.data(), n_in, m, y.data(), n_out);
+  matmul(x.data(), n_in, m, matrix, bias.data(), expected.data(), n_out);
+  EXPECT_EQ(y, expected);
+  linear.row(69, row.data());
+  matrix.row(69, expected_row.data());
+  EXPECT_EQ(row, expected_row);
+  EXPECT_FALSE(linear.set_rows(std::vector<float>(n_in, 1e9f).data(), 0, 1));
+}
+
 TEST(Linear, ASharedCopyUsesTheSameMemory) {
   const std::vector<float> w = {1, 2};
-  Linear first(2, 1, DType::kF32, false);
+  Linear first(2, 1, DType::kF32);
   const Linear second = first.share();
   first.set_rows(w.data(), 0, 2);
   float value = 0;
@@ -118,7 +141,7 @@ TEST(Linear, ASharedCopyUsesTheSameMemory) {
 TEST(Linear, OpenBlasDoesNotDependOnThreads) {
   const int n_out = 700, n_in = 64, m = 4;
   const auto w = random_values(n_out * n_in, 5), x = random_values(m * n_in, 6);
-  Linear linear(n_out, n_in, DType::kF32, true);
+  Linear linear(n_out, n_in, DType::kF32, LinearKind::kOpenblas);
   linear.set_rows(w.data(), 0, n_out);
   std::vector<float> one(m * n_out), two(m * n_out);
   const int before = threads();

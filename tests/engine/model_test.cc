@@ -1,11 +1,15 @@
 #include "engine/model.h"
 
+#include <cmath>
+#include <cstring>
 #include <map>
 
+#include "compress/registry.h"
 #include "engine/hub.h"
 #include "engine/model_files.h"
 #include "engine/safetensors.h"
 #include "engine/safetensors_writer.h"
+#include "engine/session.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/parallel.h"
 #include "tests/engine/gguf_builder.h"
@@ -184,6 +188,41 @@ TEST(Model, WeightsInOtherTypes) {
             rows_of(Model::load(tiny("tiny-qwen2"))->layers[1].down));
   expect_error([] { Model::load(tiny("tiny-llama"), {.weights = "int3"}); },
                {"weights", "int3", "bf16"}, ErrorKind::kUsage);
+}
+
+TEST(Model, EightBitWeightsAreCloseSmallerAndTheSameBitsInAnyChunks) {
+  const auto exact = Model::load(tiny("tiny-llama3"));
+  const auto model = Model::load(tiny("tiny-llama3"), {.weights = "int8"});
+  EXPECT_LT(model->weight_bytes, static_cast<size_t>(model->n_parameters) * 3 / 2);  // padding too
+  EXPECT_EQ(model->weights_hash, exact->weights_hash);
+  const std::vector<int32_t> ids = {1, 5, 9, 2, 6, 3, 8, 4, 7, 11, 10};
+  const auto logits = [&](const std::shared_ptr<const Model>& of, int chunk) {
+    return Session(of, chunk).prefill(ids, {plain_codec("f32"), {}, {}}).last_logits;
+  };
+  const std::vector<float> expected = logits(exact, 0), got = logits(model, 0);
+  EXPECT_EQ(logits(model, 1), got);
+  EXPECT_EQ(logits(model, 4), got);
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    difference += std::pow(got[i] - expected[i], 2);
+    size += std::pow(expected[i], 2);
+  }
+  EXPECT_GT(difference, 0);
+  EXPECT_LT(std::sqrt(difference / size), 0.05);
+  expect_error([] { Model::load(tiny("tiny-llama"), {.weights = "int8", .openblas = true}); },
+               {"int8", "native"}, ErrorKind::kUsage);
+}
+
+TEST(Model, EightBitsRefuseWhatTheyCannotHold) {
+  ModelCopy copy("tiny-llama");
+  auto& tensor = copy.tensors().at("model.layers.0.mlp.up_proj.weight");
+  ASSERT_EQ(tensor.dtype, "F32");
+  const float large = 1e8f;
+  std::memcpy(tensor.bytes.data() + 8, &large, sizeof(large));
+  copy.write();
+  EXPECT_NO_THROW(Model::load(copy.path()));
+  expect_error([&] { Model::load(copy.path(), {.weights = "int8"}); },
+               {"model.layers.0.mlp.up_proj.weight", "int8", "8.3e6"});
 }
 
 TEST(Model, TiedEmbeddingsShareMemory) {

@@ -35,7 +35,7 @@ class RandomWeights {
     return out;
   }
   Linear linear(int n_out, int n_in, double gain, bool bias = false) {
-    Linear out(n_out, n_in, DType::kF32, false);
+    Linear out(n_out, n_in, DType::kF32);
     out.set_rows(normal(static_cast<size_t>(n_out) * n_in, gain / std::sqrt(n_in)).data(), 0,
                  n_out);
     if (bias) out.set_bias(normal(n_out, 0.3).data(), 0, n_out);

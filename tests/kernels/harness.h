@@ -10,6 +10,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -56,6 +57,8 @@ struct Output {
 
   void add(float x) { bits.push_back(std::bit_cast<uint32_t>(x)); }
   void add(uint16_t x) { bits.push_back(x); }
+  void add(int8_t x) { bits.push_back(static_cast<uint8_t>(x)); }
+  void add(int32_t x) { bits.push_back(static_cast<uint32_t>(x)); }
   void add(double x) { bits.push_back(std::bit_cast<uint64_t>(x)); }
   void add(int64_t x) { bits.push_back(static_cast<uint64_t>(x)); }
   template <typename T>
@@ -74,23 +77,28 @@ struct KernelCheck {
 std::vector<KernelCheck> row_checks();   // same_bits_test.cc
 std::vector<KernelCheck> tile_checks();  // same_bits_tiles_test.cc
 
+// Every table but the scalar one, null where this CPU lacks the instructions.
+inline std::vector<std::pair<std::string, const Kernels*>> vector_tables() {
+  return {{"avx2", kernels_for(Isa::kAvx2)},
+          {"avx512", kernels_for(Isa::kAvx512)},
+          {"avx512 without vnni", kernels_without_vnni()}};
+}
+
 // run(table) calls one kernel on fresh inputs and returns its Output. parameters: the whole tuple,
 // for the message.
 template <typename Run>
 void expect_same_bits(const std::string& kernel, const std::string& parameters, const Run& run) {
   const Output expected = run(*kernels_for(Isa::kScalar));
   EXPECT_TRUE(expected.intact) << kernel << " scalar wrote outside its buffer: " << parameters;
-  for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
-    const Kernels* table = kernels_for(isa);
+  for (const auto& [isa, table] : vector_tables()) {
     if (table == nullptr) continue;
     const Output got = run(*table);
-    EXPECT_TRUE(got.intact) << kernel << " " << isa_name(isa)
-                            << " wrote outside its buffer: " << parameters;
+    EXPECT_TRUE(got.intact) << kernel << " " << isa << " wrote outside its buffer: " << parameters;
     ASSERT_EQ(got.bits.size(), expected.bits.size());
     for (size_t i = 0; i < got.bits.size(); ++i) {
       ASSERT_EQ(got.bits[i], expected.bits[i])
-          << kernel << " " << isa_name(isa) << " (" << parameters << "): output " << i << " is 0x"
-          << std::hex << got.bits[i] << ", scalar gives 0x" << expected.bits[i];
+          << kernel << " " << isa << " (" << parameters << "): output " << i << " is 0x" << std::hex
+          << got.bits[i] << ", scalar gives 0x" << expected.bits[i];
     }
   }
 }

@@ -1,4 +1,6 @@
 // Every kernel of every instruction set against its scalar definition, bit by bit.
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <set>
 
@@ -69,6 +71,78 @@ void check_gemm_f16() {
 }
 void check_gemm_bf16() {
   check_gemm<uint16_t>("gemm_bf16", &Kernels::gemm_bf16, random_bf16);
+}
+
+void check_to_int8() {
+  for_each_size([](Rng& rng, int64_t n, int offset, const std::string& parameters) {
+    auto x = random_floats(rng, n, -120, 20);
+    if (n > 40) std::fill(x.begin() + 32, x.begin() + 40, 0.0f);
+    const int64_t groups = (n + kInt8Group - 1) / kInt8Group;
+    for (const float special : {1.0f, HUGE_VALF, std::numeric_limits<float>::quiet_NaN()}) {
+      if (n > 5) x[5] = special;
+      expect_same_bits("to_int8", parameters, [&](const Kernels& table) {
+        Guarded<float> x_in(x, offset), scales(groups, offset);
+        Guarded<int8_t> codes(groups * kInt8Group, offset);
+        Guarded<int32_t> sums(groups, offset);
+        table.to_int8(x_in.data(), static_cast<int>(n), codes.data(), scales.data(), sums.data());
+        Output output;
+        output.add(codes);
+        output.add(scales);
+        output.add(sums);
+        return output;
+      });
+    }
+  });
+}
+
+// Codes over the whole range, the extreme ones often.
+std::vector<int8_t> random_codes(Rng& rng, int64_t n) {
+  std::vector<int8_t> codes(static_cast<size_t>(n));
+  for (int8_t& code : codes) {
+    const int draw = static_cast<int>(rng() % 300) - 150;
+    code = static_cast<int8_t>(draw > 127 ? 127 : draw < -127 ? -127 : draw);
+  }
+  return codes;
+}
+
+// A panel of n_groups groups as kInt8GroupBytes describes it.
+std::vector<std::byte> random_panel(Rng& rng, int n_groups) {
+  std::vector<std::byte> panel;
+  for (int g = 0; g < n_groups; ++g) {
+    const auto scales = random_f16(rng, kPanel);
+    const auto codes = random_codes(rng, kInt8Group * kPanel);
+    const auto* bytes = reinterpret_cast<const std::byte*>(scales.data());
+    panel.insert(panel.end(), bytes, bytes + 2 * kPanel);
+    bytes = reinterpret_cast<const std::byte*>(codes.data());
+    panel.insert(panel.end(), bytes, bytes + codes.size());
+  }
+  return panel;
+}
+
+void check_gemm_int8() {
+  for (int n_groups : {0, 1, 2, 5, 18}) {
+    for (int m : {0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 40}) {
+      Rng rng(static_cast<unsigned>(m * 100 + n_groups));
+      const int64_t groups = static_cast<int64_t>(m) * n_groups, ldc = kPanel + 3;
+      const auto codes = random_codes(rng, groups * kInt8Group);
+      const auto scales = random_floats(rng, groups);
+      std::vector<int32_t> sums(static_cast<size_t>(groups));
+      for (size_t i = 0; i < codes.size(); ++i) sums[i / kInt8Group] += codes[i];
+      const auto panel = random_panel(rng, n_groups);
+      expect_same_bits("gemm_int8", describe("m", m, "groups", n_groups),
+                       [&](const Kernels& table) {
+                         Guarded<int8_t> codes_in(codes, 1);
+                         Guarded<float> scales_in(scales, 1), c(m * ldc, 3);
+                         Guarded<int32_t> sums_in(sums, 1);
+                         Guarded<std::byte> panel_in(panel, 1);
+                         table.gemm_int8(codes_in.data(), scales_in.data(), sums_in.data(), m,
+                                         n_groups, panel_in.data(), c.data(), ldc);
+                         Output output;
+                         output.add(c);
+                         return output;
+                       });
+    }
+  }
 }
 
 void check_rms_norm() {
@@ -283,6 +357,8 @@ std::vector<KernelCheck> row_checks() {
   return {{"gemm_f32", check_gemm_f32},
           {"gemm_f16", check_gemm_f16},
           {"gemm_bf16", check_gemm_bf16},
+          {"to_int8", check_to_int8},
+          {"gemm_int8", check_gemm_int8},
           {"rms_norm", check_rms_norm},
           {"add", check_add},
           {"silu_mul", check_silu_mul},

@@ -68,9 +68,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{"run_range",
                   "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {threads: 0}\n",
                   {"x.yaml:3", "threads"}},
-        BadConfig{"int8_weights",
-                  "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {weights: int8}\n",
-                  {"x.yaml:3", "int8", "not in this build"}},
+        BadConfig{"int8_weights_of_openblas",
+                  "models: [tiny-qwen2]\ntasks: [perplexity]\n"
+                  "run: {weights: int8, gemm: openblas}\n",
+                  {"x.yaml:3", "int8", "gemm: native"}},
         BadConfig{"memory",
                   "models: [tiny-qwen2]\ntasks: [perplexity]\nrun: {memory: 8 bananas}\n",
                   {"x.yaml:3", "8GiB", "8 bananas"}},
