@@ -152,7 +152,8 @@ Method finch_method() {
   method.info.doc = "the question at the prompt's end votes on the text before it";
   method.info.paper = "10.1162/tacl_a_00716";
   method.info.params = {
-      integer_param("window", "0", "tokens of the question at the prompt's end, 0: as the task marks it", 0),
+      integer_param("window", "0",
+                    "tokens of the question at the prompt's end, 0: as the task marks it", 0),
       integer_param("chunk", "0", "rows that are cut by themselves, 0: all together", 0),
       bool_param("normalize", "true", "weigh a query with the rows that it can see")};
   method.default_positions = "contiguous";

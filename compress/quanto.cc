@@ -48,8 +48,8 @@ Method quanto_method(int bits) {
   Method method;
   method.info.name = fmt::format("quanto{}", bits);
   method.info.kind = "codec";
-  method.info.doc =
-      fmt::format("Hugging Face's QuantizedCache, quanto, {} bits: groups over a whole layer", bits);
+  method.info.doc = fmt::format(
+      "Hugging Face's QuantizedCache, quanto, {} bits: groups over a whole layer", bits);
   method.info.params = {
       integer_param("group", "64", "values that share a scale and a minimum", 2),
       integer_param("residual", "128", "new rows that stay in full until all is coded again", 1),

@@ -37,7 +37,7 @@ class Compressor {
       progress.push_back(
           {plan,
            std::vector<std::vector<HeadState>>(
-               config_.n_layers, std::vector<HeadState>(config_.n_kv_heads, {all, {}, {}})),
+               config_.n_layers, std::vector<HeadState>(config_.n_kv_heads, {all, {}, {}, {}})),
            {},
            {}});
     }

@@ -375,8 +375,7 @@ const float* KvCache::load_values(const HeadCache& head, int tile, int n, float*
 
 size_t KvCache::bytes_in_use() const {
   const auto row_bytes = [&](const KvCodec& codec, int width, int n_keys, int n_values) {
-    return (codec.key_tile_bytes(width) * n_keys +
-            codec.value_tile_bytes(head_dim_) * n_values) /
+    return (codec.key_tile_bytes(width) * n_keys + codec.value_tile_bytes(head_dim_) * n_values) /
            kTile;
   };
   size_t total = 0;

@@ -65,8 +65,8 @@ TaskInfo with_common(TaskInfo info) {
 // `query_aware: false`.
 Value without_false(Value value) {
   std::erase_if(value.entries, [](const auto& entry) {
-    return (entry.first == kCompare || entry.first == kQueryAware) && entry.second.kind == Value::Kind::kBool &&
-           !entry.second.boolean;
+    return (entry.first == kCompare || entry.first == kQueryAware) &&
+           entry.second.kind == Value::Kind::kBool && !entry.second.boolean;
   });
   return value;
 }
