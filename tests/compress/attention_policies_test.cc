@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "compress/registry.h"
+#include "engine/error.h"
 #include "tests/compress/random_layer.h"
 
 namespace kv {

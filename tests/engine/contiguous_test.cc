@@ -1,9 +1,11 @@
 // positions=contiguous, layer by layer: the compressed cache against attention computed in double
 // over the kept rows, which stand at the positions 0, 1, 2, …
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <random>
 
 #include "compress/registry.h"
 #include "engine/attention.h"

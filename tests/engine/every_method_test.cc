@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <numeric>
+#include <deque>
 
 #include "engine/compression.h"
 #include "engine/error.h"
@@ -84,7 +84,7 @@ TEST(EveryMethod, ThreadsAndChunksDoNotShow) {
 TEST(EveryMethod, NeighboursDoNotShow) {
   const auto model = random_model(small_config());
   const size_t vocab = static_cast<size_t>(model->config.vocab);
-  std::vector<Trial> trials;
+  std::deque<Trial> trials;
   for (const MethodSpec& m : methods(0.5)) trials.emplace_back(model, m.spec, kPrompt);
   const auto tokens = random_ids(6, model->config.vocab, 9);
   std::vector<std::vector<float>> alone;
