@@ -195,6 +195,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
   }
   for (const Placed& p : placed) p.segment->cache->advance(p.n());
   tokens_computed_ += n;
+  count_flops(segments);
   return n;
 }
 
@@ -208,6 +209,7 @@ void Session::logits_of(std::span<const int> rows, float* logits) {
                        config.dim, config.rms_eps, h + i * config.dim);
   });
   model_->lm_head.multiply(h, config.dim, static_cast<int>(n), logits, config.vocab);
+  flops_computed_ += 2.0 * static_cast<double>(n) * config.dim * config.vocab;
 }
 
 }  // namespace kv

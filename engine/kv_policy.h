@@ -41,6 +41,7 @@ struct KvNeeds {
   std::vector<RepeatNeeds> repeats = {};  // LayerView::repeat_scores; at most one of one policy
 
   void join(const KvNeeds& other);  // what serves both
+  bool operator==(const KvNeeds&) const = default;
 };
 
 // Of the prompt's queries before RoPE, over the tokens from first_token on.

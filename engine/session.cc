@@ -1,6 +1,7 @@
 #include "engine/session.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/error.h"
 #include "engine/scratch.h"
@@ -10,7 +11,7 @@ namespace {
 
 constexpr int kDefaultChunk =
     512;  // rows in one pass: enough to reuse weights, small enough for the caches
-constexpr int kLogitRows = 64;   // rows of logits held at once while streaming
+constexpr int kLogitRows = 128;  // rows of logits held at once while streaming
 constexpr int kRopeStep = 2048;  // positions by which the RoPE table grows
 
 }  // namespace
@@ -41,6 +42,23 @@ void Session::rope_for(std::span<const Segment> segments) {
   rope_ = std::make_shared<RopeTable>(model_->config, std::max(needed, 2 * rope_->n_positions()));
 }
 
+void Session::count_flops(std::span<const Segment> segments) {
+  const ModelConfig& c = model_->config;
+  const double q_width = static_cast<double>(c.n_heads) * c.head_dim;
+  const double kv_width = 2.0 * c.n_kv_heads * c.head_dim;
+  const double weights =
+      c.dim * (q_width + kv_width) + q_width * c.dim + 3.0 * c.dim * c.hidden_dim;
+  for (const Segment& s : segments) {
+    const double n = static_cast<double>(s.tokens.size());
+    double pairs = 0;  // (query, row) of all KV heads
+    for (int l = 0; l < c.n_layers; ++l) {
+      for (int h = 0; h < c.n_kv_heads; ++h)
+        pairs += n * s.cache->head(l, h).n_rows - n * (n - 1) / 2;
+    }
+    flops_computed_ += 2 * n * c.n_layers * weights + 4.0 * c.head_dim * c.group() * pairs;
+  }
+}
+
 void Session::stream_logits(int first_row, int n_rows,
                             const std::function<void(int, int, const float*)>& on_logits) {
   std::vector<float> logits;
@@ -58,23 +76,54 @@ int Session::longest_pass(const KvCodec& codec, int n_tokens) const {
   return codec.keeps_residual() ? 1 : prefill_chunk_;
 }
 
+namespace {
+
+// (n_layers, n_heads) blocks of `from` columns become blocks of `to` columns; new ones are 0, columns
+// beyond `to` are left out.
+std::vector<double> with_columns(const std::vector<double>& sums, size_t from, size_t to) {
+  std::vector<double> result(from == 0 ? 0 : sums.size() / from * to, 0.0);
+  for (size_t block = 0; block * from < sums.size(); ++block) {
+    std::copy_n(sums.begin() + static_cast<int64_t>(block * from), std::min(from, to),
+                result.begin() + static_cast<int64_t>(block * to));
+  }
+  return result;
+}
+
+}  // namespace
+
 PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOptions& options) {
   KV_CHECK(!ids.empty());
   check_ids(ids);
   const int n = static_cast<int>(ids.size());
   const ModelConfig& config = model_->config;
-  PrefilledPrompt prompt{KvCache(config, options.codec),  {}, {}, {}, {}, nullptr,
-                         std::vector<float>(config.vocab)};
+  const PromptPrefix* from = options.from;
+  const int n_known = from != nullptr ? from->cache.n_tokens() : 0;
+  KV_CHECK(from == nullptr ||
+           (from->needs == options.needs && can_go_on(options.needs, n_known, n)));
+  PrefilledPrompt prompt{from != nullptr ? from->cache.fork() : KvCache(config, options.codec),
+                         {},
+                         {},
+                         {},
+                         {},
+                         nullptr,
+                         std::vector<float>(config.vocab),
+                         nullptr};
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
   std::vector<QueryMoments> moments;
-  for (const int first : options.needs.query_statistics) moments.emplace_back(config, first);
+  if (from != nullptr) moments = from->moments;
+  for (const int first : options.needs.query_statistics) {
+    if (from == nullptr) moments.emplace_back(config, first);
+  }
   const int chunk = longest_pass(*options.codec, n);
   std::vector<float> softmax_max, softmax_sum;
   if (options.needs.attention_received) {
     const size_t heads = static_cast<size_t>(config.n_heads);
-    prompt.attention_received.assign(config.n_layers * heads * n, 0.0);
+    prompt.attention_received =
+        from != nullptr
+            ? with_columns(from->attention_received, static_cast<size_t>(n_known), ids.size())
+            : std::vector<double>(config.n_layers * heads * n, 0.0);
     softmax_max.resize(heads * std::min(n, chunk));
     softmax_sum.resize(softmax_max.size());
   }
@@ -86,12 +135,19 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   recorder.n_tokens = n;
   recorder.softmax_max = &softmax_max;
   recorder.softmax_sum = &softmax_sum;
-  for (int done = 0; done < n; done += chunk) {
-    const int count = std::min(chunk, n - done);
+  for (int done = n_known; done < n;) {
+    const int end = done < options.save_at ? options.save_at : n;
+    const int count = std::min(chunk, end - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, &recorder);
     if (options.on_logits) stream_logits(done, count, options.on_logits);
-    if (done + count == n) {
+    done += count;
+    if (done == options.save_at) {
+      prompt.prefix = std::make_shared<const PromptPrefix>(PromptPrefix{
+          options.needs, prompt.cache.fork(), moments,
+          with_columns(prompt.attention_received, ids.size(), static_cast<size_t>(done))});
+    }
+    if (done == n) {
       const int last = count - 1;
       logits_of({&last, 1}, prompt.last_logits.data());
     }
@@ -178,6 +234,64 @@ void Session::forward(std::span<const Segment> segments, float* logits) {
       from += n;
     }
     next += n;
+  }
+}
+
+void Session::feed_together(std::span<const Segment> segments, const OnRows& on_rows) {
+  const int64_t vocab = model_->config.vocab;
+  std::vector<Segment> together;
+  std::vector<std::pair<size_t, int>> row_of;  // of the pass: its segment and its index in it
+  for (size_t s = 0; s < segments.size(); ++s) {
+    check_ids(segments[s].tokens);
+    const int n = static_cast<int>(segments[s].tokens.size());
+    if (must_step(segments[s])) continue;
+    together.push_back(segments[s]);
+    for (int i = 0; i < n; ++i) row_of.emplace_back(s, i);
+  }
+  if (together.size() < segments.size()) feed_stepwise(segments, on_rows);
+  if (row_of.empty()) return;
+  run_layers(together, nullptr);
+  std::vector<float> logits;
+  for (size_t done = 0; done < row_of.size(); done += kLogitRows) {
+    std::vector<int> rows(std::min<size_t>(kLogitRows, row_of.size() - done));
+    std::iota(rows.begin(), rows.end(), static_cast<int>(done));
+    logits.resize(rows.size() * static_cast<size_t>(vocab));
+    logits_of(rows, logits.data());
+    for (size_t i = 0, next = 0; i < rows.size(); i = next) {
+      const auto [segment, first] = row_of[done + i];
+      while (next < rows.size() && row_of[done + next].first == segment) ++next;
+      on_rows(segment, first, static_cast<int>(next - i),
+              logits.data() + static_cast<int64_t>(i) * vocab);
+    }
+  }
+}
+
+void Session::feed_stepwise(std::span<const Segment> segments, const OnRows& on_rows) {
+  std::vector<Segment> stepping;
+  std::vector<size_t> index;
+  size_t longest = 0;
+  for (size_t s = 0; s < segments.size(); ++s) {
+    if (!must_step(segments[s])) continue;
+    stepping.push_back(segments[s]);
+    index.push_back(s);
+    longest = std::max(longest, segments[s].tokens.size());
+  }
+  const int64_t vocab = model_->config.vocab;
+  std::vector<float> logits(stepping.size() * static_cast<size_t>(vocab));
+  for (size_t step = 0; step < longest; ++step) {
+    std::vector<Segment> pass;
+    std::vector<size_t> of;
+    for (size_t i = 0; i < stepping.size(); ++i) {
+      if (step >= stepping[i].tokens.size()) continue;
+      pass.push_back({stepping[i].cache, stepping[i].tokens.subspan(step, 1), LogitRows::kLast});
+      of.push_back(index[i]);
+    }
+    run_layers(pass, nullptr);
+    std::vector<int> rows(pass.size());
+    std::iota(rows.begin(), rows.end(), 0);
+    logits_of(rows, logits.data());
+    for (size_t i = 0; i < of.size(); ++i)
+      on_rows(of[i], static_cast<int>(step), 1, logits.data() + static_cast<int64_t>(i) * vocab);
   }
 }
 

@@ -19,6 +19,7 @@
 #include "engine/kv_cache.h"
 #include "engine/kv_policy.h"
 #include "engine/model.h"
+#include "engine/query_statistics.h"
 #include "engine/rope.h"
 
 namespace kv {
@@ -39,6 +40,15 @@ struct QueryWindow {
   std::vector<float> queries;  // (n_layers, n_heads, n_window, head_dim)
 };
 
+// A prefill as it stood after its first cache.n_tokens() tokens. A prompt that begins with the same
+// tokens can go on from there and ends with the same bits as one prefilled alone.
+struct PromptPrefix {
+  KvNeeds needs;  // what was recorded; a prompt that asks for something else cannot go on from here
+  KvCache cache;
+  std::vector<QueryMoments> moments;
+  std::vector<double> attention_received;  // (n_layers, n_heads, n_tokens), or empty
+};
+
 struct PrefilledPrompt {
   KvCache cache;  // every prompt row, exact
   QueryWindow window;
@@ -47,7 +57,8 @@ struct PrefilledPrompt {
   // For each of needs.repeats: (n_layers, n_kv_heads, n_tokens).
   std::vector<std::pair<RepeatNeeds, std::vector<float>>> repeat_scores;
   std::shared_ptr<const RopeTable> rope;
-  std::vector<float> last_logits;  // (vocab) of the last prompt token
+  std::vector<float> last_logits;              // (vocab) of the last prompt token
+  std::shared_ptr<const PromptPrefix> prefix;  // null unless options.save_at asked for one
 };
 
 struct PrefillOptions {
@@ -56,7 +67,18 @@ struct PrefillOptions {
   // Called with (index of the first row, n rows, logits (n, vocab)) in order for every prompt token
   // where set.
   std::function<void(int, int, const float*)> on_logits;
+  // Where set: begins with the prompt's own first tokens; only the others are computed. See
+  // can_go_on().
+  const PromptPrefix* from = nullptr;
+  // Tokens after which a prefix is saved, in (tokens of `from`, tokens of the prompt]; 0: none is.
+  int save_at = 0;
 };
+
+// Whether a prompt of n_tokens with these needs can be prefilled from a prefix of n_prefix tokens:
+// what is recorded of its last tokens must lie behind the prefix.
+inline bool can_go_on(const KvNeeds& needs, int n_prefix, int n_tokens) {
+  return n_prefix < n_tokens && n_prefix <= n_tokens - needs.window_queries;
+}
 
 struct PromptRecorder;
 
@@ -67,15 +89,23 @@ class Session {
   ~Session();
 
   const Model& model() const { return *model_; }
-  int64_t tokens_computed() const {
-    return tokens_computed_;
-  }  // all rows that ran through the layers so far
+  // All rows that ran through the layers so far.
+  int64_t tokens_computed() const { return tokens_computed_; }
+  // Multiplications and additions that these needed: products with weights, and attention over the
+  // rows that each query sees.
+  double flops_computed() const { return flops_computed_; }
 
   PrefilledPrompt prefill(std::span<const int32_t> ids, const PrefillOptions& options);
 
   // Feeds tokens to several sequences in one pass; logits (sum of wanted rows, vocab) in segment
   // order.
   void forward(std::span<const Segment> segments, float* logits);
+
+  // Feeds tokens to several sequences in one pass and hands out the logits of every row as they
+  // come: (segment, index of the first row in it, n rows, logits (n, vocab)), in order within a
+  // segment. Segment::logits is not read.
+  using OnRows = std::function<void(size_t, int, int, const float*)>;
+  void feed_together(std::span<const Segment> segments, const OnRows& on_rows);
 
   // One token for each cache; logits (n, vocab).
   void step(std::span<KvCache* const> caches, std::span<const int32_t> tokens, float* logits);
@@ -92,6 +122,8 @@ class Session {
   // The segments whose codecs allow one token a pass only, token by token beside each other;
   // logits[i] is where segment i's go.
   void forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits);
+  // feed_together() for such segments; the others are left out.
+  void feed_stepwise(std::span<const Segment> segments, const OnRows& on_rows);
   // One pass of all segments through the layers; the residual rows stay in the scratch. Returns
   // their number.
   int run_layers(std::span<const Segment> segments, const PromptRecorder* recorder);
@@ -103,6 +135,8 @@ class Session {
   // All rows of the last pass, in groups, to a callback.
   void stream_logits(int first_row, int n_rows,
                      const std::function<void(int, int, const float*)>& on_logits);
+  // Adds a pass over these segments, whose rows are in their caches by now, to flops_computed_.
+  void count_flops(std::span<const Segment> segments);
   // Makes the table reach every position that this pass can ask for.
   void rope_for(std::span<const Segment> segments);
   void check_ids(std::span<const int32_t> ids) const;
@@ -111,6 +145,7 @@ class Session {
   int prefill_chunk_;
   std::shared_ptr<const RopeTable> rope_;
   int64_t tokens_computed_ = 0;
+  double flops_computed_ = 0;
   std::unique_ptr<Scratch> scratch_;
 };
 

@@ -4,6 +4,7 @@
 // its own.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <span>
@@ -21,7 +22,7 @@ struct AnswerJob {
   const Sample* sample = nullptr;
   const KvCache* cache = nullptr;  // compressed; forked, never changed
   bool is_full = false;            // the cache is the full one that others are compared with
-  // (vocab) of the context's last token, where this job's is not the one that all jobs share.
+  // (vocab) of the context's last token; null: the one that is given for all jobs.
   const std::vector<float>* last_logits = nullptr;
   // Results.
   bool finished = false;  // false where the work was stopped before the end
@@ -45,7 +46,46 @@ struct AnswerOptions {
 bool score_jobs(Session& session, const std::vector<float>& last_logits,
                 std::span<AnswerJob* const> jobs, const std::function<bool()>& stop = {});
 
-// kGenerate jobs of one context, each greedy until end of text, a stop string or the token limit.
+// Bytes of logits that score_jobs holds at once for a suffix of n_tokens. whole_blocks: a codec
+// takes the suffix as one block.
+int64_t score_logits_bytes(size_t n_tokens, bool whole_blocks, int vocab);
+
+// Answers kGenerate jobs greedily, each until end of text, a stop string or the token limit. All
+// jobs in flight, whatever their contexts, take one token in a pass; a finished one makes room for
+// the next that waits.
+class Generator {
+ public:
+  Generator(Session& session, AnswerOptions options);
+  ~Generator();
+
+  // The job waits for room; it and what it points at, last_logits included, stay until it is
+  // finished or dropped.
+  void add(AnswerJob* job);
+  bool idle() const;            // nothing waits, nothing is in flight
+  size_t n_unfinished() const;  // waiting or in flight
+  // Takes in what there is room for and gives every sequence one token. The jobs that this
+  // finished.
+  std::vector<AnswerJob*> step();
+  // Forgets every unfinished job; also after step() threw.
+  void drop();
+
+ private:
+  struct Sequence;
+  void admit();
+  bool take(Sequence& sequence, const float* row);
+  bool finish(Sequence& sequence, const char* reason, size_t cut);
+  std::string decode(const std::vector<int32_t>& ids) const;
+
+  Session& session_;
+  AnswerOptions options_;
+  int vocab_;
+  std::deque<AnswerJob*> waiting_;
+  std::vector<Sequence> active_;
+  std::vector<AnswerJob*> finished_;  // in the step at hand
+  std::vector<float> rows_;           // (active, vocab)
+};
+
+// The same for jobs of one context, to their end or until options.stop.
 void generate_jobs(Session& session, const std::vector<float>& last_logits,
                    std::span<AnswerJob* const> jobs, const AnswerOptions& options);
 

@@ -12,7 +12,7 @@ namespace {
 
 // Raised whenever the engine's arithmetic changes a bit of its results, so that old records are not
 // mixed with new.
-constexpr int kNumericsVersion = 1;
+constexpr int kNumericsVersion = 2;
 
 }  // namespace
 

@@ -138,8 +138,21 @@ void allow_code(Task& task, const std::string& place, const RunFlags& flags,
   }
 }
 
+// Takes `if_allowed` out of a task's map: whether it is left out where its programs may not run.
+bool take_if_allowed(Value& item) {
+  const Value* value = item.is_map() ? item.find("if_allowed") : nullptr;
+  if (value == nullptr) return false;
+  if (value->kind != Value::Kind::kBool) {
+    throw_usage("{}: 'if_allowed' must be true or false, found {}", value->place,
+                value->describe());
+  }
+  const bool wanted = value->boolean;
+  std::erase_if(item.entries, [](const auto& entry) { return entry.first == "if_allowed"; });
+  return wanted;
+}
+
 std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const RunFlags& flags,
-                                  const std::string& sandbox) {
+                                  const std::string& sandbox, std::vector<std::string>& notes) {
   const std::string base = file.parent_path().string();
   const std::vector<Value> listed = list_of(root, "tasks");
   std::vector<Value> chosen;
@@ -156,9 +169,21 @@ std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const
   if (flags.tasks.empty()) chosen = listed;
   std::vector<TaskEntry> tasks;
   std::map<std::string, std::string> place_of;
-  for (const Value& item : chosen) {
+  for (Value& item : chosen) {
+    const bool if_allowed = take_if_allowed(item);
     std::unique_ptr<Task> task = make_task(item, base);
-    if (task->runs_code()) allow_code(*task, item.place, flags, sandbox);
+    if (task->runs_code()) {
+      try {
+        allow_code(*task, item.place, flags, sandbox);
+      } catch (const Error& e) {
+        if (!if_allowed) throw;
+        notes.push_back(fmt::format("left out: {}", e.what()));
+        continue;
+      }
+    } else if (if_allowed) {
+      throw_usage("{}: 'if_allowed' is for tasks that run programs; '{}' runs none", item.place,
+                  task->name());
+    }
     TaskEntry entry{std::move(task), item, -1};
     const auto [known, is_new] = place_of.emplace(entry.task->canonical(), item.place);
     if (!is_new) {
@@ -272,7 +297,7 @@ RunConfig parse_config(const std::string& text, const fs::path& file, const RunF
   if (!flags.out.empty()) config.run.out = fs::absolute(flags.out).lexically_normal();
   if (!flags.shard.empty()) config.shard = parse_shard(flags.shard);
   config.compressors = with_baseline(read_specs(root, file, flags), shown, config.notes);
-  config.tasks = read_tasks(root, file, flags, config.run.sandbox);
+  config.tasks = read_tasks(root, file, flags, config.run.sandbox, config.notes);
   read_limits(root, flags, config.tasks);
   config.models = read_models(root, file, flags);
   return config;

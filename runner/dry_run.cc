@@ -10,6 +10,7 @@
 #include "engine/session.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "runner/memory_plan.h"
+#include "runner/prefixes.h"
 #include "runner/progress.h"
 #include "runner/results.h"
 #include "runner/run.h"
@@ -68,6 +69,7 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
   const PreparedModel& model = preparation.models[m];
   std::vector<std::pair<int64_t, int64_t>> counts(preparation.n_tasks * preparation.n_compressors);
   Work work;
+  std::vector<int32_t> before;  // the last context that is not done
   for (const Unit& unit : model.units) {
     std::set<std::string> prompts;  // the codecs that the context must be prefilled with
     for (const Unit::Question& q : unit.questions) {
@@ -90,10 +92,13 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
         if (sample.kind == Sample::Kind::kGenerate) work.decoded += passes * int64_t{limit};
       }
     }
+    if (prompts.empty()) continue;
     const Unit::Question& first = unit.questions[0];
-    work.prefill +=
-        static_cast<int64_t>(model.samples[first.task][first.sample].context_ids.size()) *
-        static_cast<int64_t>(prompts.size());
+    const std::vector<int32_t>& context = model.samples[first.task][first.sample].context_ids;
+    // Codecs that act on the prompt share nothing with the context before.
+    const size_t shared = common_prefix(before, context);
+    work.prefill += static_cast<int64_t>(context.size() * prompts.size() - shared);
+    before = context;
   }
   for (size_t i = 0; i < counts.size(); ++i) {
     const Cell& cell =
@@ -127,10 +132,14 @@ void print_dry_run(const RunConfig& config, const Preparation& preparation, bool
         "  time    about {} ({:.0f} tokens/s prefill, {:.1f} tokens/s decode measured just now)\n",
         format_duration(seconds), speed.prefill, speed.decode);
     fmt::print(
-        "  memory  {:.0f} MiB weights, {:.0f} MiB caches at most; {} cells and {} sequences "
+        "  memory  {:.0f} MiB weights; caches and passes at most {:.0f} of {:.0f} MiB that may be "
+        "used ({:.0f} MiB are the least); {} of {} contexts, {} of {} cells and {} sequences "
         "together\n",
         static_cast<double>(preparation.models[m].weight_bytes) / kMiB,
-        static_cast<double>(plan.peak_bytes) / kMiB, plan.cells_at_once, plan.batch);
+        static_cast<double>(plan.peak_bytes) / kMiB, static_cast<double>(plan.budget_bytes) / kMiB,
+        static_cast<double>(plan.least_bytes) / kMiB, plan.contexts_at_once,
+        preparation.models[m].units.size(), plan.cells_at_once, config.compressors.size(),
+        plan.batch);
   }
 }
 

@@ -11,69 +11,53 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Tokens of the questions that one pass feeds, unless one question alone is longer.
+constexpr size_t kQuestionRows = 512;
+
+size_t first_stop(const std::string& text, const std::vector<std::string>& stops) {
+  size_t first = std::string::npos;
+  for (const std::string& stop : stops) first = std::min(first, text.find(stop));
+  return first;
+}
+
+}  // namespace
+
 // One answer on its way.
-struct Sequence {
+struct Generator::Sequence {
   AnswerJob* job = nullptr;
   KvCache cache;
   LogitsHash hash;
+  Clock::time_point start;
   int32_t token = -1;  // chosen, not yet fed
 };
 
-class Generator {
- public:
-  Generator(Session& session, const std::vector<float>& last_logits, const AnswerOptions& options)
-      : session_(session),
-        last_logits_(last_logits),
-        options_(options),
-        vocab_(session.model().config.vocab),
-        start_(Clock::now()) {}
+Generator::Generator(Session& session, AnswerOptions options)
+    : session_(session), options_(std::move(options)), vocab_(session.model().config.vocab) {}
+Generator::~Generator() = default;
 
-  void run(std::span<AnswerJob* const> jobs) {
-    size_t next = 0;
-    while (next < jobs.size() || !active_.empty()) {
-      if (options_.stop && options_.stop()) return;
-      const size_t room = static_cast<size_t>(std::max(1, options_.batch)) - active_.size();
-      const size_t n_new = std::min(room, jobs.size() - next);
-      admit(jobs.subspan(next, n_new));
-      next += n_new;
-      step();
-    }
-  }
+void Generator::add(AnswerJob* job) {
+  KV_CHECK(job->last_logits != nullptr);
+  waiting_.push_back(job);
+}
 
- private:
-  // Feeds the questions of new sequences, all in one pass, and takes their first tokens.
-  void admit(std::span<AnswerJob* const> jobs) {
-    std::vector<Sequence> fresh;
-    for (AnswerJob* job : jobs) {
-      fresh.push_back({job, job->cache->fork(), LogitsHash(), -1});
-      fresh.back().hash.add(last_logits_.data(), vocab_);
-    }
-    std::vector<Segment> segments;
-    std::vector<size_t> asked;
-    for (size_t i = 0; i < fresh.size(); ++i) {
-      const std::vector<int32_t>& question = fresh[i].job->sample->continuation_ids;
-      if (question.empty()) continue;
-      segments.push_back({&fresh[i].cache, question, LogitRows::kLast});
-      asked.push_back(i);
-    }
-    std::vector<float> rows(segments.size() * static_cast<size_t>(vocab_));
-    if (!segments.empty()) session_.forward(segments, rows.data());
-    std::vector<const float*> row_of(fresh.size(), last_logits_.data());
-    for (size_t k = 0; k < asked.size(); ++k) {
-      row_of[asked[k]] = rows.data() + k * static_cast<size_t>(vocab_);
-      fresh[asked[k]].hash.add(row_of[asked[k]], vocab_);
-    }
-    for (size_t i = 0; i < fresh.size(); ++i) {
-      const bool goes_on = take(fresh[i], row_of[i]);
-      fresh[i].job->first_token_ms =
-          std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
-      if (goes_on) active_.push_back(std::move(fresh[i]));
-    }
-  }
+bool Generator::idle() const {
+  return waiting_.empty() && active_.empty();
+}
 
-  // One token for every active sequence; the finished ones leave.
-  void step() {
-    if (active_.empty()) return;
+size_t Generator::n_unfinished() const {
+  return waiting_.size() + active_.size();
+}
+
+void Generator::drop() {
+  waiting_.clear();
+  active_.clear();
+  finished_.clear();
+}
+
+std::vector<AnswerJob*> Generator::step() {
+  const size_t room = static_cast<size_t>(std::max(1, options_.batch));
+  while (!waiting_.empty() && active_.size() < room) admit();
+  if (!active_.empty()) {
     std::vector<KvCache*> caches;
     std::vector<int32_t> tokens;
     for (Sequence& sequence : active_) {
@@ -90,63 +74,95 @@ class Generator {
     }
     active_ = std::move(going_on);
   }
+  return std::exchange(finished_, {});
+}
 
-  // Chooses the next token; false where the answer is complete.
-  bool take(Sequence& sequence, const float* row) {
-    Answer& answer = sequence.job->answer;
-    const Sample& sample = *sequence.job->sample;
-    const std::vector<int>& eos = session_.model().config.eos_ids;
-    const int limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : options_.max_new_tokens;
-    sequence.token = greedy_token(row, vocab_);
-    if (std::find(eos.begin(), eos.end(), sequence.token) != eos.end()) {
-      return finish(sequence, "eos", std::string::npos);
-    }
-    answer.ids.push_back(sequence.token);
-    if (!sample.stop.empty()) {
-      const size_t cut = first_stop(decode(answer.ids), sample.stop);
-      if (cut != std::string::npos) return finish(sequence, "stop", cut);
-    }
-    if (static_cast<int>(answer.ids.size()) >= limit)
-      return finish(sequence, "length", std::string::npos);
-    return true;
+// Feeds the questions of the next jobs in one pass and takes their first tokens.
+void Generator::admit() {
+  const size_t room = static_cast<size_t>(std::max(1, options_.batch)) - active_.size();
+  const Clock::time_point start = Clock::now();
+  std::vector<Sequence> fresh;
+  size_t n_tokens = 0;
+  while (!waiting_.empty() && fresh.size() < room) {
+    AnswerJob* job = waiting_.front();
+    const size_t question = job->sample->continuation_ids.size();
+    if (!fresh.empty() && n_tokens + question > kQuestionRows) break;
+    n_tokens += question;
+    fresh.push_back({job, job->cache->fork(), LogitsHash(), start, -1});
+    fresh.back().hash.add(job->last_logits->data(), vocab_);
+    waiting_.pop_front();
   }
-
-  // Closes an answer, its text cut to `cut` bytes. Always false: nothing comes after it.
-  bool finish(Sequence& sequence, const char* reason, size_t cut) {
-    AnswerJob& job = *sequence.job;
-    job.answer.text = decode(job.answer.ids);
-    if (cut != std::string::npos) job.answer.text.resize(cut);
-    job.answer.stop_reason = reason;
-    job.logits_hash = sequence.hash.hex();
-    job.kv_bytes_end = static_cast<int64_t>(sequence.cache.bytes_in_use());
-    job.finished = true;
-    return false;
+  std::vector<Segment> segments;
+  std::vector<size_t> asked;
+  for (size_t i = 0; i < fresh.size(); ++i) {
+    const std::vector<int32_t>& question = fresh[i].job->sample->continuation_ids;
+    if (question.empty()) continue;
+    segments.push_back({&fresh[i].cache, question, LogitRows::kLast});
+    asked.push_back(i);
   }
-
-  static size_t first_stop(const std::string& text, const std::vector<std::string>& stops) {
-    size_t first = std::string::npos;
-    for (const std::string& stop : stops) first = std::min(first, text.find(stop));
-    return first;
+  std::vector<float> rows(segments.size() * static_cast<size_t>(vocab_));
+  if (!segments.empty()) session_.forward(segments, rows.data());
+  std::vector<const float*> row_of;
+  for (const Sequence& sequence : fresh) row_of.push_back(sequence.job->last_logits->data());
+  for (size_t k = 0; k < asked.size(); ++k) {
+    row_of[asked[k]] = rows.data() + k * static_cast<size_t>(vocab_);
+    fresh[asked[k]].hash.add(row_of[asked[k]], vocab_);
   }
-
-  std::string decode(const std::vector<int32_t>& ids) const {
-    return session_.model().require_tokenizer().decode(ids, true);
+  for (size_t i = 0; i < fresh.size(); ++i) {
+    const bool goes_on = take(fresh[i], row_of[i]);
+    fresh[i].job->first_token_ms =
+        std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    if (goes_on) active_.push_back(std::move(fresh[i]));
   }
+}
 
-  Session& session_;
-  const std::vector<float>& last_logits_;
-  const AnswerOptions& options_;
-  int vocab_;
-  Clock::time_point start_;
-  std::vector<Sequence> active_;
-  std::vector<float> rows_;
-};
+// Chooses the next token; false where the answer is complete.
+bool Generator::take(Sequence& sequence, const float* row) {
+  Answer& answer = sequence.job->answer;
+  const Sample& sample = *sequence.job->sample;
+  const std::vector<int>& eos = session_.model().config.eos_ids;
+  const int limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : options_.max_new_tokens;
+  sequence.token = greedy_token(row, vocab_);
+  if (!sample.ignore_end && std::find(eos.begin(), eos.end(), sequence.token) != eos.end()) {
+    return finish(sequence, "eos", std::string::npos);
+  }
+  answer.ids.push_back(sequence.token);
+  if (!sample.stop.empty()) {
+    const size_t cut = first_stop(decode(answer.ids), sample.stop);
+    if (cut != std::string::npos) return finish(sequence, "stop", cut);
+  }
+  if (static_cast<int>(answer.ids.size()) >= limit)
+    return finish(sequence, "length", std::string::npos);
+  return true;
+}
 
-}  // namespace
+// Closes an answer, its text cut to `cut` bytes. Always false: nothing comes after it.
+bool Generator::finish(Sequence& sequence, const char* reason, size_t cut) {
+  AnswerJob& job = *sequence.job;
+  job.answer.text = decode(job.answer.ids);
+  if (cut != std::string::npos) job.answer.text.resize(cut);
+  job.answer.stop_reason = reason;
+  job.logits_hash = sequence.hash.hex();
+  job.kv_bytes_end = static_cast<int64_t>(sequence.cache.bytes_in_use());
+  job.finished = true;
+  finished_.push_back(&job);
+  return false;
+}
+
+std::string Generator::decode(const std::vector<int32_t>& ids) const {
+  // Without a tokenizer (tasks on token ids) the ids are all there is.
+  const auto& tokenizer = session_.model().tokenizer;
+  return tokenizer ? tokenizer->decode(ids, true) : std::string();
+}
 
 void generate_jobs(Session& session, const std::vector<float>& last_logits,
                    std::span<AnswerJob* const> jobs, const AnswerOptions& options) {
-  Generator(session, last_logits, options).run(jobs);
+  Generator generator(session, options);
+  for (AnswerJob* job : jobs) {
+    if (job->last_logits == nullptr) job->last_logits = &last_logits;
+    generator.add(job);
+  }
+  while (!generator.idle() && !(options.stop && options.stop())) generator.step();
 }
 
 }  // namespace kv

@@ -23,13 +23,23 @@ class LogitsHash {
   std::unique_ptr<State> state_;
 };
 
+// What every use of a row (vocab) needs of it.
+struct RowFigures {
+  double norm = 0;  // log of the sum of exponentials, taken in double
+  int32_t top = 0;  // the most likely token; the lowest id wins a tie
+};
+RowFigures row_figures(const float* row, int vocab);
+
 // -log p(token), nats, from one row (vocab); the sum of exponentials is taken in double.
 double negative_log_likelihood(const float* row, int vocab, int32_t token);
 
 // The most likely token of one row (vocab); the lowest id wins a tie.
 int32_t greedy_token(const float* row, int vocab);
 
-// KL(full || other) in nats of two rows (vocab).
+// KL(full || other) in nats of two rows (vocab), given the norms of both: the probabilities are
+// float, everything else double.
+double kl_divergence(const float* full, double full_norm, const float* other, double other_norm,
+                     int vocab);
 double kl_divergence(const float* full, const float* other, int vocab);
 
 }  // namespace kv

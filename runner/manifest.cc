@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/kv_cache.h"
 #include "engine/mapped_file.h"
 #include "engine/safetensors_writer.h"
 #include "kernels/kernels.h"
@@ -18,6 +19,7 @@ struct Manifest::Content {
   Json json;
   int64_t prefilled_before = 0, requested_before = 0;  // of earlier sessions
   int64_t prefilled = 0, requested = 0, done = 0, failed = 0;
+  Phases phases;
 };
 
 namespace {
@@ -104,6 +106,25 @@ void Manifest::count_samples(int64_t done, int64_t failed) {
   content_->failed += failed;
 }
 
+void Manifest::add_phases(const Phases& phases) {
+  for (const auto& [name, phase] : phases) {
+    Phase& sum = content_->phases[name];
+    sum.seconds += phase.seconds;
+    sum.flops += phase.flops;
+    sum.tokens += phase.tokens;
+  }
+}
+
+void Manifest::set_memory(const MemoryPlan& plan, int64_t before_bytes) {
+  Json& memory = content_->json["sessions"].back()["memory"];
+  if (!memory.is_null() && memory["planned_bytes"].get<int64_t>() >= plan.peak_bytes) return;
+  memory = {{"limit_bytes", plan.budget_bytes},
+            {"planned_bytes", plan.peak_bytes},
+            {"before_bytes", before_bytes},
+            {"caches_peak_bytes", page_bytes_peak()},
+            {"peak_bytes", memory_peak_bytes()}};
+}
+
 void Manifest::finish(const std::string& exit_reason) {
   Content& c = *content_;
   const std::string finished = exit_reason == "running" ? "" : utc_now();
@@ -118,6 +139,10 @@ void Manifest::finish(const std::string& exit_reason) {
   session["tokens_requested"] = c.requested;
   session["samples_done"] = c.done;
   session["samples_failed"] = c.failed;
+  for (const auto& [name, phase] : c.phases) {
+    session["phases"][name] = {
+        {"seconds", phase.seconds}, {"flops", phase.flops}, {"tokens", phase.tokens}};
+  }
   write();
 }
 

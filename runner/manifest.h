@@ -7,6 +7,8 @@
 #include <string>
 
 #include "runner/config.h"
+#include "runner/memory_plan.h"
+#include "runner/phases.h"
 #include "runner/prepare.h"
 #include "runner/results.h"
 
@@ -22,6 +24,11 @@ class Manifest {
   // Tokens of one prefill, and what it would have been had every (cell, sample) prefilled alone.
   void count_tokens(int64_t prefilled, int64_t requested);
   void count_samples(int64_t done, int64_t failed);
+  // Adds the phases of one model's work to the session's.
+  void add_phases(const Phases& phases);
+  // What was planned for one model and what the process took; the largest model counts.
+  // before_bytes: the process's peak before the work, weights included.
+  void set_memory(const MemoryPlan& plan, int64_t before_bytes);
 
   // Rewrites the file, atomically.
   void finish(const std::string& exit_reason);

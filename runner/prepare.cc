@@ -1,12 +1,15 @@
 #include "runner/prepare.h"
 
 #include <map>
+#include <numeric>
 #include <set>
+#include <span>
 
 #include "engine/chat_template.h"
 #include "engine/compression.h"
 #include "engine/error.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "runner/prefixes.h"
 
 namespace kv {
 namespace {
@@ -148,21 +151,32 @@ TextTools text_tools(const Model& model) {
 }
 
 std::vector<Unit> make_units(const std::vector<std::vector<Sample>>& samples, const Shard& shard) {
-  std::vector<Unit> all;
-  std::map<std::pair<std::vector<int32_t>, int>, size_t> index_of;
+  // In the order of their tokens: the contexts that begin alike stand together.
+  std::map<std::pair<std::vector<int32_t>, int>, Unit> by_context;  // and question_tokens
   for (size_t t = 0; t < samples.size(); ++t) {
     for (size_t s = 0; s < samples[t].size(); ++s) {
       const Sample& sample = samples[t][s];
-      const auto [at, is_new] =
-          index_of.try_emplace({sample.context_ids, sample.question_tokens}, all.size());
-      if (is_new) all.emplace_back();
-      all[at->second].questions.push_back({t, s});
+      by_context[{sample.context_ids, sample.question_tokens}].questions.push_back({t, s});
     }
   }
+  std::vector<Unit> all;
+  std::vector<int64_t> cost;  // that a context adds: the tokens it does not share, and answering
+  std::span<const int32_t> before;
+  for (auto& [key, unit] : by_context) {
+    const std::vector<int32_t>& context = key.first;
+    cost.push_back(static_cast<int64_t>(context.size() - common_prefix(before, context)) + 1);
+    before = context;
+    all.push_back(std::move(unit));
+  }
+  // Neighbours stay together, and every shard gets about the same work: a context belongs where the
+  // middle of its part of the whole lies.
+  const int64_t total = std::accumulate(cost.begin(), cost.end(), int64_t{0});
   std::vector<Unit> mine;
+  int64_t sum = 0;
   for (size_t i = 0; i < all.size(); ++i) {
-    if (i % static_cast<size_t>(shard.count) == static_cast<size_t>(shard.index))
-      mine.push_back(std::move(all[i]));
+    const int64_t middle = 2 * sum + cost[i];
+    sum += cost[i];
+    if (middle * shard.count / (2 * total) == shard.index) mine.push_back(std::move(all[i]));
   }
   return mine;
 }

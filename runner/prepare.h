@@ -25,7 +25,7 @@ struct PreparedModel {
   ModelIdentity identity;
   size_t weight_bytes = 0;
   std::vector<std::vector<Sample>> samples;  // (n_tasks)
-  std::vector<Unit> units;  // in the order in which contexts first appear; this shard's only
+  std::vector<Unit> units;  // in the order of their contexts' tokens; this shard's only
 };
 
 struct Preparation {
@@ -43,7 +43,8 @@ std::shared_ptr<const Model> load_model(const ModelEntry& entry, const RunOption
 // What tasks may ask a model's text handling; empty functions without a tokenizer.
 TextTools text_tools(const Model& model);
 
-// Questions grouped by equal contexts; shard keeps every N-th context.
+// Questions grouped by equal contexts, those that begin alike beside each other. A shard keeps one
+// run of them, so that what they share is prefilled once.
 std::vector<Unit> make_units(const std::vector<std::vector<Sample>>& samples, const Shard& shard);
 
 // Loads every model, makes every sample, checks that every compressor can store these heads. Throws

@@ -4,13 +4,14 @@
 
 #include "engine/error.h"
 #include "kernels/parallel.h"
+#include "runner/env.h"
 #include "runner/log.h"
 #include "runner/manifest.h"
 #include "runner/memory_plan.h"
 #include "runner/progress.h"
 #include "runner/report.h"
+#include "runner/scheduler.h"
 #include "runner/stop_signal.h"
-#include "runner/unit_runner.h"
 
 namespace kv {
 namespace {
@@ -67,13 +68,15 @@ void run_model(Work& work, size_t model_index) {
     }
     work.progress.add(1, record.method);
   };
-  UnitRunner runner({work.config, work.preparation, model_index, model, work.plans[model_index],
-                     work.results, work.manifest, on_record, stop_requested});
-  for (const Unit& unit : work.preparation.models[model_index].units) {
-    if (stop_requested()) break;
-    runner.run(unit);
-  }
-  work.n_failed += runner.n_failed();
+  Recorder recorder(
+      {work.config, work.preparation, model_index, work.results, work.manifest, on_record});
+  const int64_t before = memory_peak_bytes();
+  Scheduler scheduler({work.config, work.preparation.models[model_index], model,
+                       work.plans[model_index], recorder, work.manifest, stop_requested});
+  scheduler.run();
+  work.manifest.add_phases(scheduler.phases());
+  work.manifest.set_memory(work.plans[model_index], before);
+  work.n_failed += recorder.n_failed();
 }
 
 std::string exit_reason(int status) {

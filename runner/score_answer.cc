@@ -1,3 +1,4 @@
+// Teacher forcing along a given text, for all cells of a context together.
 #include <algorithm>
 #include <utility>
 
@@ -9,100 +10,25 @@
 namespace kv {
 namespace {
 
-// Suffix tokens that all cells of a sample take before the next ones: long enough for the matrix
-// kernels, short enough that the full cache's rows of logits can be kept for comparison.
+// Suffix tokens that all cells take before the next ones: short enough that the full cache's rows
+// of logits can be kept for comparison.
 constexpr size_t kBlock = 128;
+// Rows of a pass: several cells take their block together, so that weights are read once for all.
+constexpr size_t kPassRows = 512;
 
-// What one job carries from block to block. `before` is the row that predicts the block's first
-// token.
+// What one job carries from block to block.
 struct Progress {
   KvCache cache;
-  std::vector<float> before;  // (vocab)
-  std::vector<float> rows;    // (block, vocab)
   LogitsHash hash;
   double kld_sum = 0;
   int64_t n_agree = 0;
-
-  // The row that predicts token i of the block.
-  const float* predicting(size_t i, int vocab) const {
-    return i == 0 ? before.data() : rows.data() + (i - 1) * static_cast<size_t>(vocab);
-  }
 };
 
-// Feeds n_fed tokens to every job of a block; rows (n_fed, vocab) of each. Codecs that see one token a
-// pass go side by side, so that a pass serves all of them.
-void feed_block(Session& session, std::span<const int32_t> tokens,
-                std::span<Progress* const> progress) {
-  if (tokens.empty()) {
-    for (Progress* p : progress) p->rows.clear();
-    return;
-  }
-  const size_t row = static_cast<size_t>(session.model().config.vocab);
-  std::vector<Segment> stepwise;
-  std::vector<Progress*> steppers;
-  for (Progress* p : progress) {
-    p->rows.clear();
-    if (p->cache.codec().keeps_residual()) {
-      stepwise.push_back({&p->cache, tokens, LogitRows::kAll});
-      steppers.push_back(p);
-      continue;
-    }
-    session.feed(p->cache, tokens, [&](int, int n, const float* rows) {
-      p->rows.insert(p->rows.end(), rows, rows + static_cast<size_t>(n) * row);
-    });
-  }
-  if (stepwise.empty()) return;
-  std::vector<float> logits(stepwise.size() * tokens.size() * row);
-  session.forward(stepwise, logits.data());
-  for (size_t i = 0; i < steppers.size(); ++i) {
-    const float* first = logits.data() + i * tokens.size() * row;
-    steppers[i]->rows.assign(first, first + tokens.size() * row);
-  }
-}
-
-// Takes the cost of the block's tokens; the last token of a suffix is scored but was not fed, as
-// nothing comes after it.
-void take_block(int vocab, std::span<const int32_t> block, Progress& p, AnswerJob& job) {
-  p.hash.add(p.rows.data(), static_cast<int64_t>(p.rows.size()));
-  std::vector<double> nll(block.size());
-  parallel_for(static_cast<int64_t>(block.size()), [&](int64_t i) {
-    nll[i] = negative_log_likelihood(p.predicting(static_cast<size_t>(i), vocab), vocab, block[i]);
-  });
-  for (const double value : nll) job.answer.nll.push_back(static_cast<float>(value));
-}
-
-void compare_block(const Progress& full, Progress& p, size_t n, int vocab) {
-  std::vector<double> kld(n);
-  std::vector<char> agree(n);
-  parallel_for(static_cast<int64_t>(n), [&](int64_t i) {
-    const float* full_row = full.predicting(static_cast<size_t>(i), vocab);
-    const float* row = p.predicting(static_cast<size_t>(i), vocab);
-    kld[i] = kl_divergence(full_row, row, vocab);
-    agree[i] = greedy_token(full_row, vocab) == greedy_token(row, vocab) ? 1 : 0;
-  });
-  for (size_t i = 0; i < n; ++i) {
-    p.kld_sum += kld[i];
-    p.n_agree += agree[i];
-  }
-}
-
-// All that the next block needs of this one's rows.
-void keep_last_row(Progress& p, int vocab) {
-  if (!p.rows.empty()) p.before.assign(p.rows.end() - vocab, p.rows.end());
-  p.rows = {};
-}
-
-void finish(Progress& p, size_t n_tokens, bool compared, AnswerJob& job) {
-  job.logits_hash = p.hash.hex();
-  job.kv_bytes_end = static_cast<int64_t>(p.cache.bytes_in_use());
-  job.answer.stop_reason = "scored";
-  job.finished = true;
-  if (!compared) return;
-  // Rounding can leave a divergence of equal rows a hair below zero.
-  job.against_full["kld"] = std::max(0.0, p.kld_sum / static_cast<double>(n_tokens));
-  job.against_full["top1_agreement"] =
-      static_cast<double>(p.n_agree) / static_cast<double>(n_tokens);
-}
+// The full cache's rows that predict the tokens of a block.
+struct Reference {
+  std::vector<float> rows;  // (block, vocab)
+  std::vector<RowFigures> figures;
+};
 
 // A suffix is one block of the codecs that code blocks.
 size_t block_of(std::span<AnswerJob* const> jobs) {
@@ -112,79 +38,116 @@ size_t block_of(std::span<AnswerJob* const> jobs) {
   return whole ? jobs[0]->sample->continuation_ids.size() : kBlock;
 }
 
-// Jobs that are fed together: those of codecs that see one token a pass in groups, so that a pass
-// serves many; every other one alone, which holds the fewest rows of logits. The first job comes
-// first.
-std::vector<std::vector<size_t>> groups_of(std::span<AnswerJob* const> jobs) {
-  constexpr size_t kTogether = 8;
-  std::vector<std::vector<size_t>> groups;
-  std::vector<size_t> stepwise;
-  for (size_t j = 0; j < jobs.size(); ++j) {
-    if (!jobs[j]->cache->codec().keeps_residual()) {
-      groups.push_back({j});
-      continue;
-    }
-    stepwise.push_back(j);
-    if (stepwise.size() == kTogether) groups.push_back(std::exchange(stepwise, {}));
-  }
-  if (!stepwise.empty()) groups.push_back(std::move(stepwise));
-  return groups;
-}
-
 class Scorer {
  public:
   Scorer(Session& session, const std::vector<float>& last_logits, std::span<AnswerJob* const> jobs)
       : session_(session),
         jobs_(jobs),
+        ids_(jobs[0]->sample->continuation_ids),
         vocab_(session.model().config.vocab),
         compared_(jobs[0]->is_full) {
-    for (const AnswerJob* job : jobs) {
+    for (AnswerJob* job : jobs) {
       KV_CHECK(job->sample == jobs[0]->sample);
-      const std::vector<float>& last = job->last_logits ? *job->last_logits : last_logits;
-      progress_.push_back({job->cache->fork(), last, {}, LogitsHash(), 0, 0});
-      progress_.back().hash.add(last.data(), vocab_);
+      job->answer.nll.clear();
+      progress_.push_back({job->cache->fork(), LogitsHash(), 0, 0});
+    }
+    // The context's last row predicts the first token.
+    if (compared_) reserve_reference(1);
+    for (size_t j = 0; j < jobs.size(); ++j) {
+      const std::vector<float>& last = jobs[j]->last_logits ? *jobs[j]->last_logits : last_logits;
+      take(j, 0, 0, 1, last.data());
     }
   }
 
   bool run(const std::function<bool()>& stop) {
-    const std::vector<int32_t>& ids = jobs_[0]->sample->continuation_ids;
-    const size_t block_size = block_of(jobs_);
-    const auto groups = groups_of(jobs_);
-    for (size_t begin = 0; begin < ids.size(); begin += block_size) {
-      const auto block = std::span(ids).subspan(begin, std::min(block_size, ids.size() - begin));
-      // The last token of the suffix is scored but never fed, as nothing comes after it.
-      const size_t n_fed = block.size() - (begin + block.size() == ids.size() ? 1 : 0);
-      for (const std::vector<size_t>& group : groups) {
+    const size_t n_fed = ids_.size() - 1;  // nothing comes after the last token
+    const size_t block = std::max<size_t>(1, block_of(jobs_));
+    for (size_t begin = 0; begin < n_fed; begin += block) {
+      const size_t n = std::min(block, n_fed - begin);
+      if (compared_) reserve_reference(n);
+      // The full cache first: the others are compared with its rows.
+      const size_t together = std::max<size_t>(1, kPassRows / n);
+      for (size_t j = 0; j < jobs_.size();) {
         if (stop && stop()) return false;
-        score_group(block, n_fed, group);
+        const size_t end = j == 0 ? 1 : std::min(j + together, jobs_.size());
+        feed(j, end, begin, n);
+        j = end;
       }
-      // Only now: the others still compared with its rows.
-      keep_last_row(progress_[0], vocab_);
     }
-    for (size_t j = 0; j < jobs_.size(); ++j)
-      finish(progress_[j], ids.size(), compared_, *jobs_[j]);
+    for (size_t j = 0; j < jobs_.size(); ++j) finish(progress_[j], *jobs_[j]);
     return true;
   }
 
  private:
-  void score_group(std::span<const int32_t> block, size_t n_fed, const std::vector<size_t>& group) {
-    std::vector<Progress*> members;
-    for (const size_t j : group) members.push_back(&progress_[j]);
-    feed_block(session_, block.first(n_fed), members);
-    for (const size_t j : group) {
-      Progress& p = progress_[j];
-      take_block(vocab_, block, p, *jobs_[j]);
-      if (compared_ && j == 0) p.n_agree += static_cast<int64_t>(block.size());
-      if (compared_ && j != 0) compare_block(progress_[0], p, block.size(), vocab_);
-      if (j != 0) keep_last_row(p, vocab_);
+  void reserve_reference(size_t n) {
+    reference_.rows.resize(n * static_cast<size_t>(vocab_));
+    reference_.figures.resize(n);
+  }
+
+  // Tokens begin .. begin + n - 1 of the suffix to the jobs from `first` to before `end`.
+  void feed(size_t first, size_t end, size_t begin, size_t n) {
+    std::vector<Segment> segments;
+    for (size_t j = first; j < end; ++j) {
+      segments.push_back({&progress_[j].cache, std::span(ids_).subspan(begin, n), LogitRows::kAll});
     }
+    session_.feed_together(segments, [&](size_t s, int row, int n_rows, const float* rows) {
+      take(first + s, static_cast<size_t>(row), begin + static_cast<size_t>(row) + 1,
+           static_cast<size_t>(n_rows), rows);
+    });
+  }
+
+  // n rows of job j, which predict the tokens from `token` on; `at`: the place of the first in the
+  // block.
+  void take(size_t j, size_t at, size_t token, size_t n, const float* rows) {
+    Progress& p = progress_[j];
+    std::vector<double> nll(n), kld(n, 0.0);
+    std::vector<char> agree(n, 1);
+    parallel_for(static_cast<int64_t>(n) + 1, [&](int64_t i) {
+      if (i == 0) {  // the hash is one chain; the other threads take the rows meanwhile
+        p.hash.add(rows, static_cast<int64_t>(n) * vocab_);
+        return;
+      }
+      const size_t r = static_cast<size_t>(i - 1);
+      const float* row = rows + r * static_cast<size_t>(vocab_);
+      const RowFigures figures = row_figures(row, vocab_);
+      nll[r] = figures.norm - static_cast<double>(row[ids_[token + r]]);
+      if (!compared_) return;
+      float* full = reference_.rows.data() + (at + r) * static_cast<size_t>(vocab_);
+      RowFigures& full_figures = reference_.figures[at + r];
+      if (j == 0) {
+        std::copy_n(row, vocab_, full);
+        full_figures = figures;
+      } else {
+        kld[r] = kl_divergence(full, full_figures.norm, row, figures.norm, vocab_);
+        agree[r] = full_figures.top == figures.top ? 1 : 0;
+      }
+    });
+    for (size_t r = 0; r < n; ++r) {
+      jobs_[j]->answer.nll.push_back(static_cast<float>(nll[r]));
+      p.kld_sum += kld[r];
+      p.n_agree += agree[r];
+    }
+  }
+
+  void finish(const Progress& p, AnswerJob& job) const {
+    job.logits_hash = p.hash.hex();
+    job.kv_bytes_end = static_cast<int64_t>(p.cache.bytes_in_use());
+    job.answer.stop_reason = "scored";
+    job.finished = true;
+    if (!compared_) return;
+    const double n = static_cast<double>(ids_.size());
+    // Rounding can leave a divergence of equal rows a hair below zero.
+    job.against_full["kld"] = std::max(0.0, p.kld_sum / n);
+    job.against_full["top1_agreement"] = static_cast<double>(p.n_agree) / n;
   }
 
   Session& session_;
   std::span<AnswerJob* const> jobs_;
+  const std::vector<int32_t>& ids_;
   int vocab_;
   bool compared_;
   std::vector<Progress> progress_;
+  Reference reference_;
 };
 
 }  // namespace
@@ -193,6 +156,11 @@ bool score_jobs(Session& session, const std::vector<float>& last_logits,
                 std::span<AnswerJob* const> jobs, const std::function<bool()>& stop) {
   KV_CHECK(!jobs.empty());
   return Scorer(session, last_logits, jobs).run(stop);
+}
+
+int64_t score_logits_bytes(size_t n_tokens, bool whole_blocks, int vocab) {
+  const size_t kept = whole_blocks ? n_tokens : std::min(n_tokens, kBlock);
+  return static_cast<int64_t>(kept + kBlock) * vocab * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace kv

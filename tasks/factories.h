@@ -9,5 +9,6 @@ TaskInfo perplexity_task();
 TaskInfo passkey_task();
 TaskInfo tool_call_task();
 TaskInfo code_exec_task();
+TaskInfo continuation_task();
 
 }  // namespace kv

@@ -106,6 +106,7 @@ const std::vector<TaskInfo>& all_tasks() {
       with_common(passkey_task()),
       with_common(tool_call_task()),
       with_common(code_exec_task()),
+      with_common(continuation_task()),
   };
   return tasks;
 }

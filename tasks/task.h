@@ -40,6 +40,7 @@ struct Sample {
                          // kScore: every token is scored, the first from the last context logit
   enum class Kind { kGenerate, kScore } kind = Kind::kGenerate;
   int max_new_tokens = 0;         // kGenerate: 0 = as the run says
+  bool ignore_end = false;        // kGenerate: the end-of-text token is a token like others
   std::vector<std::string> stop;  // kGenerate: cut before the first of these
   std::map<std::string, std::string>
       meta;  // what score() needs again, and what the report groups by ("depth", "length")

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -98,6 +100,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{"answer_limit",
                   "models: [tiny-qwen2]\ntasks: [perplexity]\nlimits: {max_new_tokens: no}\n",
                   {"x.yaml:3", "tokens of an answer"}},
+        BadConfig{"if_allowed_type",
+                  "models: [tiny-qwen2]\ntasks: [{name: code_exec, if_allowed: perhaps}]\n",
+                  {"x.yaml:2", "if_allowed", "perhaps"}},
+        BadConfig{"if_allowed_without_programs",
+                  "models: [tiny-qwen2]\ntasks: [{name: perplexity, if_allowed: true}]\n",
+                  {"x.yaml:2", "if_allowed", "perplexity"}},
         BadConfig{"no_model", "tasks: [perplexity]\n", {"x.yaml", "no models"}},
         BadConfig{"no_task", "models: [tiny-qwen2]\n", {"x.yaml", "no tasks"}},
         BadConfig{"model_missing",
@@ -154,6 +162,28 @@ TEST(Config, KvExecBenchHasItsPublishedGrids) {
   EXPECT_EQ(grid_of("kv-exec-bench.yaml"), tool_call);
   EXPECT_EQ(grid_of("kv-exec-bench-code.yaml"),
             (std::vector<std::string>{"none 0", "snapkv 0.5", "knorm 0.5"}));
+}
+
+TEST(Config, ATaskMayBeLeftOutWhereItsProgramsMayNotRun) {
+  unsetenv("KVENGINE_ALLOW_CODE_EXECUTION");
+  const auto config_with = [](const std::string& if_allowed) {
+    return fmt::format(
+        "models: [tiny-qwen2]\nrun: {{sandbox: rlimits}}\n"
+        "tasks:\n  - perplexity\n  - {{name: code_exec{}}}\nlimits: {{code_exec: 3}}\n",
+        if_allowed);
+  };
+  const RunConfig without = parse(config_with(", if_allowed: true"));
+  ASSERT_EQ(without.tasks.size(), 1u);
+  EXPECT_EQ(without.tasks[0].task->name(), "perplexity");
+  EXPECT_TRUE(std::any_of(without.notes.begin(), without.notes.end(), [](const std::string& note) {
+    return note.starts_with("left out: x.yaml:5") &&
+           note.find("--allow-code-execution") != std::string::npos;
+  }));
+  RunFlags flags;
+  flags.allow_code_execution = true;
+  EXPECT_EQ(parse(config_with(", if_allowed: true"), flags).tasks.size(), 2u);
+  EXPECT_THROW(parse(config_with("")), Error);
+  EXPECT_THROW(parse(config_with(", if_allowed: false")), Error);
 }
 
 TEST(Config, AddsTheBaselineFirstAndMergesEqualCompressors) {

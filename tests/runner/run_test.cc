@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <tuple>
 
+#include "engine/error.h"
 #include "runner/results.h"
 #include "tests/runner/program.h"
 
@@ -110,9 +111,56 @@ TEST_F(Sweep, ContextsArePrefilledOnceForAllCells) {
   run("a", "");
   const auto manifest = nlohmann::json::parse(file_text(folder_.path() / "a/manifest.json"));
   EXPECT_EQ(manifest.at("exit_reason"), "done");
-  EXPECT_GT(manifest.at("tokens_prefilled").get<int64_t>(), 0);
-  EXPECT_EQ(manifest.at("tokens_requested").get<int64_t>(),
-            4 * manifest.at("tokens_prefilled").get<int64_t>());
+  int64_t contexts = 0, longest = 0;
+  for (const SampleRecord& r : read_records(folder_.path() / "a/samples.jsonl")) {
+    if (r.method != "none") continue;
+    contexts += r.n_context;
+    longest = std::max(longest, r.n_context);
+  }
+  EXPECT_EQ(manifest.at("tokens_requested").get<int64_t>(), 4 * contexts);
+  // Two of the four passkeys stand late in the same text, so that their contexts begin alike.
+  EXPECT_LT(manifest.at("tokens_prefilled").get<int64_t>(), contexts);
+  EXPECT_GT(manifest.at("tokens_prefilled").get<int64_t>(), longest);
+  const auto& phases = manifest.at("sessions").at(0).at("phases");
+  EXPECT_EQ(phases.at("prefill").at("tokens"), manifest.at("tokens_prefilled"));
+  for (const char* phase : {"prefill", "compress", "suffix", "decode"})
+    EXPECT_GT(phases.at(phase).at("seconds").get<double>(), 0) << phase;
+}
+
+// What the program says that it needs is enough, and enough for the same results.
+TEST_F(Sweep, TheLeastMemoryGivesTheSameResults) {
+  const auto expected = run("a", "");
+  const ProgramResult refused = folder_.run("run c.yaml --quiet --out m --set run.memory=1000");
+  ASSERT_EQ(refused.status, 2);
+  const std::string key = "give run.memory: ";
+  const size_t at = refused.err.find(key);
+  ASSERT_NE(at, std::string::npos) << refused.err;
+  const size_t begin = at + key.size();
+  const std::string least = refused.err.substr(begin, refused.err.find(' ', begin) - begin);
+  EXPECT_EQ(run("m", "--set run.memory=" + least), expected) << least;
+  const auto manifest = nlohmann::json::parse(file_text(folder_.path() / "m/manifest.json"));
+  const auto& memory = manifest.at("sessions").at(0).at("memory");
+  EXPECT_LE(memory.at("caches_peak_bytes").get<int64_t>(), memory.at("limit_bytes").get<int64_t>());
+}
+
+TEST_F(Sweep, ACellAloneAndCellsInAnotherOrderGiveTheSame) {
+  const auto expected = run("a", "");
+  int number = 0;
+  for (const char* cell : {"knorm(ratio=0.5)", "int8"}) {
+    const auto alone =
+        run(fmt::format("alone{}", number++), fmt::format("--compressor '{}'", cell));
+    ASSERT_EQ(alone.size(), 2u * (3 + 4));  // beside the full cache
+    for (const auto& [key, outcome] : alone) EXPECT_EQ(outcome, expected.at(key)) << key;
+  }
+  EXPECT_EQ(run("b",
+                "--compressor int8 --compressor 'snapkv(ratio=0.5,window=8)+int4' --compressor "
+                "'knorm(ratio=0.5)' --set 'tasks=[{name: passkey, lengths: [200], depths: 2, "
+                "repeats: 2}, {name: perplexity, max_length: 96, samples: 3}]'"),
+            expected);
+  auto shards = run("s0", "--shard 0/3");
+  shards.merge(run("s1", "--shard 1/3 --threads 2"));
+  shards.merge(run("s2", "--shard 2/3"));
+  EXPECT_EQ(shards, expected);
 }
 
 TEST_F(Sweep, AResumedRunPrefillsNothingAndAddsNothing) {
