@@ -105,20 +105,26 @@ class Bench {
   }
 
  private:
-  // One prompt for all methods but those whose codec acts on it.
+  // One prompt for all methods but those that act on it.
   void prefill(const std::vector<kv::CompressorSpec>& methods) {
     std::vector<const kv::CompressionPlan*> plans;
     for (const kv::CompressorSpec& method : methods) plans.push_back(&method.plan);
     const kv::KvNeeds needs = kv::needs_of(plans, static_cast<int>(ids_.size()));
-    prompt_ = session_.prefill(ids_, {f16_, needs, nullptr});
+    kv::PrefillOptions options;
+    options.codec = f16_;
+    options.needs = needs;
+    prompt_ = session_.prefill(ids_, options);
     full_ = kv::compress(session_.model(), *prompt_, {});
   }
 
   kv::CompressedCache compressed(const kv::CompressionPlan& plan) {
-    const kv::CodecPtr codec = kv::prompt_codec(plan, f16_);
-    if (codec == f16_) return kv::compress(session_.model(), *prompt_, plan);
-    const kv::KvNeeds needs = kv::needs_of({&plan}, static_cast<int>(ids_.size()));
-    return kv::compress(session_.model(), session_.prefill(ids_, {codec, needs, nullptr}), plan);
+    kv::PrefillOptions options;
+    options.codec = kv::prompt_codec(plan, f16_);
+    options.step = kv::prompt_rules(plan);
+    if (options.codec == f16_ && options.step == nullptr)
+      return kv::compress(session_.model(), *prompt_, plan);
+    options.needs = kv::needs_of({&plan}, static_cast<int>(ids_.size()));
+    return kv::compress(session_.model(), session_.prefill(ids_, options), plan);
   }
 
   void measure(const kv::CompressorSpec& method) {

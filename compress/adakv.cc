@@ -21,9 +21,9 @@ class AdaKvPolicy : public AroundPolicy {
   AdaKvPolicy(EvictionRules rules, double alpha) : AroundPolicy(std::move(rules)), alpha_(alpha) {}
 
  protected:
-  LayerKeep choose(const LayerView&, LayerScores scored) const override {
+  LayerKeep choose(const LayerView& view, LayerScores scored) const override {
     LayerKeep keep;
-    keep.rows = shared_rows_kept(scored, rules().ratio, alpha_, rules().ties);
+    keep.rows = shared_rows_kept(scored, even_budgets(view), alpha_, rules().ties);
     keep.scores = std::move(scored.scores);
     return keep;
   }

@@ -106,6 +106,7 @@ Method common_method(const std::string& name, const std::string& doc) {
   method.info.kind = "policy";
   method.info.doc = doc;
   method.default_positions = "canary";
+  method.no_repeat = "kv-canary cuts once, after the prompt";
   return method;
 }
 

@@ -82,6 +82,7 @@ Method chunk_method() {
   method.takes_inner = true;
   method.can_be_inner = false;
   method.kvpress_keys = {{"press", "inner"}, {"chunk_length", "chunk"}};
+  method.no_repeat = "every slice has a budget of its own";
   method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<ChunkPolicy>(std::move(rules), params.integer("chunk"));
   };

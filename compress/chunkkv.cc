@@ -62,6 +62,7 @@ Method chunkkv_method() {
   method.takes_inner = true;
   method.can_be_inner = false;
   method.kvpress_keys = {{"press", "inner"}, {"chunk_length", "chunk"}};
+  method.no_repeat = "it keeps whole chunks, not a number of rows";
   method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<ChunkKvPolicy>(std::move(rules), params.integer("chunk"));
   };

@@ -70,7 +70,7 @@ class CriticalKvPolicy : public CriticalPolicy {
     for (int h = 0; h < view.n_kv_heads; ++h) {
       std::vector<float>& scores = out.scores.emplace_back(second_stage(view, h, first.scores[h]));
       const int n = static_cast<int>(scores.size());
-      int budget = static_cast<int>((1 - rules().ratio) * n * params_.first_stage);
+      int budget = static_cast<int>((1 - ratio_of(view, n)) * n * params_.first_stage);
       if (params_.first_stage > 0) budget = std::max(1, budget);
       const Protection none;
       const Protection& protection = first.protection.empty() ? none : first.protection[h];
@@ -90,12 +90,13 @@ class CriticalAdaKvPolicy : public CriticalPolicy {
  protected:
   LayerKeep choose(const LayerView& view, LayerScores scored) const override {
     const Ties ties = rules().ties;
-    const auto shares = shared_rows_kept(scored, rules().ratio, params_.alpha, ties);
+    const std::vector<int> even_shares = even_budgets(view);
+    const auto shares = shared_rows_kept(scored, even_shares, params_.alpha, ties);
     LayerKeep keep;
     for (int h = 0; h < view.n_kv_heads; ++h) {
       const std::vector<float>& s = scored.scores[h];
       const int budget = static_cast<int>(shares[h].size());
-      const int even = rows_kept(static_cast<int>(s.size()), rules().ratio);
+      const int even = std::min(even_shares[h], static_cast<int>(s.size()));
       const int n_safe = std::min(even, std::max(1, static_cast<int>(even * params_.alpha)));
       const int n_first = std::max(n_safe, static_cast<int>(budget * params_.first_stage));
       std::vector<float> second = second_stage(view, h, s);

@@ -77,7 +77,7 @@ class EntropyChunkKvPolicy : public AroundPolicy {
     std::stable_sort(chunks.begin(), chunks.end(),
                      [](const Chunk& a, const Chunk& b) { return a.mean > b.mean; });
     std::vector<bool> keep(shared.size(), false);
-    int budget = rows_kept(shared.size(), rules().ratio);
+    int budget = rows_of(view, shared.size());
     for (const Chunk& c : chunks) {
       int n = std::min(c.end - c.first, budget);
       if (c.mean >= mean_median && c.entropy < entropy_median) n = std::min(n, low_);

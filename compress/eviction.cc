@@ -96,7 +96,22 @@ KvNeeds EvictionPolicy::needs(int n_tokens) const {
 }
 
 int EvictionPolicy::budget(const LayerView& view, int kv_head) const {
-  return rows_kept(view.heads[kv_head].n_rows, rules_.ratio);
+  return rows_of(view, view.heads[kv_head].n_rows);
+}
+
+int EvictionPolicy::rows_of(const LayerView& view, int n_rows) const {
+  return view.keep_rows > 0 ? std::min(view.keep_rows, n_rows) : rows_kept(n_rows, rules_.ratio);
+}
+
+double EvictionPolicy::ratio_of(const LayerView& view, int n_rows) const {
+  return view.keep_rows > 0 ? ratio_keeping(n_rows, view.keep_rows) : rules_.ratio;
+}
+
+std::vector<int> EvictionPolicy::even_budgets(const LayerView& view) const {
+  std::vector<int> even;
+  for (const LayerView::HeadRows& head : view.heads)
+    even.push_back(view.keep_rows > 0 ? view.keep_rows : rows_kept(head.n_rows, rules_.ratio));
+  return even;
 }
 
 bool EvictionPolicy::keeps_all(const LayerView& view) const {

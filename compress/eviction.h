@@ -22,7 +22,8 @@ struct EvictionRules {
   Positions positions = Positions::kOriginal;
   std::vector<std::pair<int, int>> protect;  // original positions from .. to, both included
   Ties ties = Ties::kPosition;
-  std::string folder;  // what file names are relative to
+  bool repeated = false;  // cuts while tokens come: each view says how many rows stay, not ratio
+  std::string folder;     // what file names are relative to
   // The policy that one around another was given as `inner`, at a ratio; else null.
   std::function<EvictionPtr(double ratio)> make_inner;
 };
@@ -65,7 +66,13 @@ class EvictionPolicy : public KvPolicy {
   const EvictionRules& rules() const { return rules_; }
 
   // False: every row of every layer stays.
-  virtual bool removes() const { return rules_.ratio > 0; }
+  virtual bool removes() const { return rules_.ratio > 0 || rules_.repeated; }
+  // Rows that stay of n_rows, and the share that goes: what the view says, else by rules().ratio.
+  int rows_of(const LayerView& view, int n_rows) const;
+  double ratio_of(const LayerView& view, int n_rows) const;
+  // What each KV head would keep if the layer's budget went out evenly; more than it has where
+  // former cuts left it few rows.
+  std::vector<int> even_budgets(const LayerView& view) const;
   // Rows of one KV head that stay, 1 .. n_rows.
   virtual int budget(const LayerView& view, int kv_head) const;
   virtual bool keeps_all(const LayerView& view) const;

@@ -158,6 +158,7 @@ Method finch_method() {
       bool_param("normalize", "true", "weigh a query with the rows that it can see")};
   method.default_positions = "contiguous";
   method.kvpress_keys = {{"chunk_length", "chunk"}, {"normalize_scores", "normalize"}};
+  method.no_repeat = "its votes come from the question at the prompt's end";
   method.make_policy = make_finch;
   return method;
 }

@@ -203,6 +203,7 @@ Method kvzip_method() {
   method.can_be_inner = false;
   method.kvpress_keys = {
       {"n_sink", "sinks"}, {"kvzip_plus_normalization", "plus"}, {"chunk_size", "chunk"}};
+  method.no_repeat = "the model would have to repeat everything at every cut";
   method.make_policy = make_kvzip;
   return method;
 }

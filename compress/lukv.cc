@@ -104,6 +104,7 @@ Method lukv_method() {
   method.takes_inner = true;
   method.can_be_inner = false;
   method.kvpress_keys = {{"press", "inner"}, {"sink", "sinks"}};
+  method.no_repeat = "its curves give every head a budget of its own";
   method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
     const std::string file = file_in(rules.folder, params.string("curves"));
     return std::make_shared<LukvPolicy>(std::move(rules), file, params.integer("sinks"),

@@ -189,6 +189,7 @@ Method merging_method() {
   method.can_be_inner = false;
   method.kvpress_keys = {
       {"press", "inner"}, {"similarity_threshold", "threshold"}, {"merge_fraction", "fraction"}};
+  method.no_repeat = "it changes values, which would be coded again and again";
   method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<MergingPolicy>(
         std::move(rules), MergingParams{params.number("threshold"), params.number("fraction")});

@@ -23,17 +23,23 @@ struct Method {
   bool has_ratio = true;     // eviction policies: takes `ratio`
   bool takes_inner = false;  // eviction policies: has a parameter `inner`, another policy
   bool can_be_inner = true;  // eviction policies: its scores are what decides
+  // Eviction policies: why it cannot cut again and again while tokens come; empty: it can.
+  std::string no_repeat;
 
-  // One of the three is set; none for `none`. Called with checked parameters.
+  // One of the four is set; none for `none`. Called with checked parameters.
   std::function<EvictionPtr(const Params& params, EvictionRules rules)> make_policy;
   // A policy that removes no rows.
   std::function<PolicyPtr(const Params& params, const std::string& spec)> make_transform;
   std::function<CodecPtr(const Params& params, const std::string& spec)> make_codec;
+  // A method that acts at every step.
+  std::function<StepPtr(const Params& params, const std::string& spec)> make_step;
+  std::vector<std::string> instead_of_ratio = {};  // its parameters that `ratio` stands for
   // Share of the cache removed, for reports; where not set: `ratio`, or 0 without one.
   std::function<double(const Params& params)> nominal_ratio;
 
   bool is_codec() const { return make_codec != nullptr; }
   bool is_eviction() const { return make_policy != nullptr; }
+  bool acts_at_every_step() const { return make_step != nullptr; }
 };
 
 // Short forms for parameter tables.
@@ -50,6 +56,9 @@ ParamSpec inner_param(const std::string& default_text);                 // `inne
 
 // A file that a spec names, from its folder.
 std::string file_in(const std::string& folder, const std::string& file);
+
+// `ratio` of a method that acts at every step: optional, and then in the place of other parameters.
+ParamSpec step_ratio_param(const std::string& doc);
 
 ParamSpec scales_param();  // scales=f16|f32 of the published codecs
 
@@ -84,6 +93,9 @@ Method merging_method();
 Method lukv_method();
 Method canary_streamingllm_method();
 Method canary_snapkv_method();
+Method h2o_method();
+Method streaming_rolling_method();
+Method infllm_method();
 Method f32_method();
 Method f16_method();
 Method bf16_method();

@@ -10,25 +10,13 @@
 namespace kv {
 namespace {
 
-struct PlannedName {
-  const char* name;
-  const char* kvpress_name;  // "" where kvpress has none
-};
-
-// Methods that have a name already but no code. Whoever adds one takes its line away.
-constexpr PlannedName kPlanned[] = {
-    {"h2o", ""},
-    {"streaming_rolling", ""},
-    {"infllm", ""},
-};
-
 // kvpress classes that are no method of their own here.
 constexpr std::array<std::array<const char*, 2>, 5> kOtherSpellings = {{
     {"KeyRerotation", "positions=contiguous on the policy itself"},
     {"Composed", "'+' between the policies"},
-    {"Decoding", "'decode' on the policy itself (not in this build)"},
-    {"CompressionRatioDecoding", "'decode' on the policy itself (not in this build)"},
-    {"PrefillDecoding", "'decode' on the policy itself (not in this build)"},
+    {"Decoding", "'decode' on the policy itself"},
+    {"CompressionRatioDecoding", "'decode' on the policy itself"},
+    {"PrefillDecoding", "'decode' on the policy itself"},
 }};
 
 std::string place_prefix(const Value& value, const Value& term) {
@@ -45,14 +33,6 @@ std::string without_press(const std::string& name) {
 [[noreturn]] void throw_unknown(const Value& name, const Value& term) {
   const std::string place = place_prefix(name, term);
   const std::string class_name = without_press(name.text);
-  for (const PlannedName& planned : kPlanned) {
-    const bool is_class = planned.kvpress_name[0] != '\0' && class_name == planned.kvpress_name;
-    if (name.text == planned.name || is_class) {
-      throw_usage(
-          "{}the method '{}' is not in this build; `kvengine list compressors` shows what is",
-          place, planned.name);
-    }
-  }
   for (const auto& [other, ours] : kOtherSpellings) {
     if (class_name == other)
       throw_usage("{}'{}' is no method here; write {}", place, name.text, ours);
@@ -62,7 +42,6 @@ std::string without_press(const std::string& name) {
     known.push_back(method.info.name);
     if (!method.info.kvpress_name.empty()) known.push_back(method.info.kvpress_name);
   }
-  for (const PlannedName& planned : kPlanned) known.push_back(planned.name);
   throw_usage("{}unknown method '{}'{}; `kvengine list compressors` shows all", place, name.text,
               did_you_mean(name.text, known));
 }
@@ -154,6 +133,16 @@ ResolvedTerm resolve_term(const Value& term) {
   if (out.method == nullptr) throw_unknown(written, term);
   copy_params(term, drop_budget, out);
   return out;
+}
+
+std::vector<ParamSpec> with_defaults_of(const ResolvedTerm& term, std::vector<ParamSpec> table) {
+  if (!term.kvpress_defaults) return table;
+  for (const auto& [name, text] : term.method->kvpress_defaults) {
+    for (ParamSpec& spec : table) {
+      if (spec.name == name) spec.default_text = text;
+    }
+  }
+  return table;
 }
 
 }  // namespace kv

@@ -22,4 +22,7 @@ struct ResolvedTerm {
 // the closest known one), for names that are not in this build and for budgets outside (0, 1].
 ResolvedTerm resolve_term(const Value& term);
 
+// A method's table with kvpress's defaults where its class name was written.
+std::vector<ParamSpec> with_defaults_of(const ResolvedTerm& term, std::vector<ParamSpec> table);
+
 }  // namespace kv

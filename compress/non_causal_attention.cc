@@ -132,6 +132,7 @@ Method non_causal_attention_method() {
   method.info.paper = "arXiv 2507.08143";
   method.info.params = {integer_param("chunk", "256", "tokens that see each other", 1)};
   method.kvpress_keys = {{"chunk_size", "chunk"}};
+  method.no_repeat = "it needs the queries of all tokens so far";
   method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<NonCausalAttentionPolicy>(std::move(rules), params.integer("chunk"));
   };

@@ -46,6 +46,8 @@ Method observed_attention_method() {
   method.info.kvpress_name = "ObservedAttention";
   method.info.doc = "keep what the prompt's queries attended to on average";
   method.info.paper = "arXiv 2306.14048";
+  method.no_repeat =
+      "it needs the attention of all tokens so far, which only the prompt's pass sums up";
   method.make_policy = [](const Params&, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<ObservedAttentionPolicy>(std::move(rules));
   };

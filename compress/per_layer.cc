@@ -90,6 +90,7 @@ Method per_layer_method() {
     const std::vector<double> all = params.numbers("ratios");
     return std::accumulate(all.begin(), all.end(), 0.0) / static_cast<double>(all.size());
   };
+  method.no_repeat = "every layer has a ratio of its own";
   method.make_policy = make_per_layer;
   return method;
 }

@@ -65,6 +65,20 @@ class PlainCodec : public KvCodec {
     }
   }
 
+  void copy_key(const std::byte* source, int from, int head_dim, std::byte* target,
+                int to) const override {
+    const size_t size = dtype_bytes(dtype_);
+    for (int d = 0; d < head_dim; ++d) {
+      std::memcpy(target + (d * kTile + to) * size, source + (d * kTile + from) * size, size);
+    }
+  }
+
+  void copy_value(const std::byte* source, int from, int head_dim, std::byte* target,
+                  int to) const override {
+    const size_t row = head_dim * dtype_bytes(dtype_);
+    std::memcpy(target + to * row, source + from * row, row);
+  }
+
   const float* load_keys(const std::byte* tile, int, int head_dim, const RopeTile& rope,
                          float* scratch) const override {
     const Kernels& k = kernels();

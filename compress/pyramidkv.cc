@@ -61,6 +61,7 @@ Method pyramidkv_method() {
   method.info.params.push_back(number_param("beta", "20", "mean over smallest budget", 1));
   method.kvpress_defaults = {{"pooling", "avg"}};
   method.kvpress_keys = {{"window_size", "window"}, {"kernel_size", "kernel"}};
+  method.no_repeat = "every layer has a budget of its own";
   method.make_policy = [](const Params& params, EvictionRules rules) -> EvictionPtr {
     return std::make_shared<PyramidKvPolicy>(
         std::move(rules), read_snapkv_params(params, "pyramidkv"), params.number("beta"));

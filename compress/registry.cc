@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "compress/cut_rules.h"
+#include "compress/inner.h"
 #include "compress/method.h"
 #include "compress/names.h"
 #include "compress/spec.h"
@@ -45,6 +47,9 @@ const std::vector<Method>& methods() {
       lukv_method(),
       canary_streamingllm_method(),
       canary_snapkv_method(),
+      h2o_method(),
+      streaming_rolling_method(),
+      infllm_method(),
       f32_method(),
       f16_method(),
       bf16_method(),
@@ -126,6 +131,12 @@ ParamSpec file_param(const std::string& name, const std::string& doc) {
   return spec;
 }
 
+ParamSpec step_ratio_param(const std::string& doc) {
+  ParamSpec spec = number_param("ratio", "null", doc, 0, 1);
+  spec.below_max = true;
+  return spec;
+}
+
 ParamSpec inner_param(const std::string& default_text) {
   ParamSpec spec;
   spec.name = "inner";
@@ -147,7 +158,10 @@ std::string place_prefix(const Value& value) {
 
 std::vector<ParamSpec> table_of(const Method& method) {
   std::vector<ParamSpec> table;
-  if (method.is_eviction()) table = leading_params(method.default_positions, method.has_ratio);
+  if (method.is_eviction()) {
+    table = leading_params(method.default_positions, method.has_ratio);
+    table.push_back(decode_param());
+  }
   table.insert(table.end(), method.info.params.begin(), method.info.params.end());
   if (method.is_eviction()) {
     for (ParamSpec& spec : trailing_params()) table.push_back(std::move(spec));
@@ -155,20 +169,19 @@ std::vector<ParamSpec> table_of(const Method& method) {
   return table;
 }
 
-// With kvpress's defaults where its class name was written.
-std::vector<ParamSpec> with_defaults_of(const ResolvedTerm& term, std::vector<ParamSpec> table) {
-  if (!term.kvpress_defaults) return table;
-  for (const auto& [name, text] : term.method->kvpress_defaults) {
-    for (ParamSpec& spec : table) {
-      if (spec.name == name) spec.default_text = text;
-    }
+// Left out, the parameter is 0.
+void make_optional(std::vector<ParamSpec>& table, const std::string& name) {
+  for (ParamSpec& spec : table) {
+    if (spec.name != name) continue;
+    spec.required = false;
+    spec.default_text = std::string("0");
   }
-  return table;
 }
 
 // `protect` and `ties` are printed only where they say something.
 std::vector<std::string> left_out(const Method& method, const Params& params) {
   std::vector<std::string> keys;
+  if (method.acts_at_every_step() && !params.is_null("ratio")) return method.instead_of_ratio;
   if (!method.is_eviction()) return keys;
   const Value& protect = params.value("protect");
   if (protect.is_list() && protect.items.empty()) keys.push_back("protect");
@@ -176,93 +189,14 @@ std::vector<std::string> left_out(const Method& method, const Params& params) {
   return keys;
 }
 
-void refuse_planned_keys(const ResolvedTerm& term) {
-  const Value* decode = term.params.find("decode");
-  if (decode != nullptr && term.method->is_eviction()) {
-    const Value& where = decode->place.empty() ? term.params : *decode;
-    throw_usage("{}{}: 'decode' (compression while decoding) is not in this build; leave it out",
-                place_prefix(where), term.method->info.name);
+// `ratio` of a method that acts at every step, beside what it stands for.
+void refuse_both(const Method& method, const Params& params, const Value& term) {
+  if (params.is_null("ratio")) return;
+  for (const std::string& key : method.instead_of_ratio) {
+    if (!params.given(key)) continue;
+    throw_usage("{}{}: 'ratio' sets {} by itself; give 'ratio' or '{}'", place_prefix(term),
+                method.info.name, fmt::join(method.instead_of_ratio, ", "), key);
   }
-}
-
-// The policy inside another one: its own parameters alone, checked.
-struct Inner {
-  Value canonical;  // a word or a term
-  std::function<EvictionPtr(const EvictionRules& outer, double ratio)> make;
-};
-
-void refuse_outer_keys(const Value& term, const std::string& outer) {
-  for (const char* key :
-       {"ratio", "compression_ratio", "budget", "positions", "decode", "protect", "ties"}) {
-    const Value* value = term.find(key);
-    if (value == nullptr) continue;
-    throw_usage("{}{}: '{}' of the policy inside belongs to the outer one: write it beside 'inner'",
-                place_prefix(value->place.empty() ? term : *value), outer, key);
-  }
-}
-
-// The term's own parameters in canonical form: `knorm`, `snapkv(window=64,...)`.
-Value canonical_term(const Method& method, const Params& params) {
-  Value term;
-  term.kind = Value::Kind::kMap;
-  term.entries.emplace_back("name", Value::of(method.info.name));
-  for (const ParamSpec& spec : method.info.params) {
-    if (!params.is_null(spec.name)) term.entries.emplace_back(spec.name, params.value(spec.name));
-  }
-  return term.entries.size() > 1 ? term : Value::of(method.info.name);
-}
-
-// Reads `inner` of a term (or its default) and puts the canonical form in its place.
-Inner read_inner(ResolvedTerm& outer) {
-  const std::string& outer_name = outer.method->info.name;
-  const Value* given = outer.params.find("inner");
-  Value value = given != nullptr ? *given : Value::of(outer.method->info.params[0].default_text);
-  if (value.place.empty()) value.place = outer.params.place;
-  const std::vector<Value> terms = read_terms(value);
-  if (terms.size() != 1) {
-    throw_usage("{}{}: 'inner' takes one policy, found {}", place_prefix(value), outer_name,
-                terms.size());
-  }
-  ResolvedTerm term = resolve_term(terms[0]);
-  const Method& method = *term.method;
-  if (!method.is_eviction() || !method.can_be_inner) {
-    throw_usage("{}{}: 'inner' must be a policy that scores rows, found '{}'", place_prefix(value),
-                outer_name, method.info.name);
-  }
-  refuse_outer_keys(terms[0], outer_name);
-  std::optional<Inner> nested;
-  if (method.takes_inner) nested = read_inner(term);
-  const Params params =
-      Params::read(term.params, with_defaults_of(term, method.info.params), method.info.name);
-
-  Inner inner;
-  inner.canonical = canonical_term(method, params);
-  const std::string spec = format_value(inner.canonical);
-  if (method.info.name == "finch" && params.integer("window") == 0) {
-    throw_usage("{}{}: finch inside must be given its 'window', the tokens of the question",
-                place_prefix(value), outer_name);
-  }
-  inner.make = [&method, params, spec, nested](const EvictionRules& rules, double ratio) {
-    EvictionRules own;
-    own.spec = spec;
-    own.ratio = ratio;
-    own.protect = rules.protect;
-    own.ties = rules.ties;
-    own.folder = rules.folder;
-    if (nested) {
-      own.make_inner = [nested, own](double r) { return nested->make(own, r); };
-    }
-    return method.make_policy(params, std::move(own));
-  };
-  Value replaced = inner.canonical;
-  replaced.place = value.place;
-  bool found = false;
-  for (auto& [key, old] : outer.params.entries) {
-    if (key == "inner") old = replaced, found = true;
-  }
-  if (!found) outer.params.entries.emplace_back("inner", replaced);
-  outer.params.kind = Value::Kind::kMap;
-  return inner;
 }
 
 struct BuiltTerm {
@@ -270,34 +204,64 @@ struct BuiltTerm {
   double ratio = 0;
   PolicyPtr policy;
   CodecPtr codec;
+  std::shared_ptr<const RepeatedCut> decode;
+  StepPtr step;
+
+  bool is_none() const { return policy == nullptr && codec == nullptr && step == nullptr; }
 };
 
-PolicyPtr build_eviction(const Method& method, const Params& params, const std::string& spec,
-                         const std::optional<Inner>& inner, const std::string& folder) {
-  EvictionRules rules = read_rules(params, method.has_ratio);
-  rules.spec = spec;
-  rules.folder = folder;
-  if (inner) rules.make_inner = [inner, rules](double ratio) { return inner->make(rules, ratio); };
-  return method.make_policy(params, std::move(rules));
+void build_eviction(const Method& method, const Params& params,
+                    const std::optional<InnerPolicy>& inner, const std::optional<CutRule>& decode,
+                    const std::string& folder, BuiltTerm& built) {
+  EvictionRules outer = read_rules(params, method.has_ratio);
+  outer.spec = built.canonical;
+  outer.folder = folder;
+  const auto make = [&](EvictionRules rules) {
+    if (inner) {
+      rules.make_inner = [inner, rules](double ratio) { return inner->make(rules, ratio); };
+    }
+    return method.make_policy(params, std::move(rules));
+  };
+  built.policy = make(outer);
+  if (decode) built.decode = make_repeated_cut(*decode, outer, make);
+}
+
+void put(Value& map, const std::string& key, const Value& value) {
+  for (auto& [name, old] : map.entries) {
+    if (name == key) old = value;
+  }
 }
 
 BuiltTerm build_term(ResolvedTerm term, const std::string& folder) {
   const Method& method = *term.method;
-  refuse_planned_keys(term);
-  std::optional<Inner> inner;
+  std::optional<InnerPolicy> inner;
   if (method.takes_inner) inner = read_inner(term);
-  const Params params =
-      Params::read(term.params, with_defaults_of(term, table_of(method)), method.info.name);
+  std::vector<ParamSpec> table = with_defaults_of(term, table_of(method));
+  if (method.is_eviction() && term.params.find("decode") != nullptr) make_optional(table, "ratio");
+  Params params = Params::read(term.params, table, method.info.name);
+  std::optional<CutRule> decode;
+  if (method.is_eviction()) {
+    const std::string& reason =
+        method.no_repeat.empty() && inner ? inner->no_repeat : method.no_repeat;
+    decode = read_decode(term, canonical_term(method, params), reason);
+    if (decode) {
+      put(term.params, "decode", decode->canonical);
+      params = Params::read(term.params, table, method.info.name);
+    }
+  }
   BuiltTerm built;
   const std::string printed = params.canonical(left_out(method, params));
   built.canonical = printed.empty() ? method.info.name : method.info.name + "(" + printed + ")";
   if (method.is_eviction()) {
-    built.policy = build_eviction(method, params, built.canonical, inner, folder);
+    build_eviction(method, params, inner, decode, folder, built);
     if (method.has_ratio) built.ratio = params.number("ratio");
   } else if (method.make_transform != nullptr) {
     built.policy = method.make_transform(params, built.canonical);
   } else if (method.is_codec()) {
     built.codec = method.make_codec(params, built.canonical);
+  } else if (method.acts_at_every_step()) {
+    refuse_both(method, params, term.params);
+    built.step = method.make_step(params, built.canonical);
   }
   if (method.nominal_ratio != nullptr) built.ratio = method.nominal_ratio(params);
   return built;
@@ -305,6 +269,27 @@ BuiltTerm build_term(ResolvedTerm term, const std::string& folder) {
 
 void append(std::string& list, const std::string& word) {
   list += (list.empty() ? "" : "+") + word;
+}
+
+// Rows go one by one while tokens come, so they must be stored so.
+void check_cuts(const CompressionPlan& plan, const Value& place) {
+  if (plan.decode == nullptr) return;
+  for (const PolicyPtr& policy : plan.policies) {
+    if (policy->positions() != Positions::kCanary) continue;
+    throw_usage(
+        "{}{}: positions=canary is kv-canary's cache, which never cuts while decoding; expected "
+        "original or contiguous beside 'decode'",
+        place_prefix(place), policy->spec());
+  }
+  if (plan.codec == nullptr) return;
+  const bool residual = plan.codec->keeps_residual();
+  if (!residual && !plan.codec->codes_blocks()) return;
+  throw_usage(
+      "{}{} cannot be stored by {}: {}, so single rows cannot leave while decoding; expected a "
+      "codec "
+      "that stores every row by itself, such as int4, or no 'decode'",
+      place_prefix(place), plan.decode->policy->spec(), plan.codec->spec(),
+      residual ? "its groups of codes span tokens" : "the tokens of a block share their scales");
 }
 
 // Codes of rotated keys cannot be turned to another position without coding them again.
@@ -334,8 +319,37 @@ void check_narrow_keys(const CompressionPlan& plan, const Value& place) {
   }
 }
 
+// A method that acts at every step stands alone: it decides with every token what the next query
+// sees, so that there is no moment at which another policy could choose, and rows that leave and
+// enter one by one can only be stored as plain numbers.
+void check_alone(const CompressionPlan& plan, const Value& place) {
+  if (plan.step == nullptr) return;
+  if (!plan.policies.empty()) {
+    throw_usage(
+        "{}{} acts at every step and {} once, after the prompt: they cannot work on the same rows; "
+        "expected one of them alone",
+        place_prefix(place), plan.step->spec, plan.policies[0]->spec());
+  }
+  const std::string codec = plan.codec != nullptr ? plan.codec->spec() : "f32";
+  if (codec != "f32" && codec != "f16" && codec != "bf16") {
+    throw_usage(
+        "{}{} cannot be stored by {}: its rows leave and enter one by one at every step; expected "
+        "f32, f16, bf16 or no codec",
+        place_prefix(place), plan.step->spec, codec);
+  }
+}
+
+void take_step(CompressionPlan& plan, StepPtr step, const Value& place) {
+  if (plan.step != nullptr) {
+    throw_usage("{}{} and {} both act at every step; expected one of them", place_prefix(place),
+                plan.step->spec, step->spec);
+  }
+  plan.step = std::move(step);
+}
+
 CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& folder) {
   CompressorSpec spec;
+  bool masks = false;
   for (const Value& term : terms) {
     const ResolvedTerm resolved = resolve_term(term);
     const std::string& name = resolved.method->info.name;
@@ -344,18 +358,31 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
                   place_prefix(term), name, spec.plan.codec->spec());
     }
     BuiltTerm built = build_term(resolved, folder);
-    if (built.policy == nullptr && built.codec == nullptr) continue;  // none leaves all as it is
+    if (built.is_none()) continue;  // none leaves all as it is
     append(spec.canonical, built.canonical);
     append(spec.short_name, name);
     // One policy's ratio stays as written, free of the rounding of 1 - (1 - ratio).
-    spec.ratio =
-        spec.plan.policies.empty() ? built.ratio : 1 - (1 - spec.ratio) * (1 - built.ratio);
+    const bool first = spec.plan.policies.empty() && spec.plan.step == nullptr;
+    spec.ratio = first ? built.ratio : 1 - (1 - spec.ratio) * (1 - built.ratio);
+    if (built.decode != nullptr && spec.plan.decode != nullptr) {
+      throw_usage("{}'{}' is the second policy with 'decode': only one can cut while tokens come",
+                  place_prefix(term), name);
+    }
+    if (built.decode != nullptr) spec.plan.decode = std::move(built.decode);
+    masks |= resolved.method->make_transform != nullptr;
+    if (masks && spec.plan.decode != nullptr) {
+      throw_usage("{}'{}' masks channels of the prompt's keys alone: not together with 'decode'",
+                  place_prefix(term), name);
+    }
     if (built.policy != nullptr) spec.plan.policies.push_back(std::move(built.policy));
+    if (built.step != nullptr) take_step(spec.plan, std::move(built.step), term);
     spec.plan.codec = std::move(built.codec);
   }
   if (!terms.empty()) {
     check_positions(spec.plan, terms.back());
     check_narrow_keys(spec.plan, terms.back());
+    check_cuts(spec.plan, terms.back());
+    check_alone(spec.plan, terms.back());
   }
   if (spec.canonical.empty()) spec.canonical = spec.short_name = "none";
   return spec;

@@ -21,8 +21,8 @@ struct MethodInfo {
 };
 const std::vector<MethodInfo>& all_methods();  // registry order
 
-// Every parameter that specs of this method take, with defaults, in canonical order: `ratio` and
-// `positions`, the method's own, `protect` and `ties` for eviction policies; its own for the
+// Every parameter that specs of this method take, with defaults, in canonical order: `ratio`,
+// `positions` and `decode`, the method's own, `protect` and `ties` for eviction policies; its own for the
 // others.
 std::vector<ParamSpec> all_params(const MethodInfo& method);
 
@@ -32,8 +32,6 @@ struct CompressorSpec {
   std::string short_name;  // "snapkv+int4"; "none"
   double ratio = 0;        // share of rows removed by all policies together: 1 - prod(1 - ratio_i)
   CompressionPlan plan;
-  // True: the method acts on the prompt's own attention and needs its own prefill.
-  bool changes_prefill = false;
 
   bool is_none() const { return canonical == "none"; }
 };

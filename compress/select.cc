@@ -52,6 +52,15 @@ int rows_kept(int n_rows, double ratio) {
   return std::max(1, static_cast<int>(std::trunc(n_rows * (1.0 - ratio))));
 }
 
+double ratio_keeping(int n_rows, int keep) {
+  if (keep >= n_rows) return 0;
+  double ratio = 1.0 - static_cast<double>(keep) / n_rows;
+  // Rounding may have left a hair less than keep rows; half a row more is never a whole number.
+  if (rows_kept(n_rows, ratio) != keep) ratio = 1.0 - (keep + 0.5) / n_rows;
+  KV_CHECK(rows_kept(n_rows, ratio) == keep, "{} of {}", keep, n_rows);
+  return ratio;
+}
+
 std::vector<int32_t> top_rows(std::span<const float> scores, int k, Ties ties) {
   KV_CHECK(k >= 0 && k <= static_cast<int>(scores.size()), "k {} of {}", k, scores.size());
   auto rows = ties == Ties::kTorch ? top_by_torch(scores, k) : top_by_position(scores, k);

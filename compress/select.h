@@ -17,6 +17,9 @@ enum class Ties {
 // of 0 rows.
 int rows_kept(int n_rows, double ratio);
 
+// A ratio at which rows_kept(n_rows, ratio) is keep (1 <= keep < n_rows), 0 where keep >= n_rows.
+double ratio_keeping(int n_rows, int keep);
+
 // Indices of the k largest scores, rising. NaN counts as the largest. 0 <= k <= scores.size().
 std::vector<int32_t> top_rows(std::span<const float> scores, int k, Ties ties);
 

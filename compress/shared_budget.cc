@@ -17,10 +17,10 @@ struct Entry {
 
 // Rows of one head that stay whatever the others have.
 std::vector<int32_t> safe_rows(const std::vector<float>& scores, const Protection& protection,
-                               double ratio, double alpha, Ties ties) {
-  const int kept = rows_kept(static_cast<int>(scores.size()), ratio);
-  const int n_safe = std::max(1, static_cast<int>(kept * alpha));
-  return select_rows(scores, std::min(n_safe, kept), protection, ties);
+                               int even, double alpha, Ties ties) {
+  const int n_safe = std::max(1, static_cast<int>(even * alpha));
+  const int most = std::min(even, static_cast<int>(scores.size()));
+  return select_rows(scores, std::min(n_safe, most), protection, ties);
 }
 
 // Sinks rank from the first on, a window from its newest row on, so that the order of select.h
@@ -56,8 +56,9 @@ std::vector<Entry> best_by_position(std::vector<Entry> entries, int n) {
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> shared_rows_kept(const LayerScores& scored, double ratio,
-                                                   double alpha, Ties ties) {
+std::vector<std::vector<int32_t>> shared_rows_kept(const LayerScores& scored,
+                                                   const std::vector<int>& even, double alpha,
+                                                   Ties ties) {
   constexpr float kSafe = std::numeric_limits<float>::max();
   std::vector<Entry> entries;
   int n_kept = 0, n_safe = 0;
@@ -69,12 +70,13 @@ std::vector<std::vector<int32_t>> shared_rows_kept(const LayerScores& scored, do
       entries.push_back(
           {scored.scores[h][row], static_cast<int32_t>(h), row, rank_of(row, n_rows, protection)});
     }
-    n_kept += rows_kept(n_rows, ratio);
-    for (const int32_t row : safe_rows(scored.scores[h], protection, ratio, alpha, ties)) {
+    n_kept += even[h];
+    for (const int32_t row : safe_rows(scored.scores[h], protection, even[h], alpha, ties)) {
       entries[first + row].score = kSafe;
       ++n_safe;
     }
   }
+  n_kept = std::min(n_kept, static_cast<int>(entries.size()));
   n_kept = std::max(n_kept, n_safe);  // only the user's `protect` can ask for more
   std::vector<std::vector<int32_t>> rows(scored.scores.size());
   const int n_pruned = static_cast<int>(entries.size()) - n_kept;

@@ -8,12 +8,13 @@
 
 namespace kv {
 
-// Rows that the heads of a layer keep when the layer as a whole keeps sum_h rows_kept(n_h, ratio):
-// first each head's best max(1, trunc(rows_kept * alpha)) rows (alpha 0: the best one alone), then
-// the best of all others, whichever head they are of. Rows that the user protects stay in any case.
+// Rows that the heads of a layer keep when the layer as a whole keeps sum_h even[h] (or all it has):
+// first each head's best max(1, trunc(even * alpha)) rows (alpha 0: the best one alone), then the
+// best of all others, whichever head they are of. Rows that the user protects stay in any case.
 // Among equal scores the lower row wins, then the lower head (ties=torch: torch's order over the
 // scores of all heads one after the other).
-std::vector<std::vector<int32_t>> shared_rows_kept(const LayerScores& scored, double ratio,
-                                                   double alpha, Ties ties);
+std::vector<std::vector<int32_t>> shared_rows_kept(const LayerScores& scored,
+                                                   const std::vector<int>& even, double alpha,
+                                                   Ties ties);
 
 }  // namespace kv

@@ -126,6 +126,7 @@ Method simlayerkv_method() {
                          {"n_last", "last"},
                          {"n_recent", "recent"},
                          {"n_initial", "sinks"}};
+  method.no_repeat = "it has no number of rows to keep";
   method.make_policy = make_simlayerkv;
   return method;
 }

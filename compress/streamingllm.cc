@@ -30,7 +30,7 @@ class StreamingLlmPolicy : public EvictionPolicy {
     LayerScores out;
     for (const LayerView::HeadRows& head : view.heads) {
       const int n = head.n_rows;
-      const int n_removed = n - static_cast<int>(std::trunc(n * (1.0 - rules().ratio)));
+      const int n_removed = n - static_cast<int>(std::trunc(n * (1.0 - ratio_of(view, n))));
       const int64_t first = std::min(sinks_, n);
       const int64_t last = std::min<int64_t>(n, first + n_removed);
       std::vector<float>& scores = out.scores.emplace_back(n, 1.0f);

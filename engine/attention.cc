@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -90,11 +92,11 @@ class LayerAttention {
     const int n_rows = unit.n_tokens * group_;
     w.size_for(n_rows, head_dim_);
     load_queries(unit, w.q);
-    narrow_queries(unit, w);
+    narrow_queries(unit, n_rows, w);
     std::fill_n(w.sum, n_rows, 0.0f);
     for (int b = 0; b < unit.n_blocks; ++b) {
       const int at = unit.first_block + b;
-      run_block(unit, at, w);
+      run_block({&unit, 1}, at, w);
       for (int r = 0; r < n_rows; ++r) {
         if (visible_in_block(unit, r, at) > 0)
           fold(w, r, w.block + r * width_, w.block_max[r], w.block_sum[r]);
@@ -103,20 +105,29 @@ class LayerAttention {
     for (int r = 0; r < n_rows; ++r) write_row(unit, r, w);
   }
 
-  // A decode unit: leaves the partial result of each of its blocks for fold_partials.
-  void run_span(const Unit& unit, float* partials) const {
+  // Decode units over the same blocks of rows that they share: leaves the partial result of each
+  // block and unit for fold_partials. A tile is unpacked once for all of them.
+  void run_span(std::span<const Unit> units, float* partials) const {
     Workspace& w = workspace();
-    const int n_rows = unit.n_tokens * group_;
-    w.size_for(n_rows, head_dim_);
-    load_queries(unit, w.q);
-    narrow_queries(unit, w);
-    for (int b = 0; b < unit.n_blocks; ++b) {
-      const int at = unit.first_block + b;
-      run_block(unit, at, w);
-      float* out = partials + unit.partials + static_cast<size_t>(at) * partial_floats(n_rows);
-      std::copy_n(w.block, n_rows * width_, out);
-      std::copy_n(w.block_max, n_rows, out + n_rows * width_);
-      std::copy_n(w.block_sum, n_rows, out + n_rows * (width_ + 1));
+    w.size_for(rows_of(units), head_dim_);
+    float* q = w.q;
+    for (const Unit& unit : units) {
+      load_queries(unit, q);
+      q += unit.n_tokens * group_ * head_dim_;
+    }
+    narrow_queries(units[0], rows_of(units), w);
+    for (int b = 0; b < units[0].n_blocks; ++b) {
+      const int at = units[0].first_block + b;
+      run_block(units, at, w);
+      int first = 0;
+      for (const Unit& unit : units) {
+        const int n_rows = unit.n_tokens * group_;
+        float* out = partials + unit.partials + static_cast<size_t>(at) * partial_floats(n_rows);
+        std::copy_n(w.block + first * width_, n_rows * width_, out);
+        std::copy_n(w.block_max + first, n_rows, out + n_rows * width_);
+        std::copy_n(w.block_sum + first, n_rows, out + n_rows * (width_ + 1));
+        first += n_rows;
+      }
     }
   }
 
@@ -150,8 +161,8 @@ class LayerAttention {
       if (used == 0) continue;
       w.size_for(n_rows, head_dim_);
       load_queries(unit, w.q);
-      narrow_queries(unit, w);
-      score_block(unit, block, (used + kTile - 1) / kTile, w);
+      narrow_queries(unit, n_rows, w);
+      score_block(unit, n_rows, block, (used + kTile - 1) / kTile, w);
       for (int r = 0; r < n_rows; ++r) {
         const int64_t at = static_cast<int64_t>(head_of(unit, r)) * in.n_tokens + token_of(unit, r);
         float* scores = w.scores + r * kAttnBlock;
@@ -192,38 +203,52 @@ class LayerAttention {
     }
   }
 
-  // The channels of the queries that narrow keys have, in their order.
-  void narrow_queries(const Unit& unit, Workspace& w) const {
+  // The channels of n_rows queries in w.q that the narrow keys of the unit's cache have, in their
+  // order.
+  void narrow_queries(const Unit& unit, int n_rows, Workspace& w) const {
     const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
     if (!rows.key_channels) return;
-    for (int r = 0; r < unit.n_tokens * group_; ++r) {
+    for (int r = 0; r < n_rows; ++r) {
       float* to = w.q_narrow + r * head_dim_;
       for (const int32_t channel : *rows.key_channels) *to++ = w.q[r * head_dim_ + channel];
     }
   }
 
-  // One block for all rows: w.block (rows, width), block_max_, block_sum_. Rows that see nothing of
-  // it hold zeros.
-  void run_block(const Unit& unit, int block, Workspace& w) const {
-    const int n_rows = unit.n_tokens * group_;
-    const int used = visible_in_block(unit, n_rows - 1, block);  // the last token sees most
+  int rows_of(std::span<const Unit> units) const {
+    int n = 0;
+    for (const Unit& unit : units) n += unit.n_tokens * group_;
+    return n;
+  }
+
+  // One block for the rows of all units, one after another: w.block (rows, width), block_max,
+  // block_sum. Rows that see nothing of it hold zeros.
+  void run_block(std::span<const Unit> units, int block, Workspace& w) const {
+    const int n_rows = rows_of(units);
+    int used = 0;  // the last token of a unit sees most
+    for (const Unit& unit : units)
+      used = std::max(used, visible_in_block(unit, unit.n_tokens * group_ - 1, block));
     const int n_tiles = (used + kTile - 1) / kTile;
-    const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
-    const Kernels& k = kernels();
-    score_block(unit, block, n_tiles, w);
-    for (int r = 0; r < n_rows; ++r) softmax_row(w, r, visible_in_block(unit, r, block), used);
+    const KvCache& cache = *units[0].input->cache;
+    const HeadCache& rows = cache.head(layer_, units[0].kv_head);
+    score_block(units[0], n_rows, block, n_tiles, w);
+    int row = 0;
+    for (const Unit& unit : units) {
+      for (int r = 0; r < unit.n_tokens * group_; ++r)
+        softmax_row(w, row++, visible_in_block(unit, r, block), used);
+    }
     for (int t = 0; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t, n = std::min(kTile, used - t * kTile);
-      const float* values = unit.input->cache->load_values(rows, tile, n, w.value_tile);
+      const float* values = cache.load_values(rows, tile, n, w.value_tile);
       for (int d = 0; d < width_; d += kPanel) {
-        k.gemm_f32(w.scores + t * kTile, kAttnBlock, n_rows, n, values + d, width_, w.block + d,
-                   width_, t > 0);
+        kernels().gemm_f32(w.scores + t * kTile, kAttnBlock, n_rows, n, values + d, width_,
+                           w.block + d, width_, t > 0);
       }
     }
   }
 
-  // q k^T of all rows with the first n_tiles tiles of a block into w.scores.
-  void score_block(const Unit& unit, int block, int n_tiles, Workspace& w) const {
+  // q k^T of n_rows rows in w.q with the first n_tiles tiles of a block of the unit's cache, into
+  // w.scores.
+  void score_block(const Unit& unit, int n_rows, int block, int n_tiles, Workspace& w) const {
     const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
     const KvCodec& codec = unit.input->cache->codec();
     for (int t = 0; t < n_tiles; ++t) {
@@ -234,15 +259,14 @@ class LayerAttention {
       float* scores = w.scores + t * kTile;
       if (rows.masked_rows == 0 && unit.input->cache->narrow(rows, tile)) {
         const float* keys = unit.input->cache->load_narrow_keys(rows, tile, n, rope, w.key_tile);
-        kernels().gemm_f32(w.q_narrow, head_dim_, unit.n_tokens * group_,
+        kernels().gemm_f32(w.q_narrow, head_dim_, n_rows,
                            static_cast<int>(rows.key_channels->size()), keys, kTile, scores,
                            kAttnBlock, false);
         continue;
       }
       const float* keys = unit.input->cache->load_keys(rows, tile, n, rope, w.key_tile);
       if (tile * kTile < rows.masked_rows) keys = drop_channels(rows, tile, keys, w.key_tile);
-      kernels().gemm_f32(w.q, head_dim_, unit.n_tokens * group_, head_dim_, keys, kTile, scores,
-                         kAttnBlock, false);
+      kernels().gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, scores, kAttnBlock, false);
     }
   }
 
@@ -295,60 +319,154 @@ class LayerAttention {
 };
 
 // Splits the inputs into units: long ones by tokens, each unit folding all rows that it sees; short
-// ones (decode) by spans of rows, folded afterwards.
-struct Plan {
-  std::vector<Unit> whole, spans, folds;
-  std::vector<float> partials;
-};
-
-void plan_input(const AttentionInput& in, const ModelConfig& config, const LayerAttention& layer,
-                Plan& plan) {
-  const int tokens_per_unit = std::max(1, kQueryRows / config.group());
-  for (int h = 0; h < config.n_kv_heads; ++h) {
-    const auto blocks_until = [&](int token) {
-      return (layer.visible_rows(in, h, token) + kAttnBlock - 1) / kAttnBlock;
-    };
-    if (in.n_tokens > kDecodeTokens) {
-      for (int t = 0; t < in.n_tokens; t += tokens_per_unit) {
-        const int n = std::min(tokens_per_unit, in.n_tokens - t);
-        plan.whole.push_back({&in, h, t, n, 0, blocks_until(t + n - 1), 0});
+// ones (decode) by spans of rows, folded afterwards. Inputs whose heads hold the same pages (forks of
+// one prompt) take the spans of these together.
+class Plan {
+ public:
+  Plan(const ModelConfig& config, const LayerAttention& attention, int layer,
+       std::span<const AttentionInput> inputs)
+      : config_(config), attention_(attention), layer_(layer) {
+    for (int h = 0; h < config.n_kv_heads; ++h) {
+      std::map<const std::byte*, std::vector<const AttentionInput*>> by_page;
+      for (const AttentionInput& in : inputs) {
+        if (in.n_tokens > kDecodeTokens) {
+          add_long(in, h);
+        } else if (const std::byte* page = first_page(in, h); page != nullptr) {
+          by_page[page].push_back(&in);
+        } else {
+          add_short(in, h, 0, place(in, h));
+        }
       }
-      continue;
+      for (const auto& [page, group] : by_page) add_group(group, h);
     }
-    const int n_blocks = blocks_until(in.n_tokens - 1);
-    if (n_blocks <= kSpanBlocks) {
-      plan.whole.push_back({&in, h, 0, in.n_tokens, 0, n_blocks, 0});
-      continue;
-    }
-    for (int b = 0; b < n_blocks; b += kSpanBlocks) {
-      plan.spans.push_back(
-          {&in, h, 0, in.n_tokens, b, std::min(kSpanBlocks, n_blocks - b), plan.partials.size()});
-    }
-    plan.folds.push_back({&in, h, 0, in.n_tokens, 0, n_blocks, plan.partials.size()});
-    plan.partials.resize(plan.partials.size() +
-                         static_cast<size_t>(n_blocks) *
-                             layer.partial_floats(in.n_tokens * config.group()));
   }
-}
+
+  void run() {
+    parallel_for(static_cast<int64_t>(whole_.size() + spans_.size()), [&](int64_t i) {
+      const size_t u = static_cast<size_t>(i);
+      if (u < whole_.size()) {
+        attention_.run_whole(
+            whole_[whole_.size() - 1 - u]);  // later tokens see more rows: longest first
+      } else {
+        attention_.run_span(spans_[u - whole_.size()], partials_.data());
+      }
+    });
+    parallel_for(static_cast<int64_t>(folds_.size()),
+                 [&](int64_t i) { attention_.fold_partials(folds_[i], partials_.data()); });
+  }
+
+ private:
+  int blocks_until(const AttentionInput& in, int h, int token) const {
+    return (attention_.visible_rows(in, h, token) + kAttnBlock - 1) / kAttnBlock;
+  }
+
+  void add_long(const AttentionInput& in, int h) {
+    const int tokens_per_unit = std::max(1, kQueryRows / config_.group());
+    for (int t = 0; t < in.n_tokens; t += tokens_per_unit) {
+      const int n = std::min(tokens_per_unit, in.n_tokens - t);
+      whole_.push_back({&in, h, t, n, 0, blocks_until(in, h, t + n - 1), 0});
+    }
+  }
+
+  // Where the next head's partial results begin.
+  size_t place(const AttentionInput& in, int h) {
+    const size_t at = partials_.size();
+    const auto n_blocks = static_cast<size_t>(blocks_until(in, h, in.n_tokens - 1));
+    if (n_blocks > kSpanBlocks) reserve(in, n_blocks);
+    return at;
+  }
+  void reserve(const AttentionInput& in, size_t n_blocks) {
+    const int rows = in.n_tokens * config_.group();
+    partials_.resize(partials_.size() +
+                     n_blocks * static_cast<size_t>(attention_.partial_floats(rows)));
+  }
+
+  // The blocks from `first` on, and the fold of all.
+  void add_short(const AttentionInput& in, int h, int first, size_t partials) {
+    const int n_blocks = blocks_until(in, h, in.n_tokens - 1);
+    if (first == 0 && n_blocks <= kSpanBlocks) {
+      whole_.push_back({&in, h, 0, in.n_tokens, 0, n_blocks, 0});
+      return;
+    }
+    for (int b = first; b < n_blocks; b += kSpanBlocks) {
+      spans_.push_back(
+          {{&in, h, 0, in.n_tokens, b, std::min(kSpanBlocks, n_blocks - b), partials}});
+    }
+    folds_.push_back({&in, h, 0, in.n_tokens, 0, n_blocks, partials});
+  }
+
+  // What groups inputs that may share rows; null where pages do not tell all about a row.
+  const std::byte* first_page(const AttentionInput& in, int h) const {
+    const HeadCache& head = in.cache->head(layer_, h);
+    if (in.cache->codec().keeps_residual() || head.key_channels || head.pages.empty())
+      return nullptr;
+    return head.pages[0].keys();
+  }
+
+  // Whole blocks at the beginning that all members of a group hold as the same rows at the same
+  // positions, and that all their tokens see.
+  int shared_blocks(const std::vector<const AttentionInput*>& group, int h) const {
+    const HeadCache& first = group[0]->cache->head(layer_, h);
+    int n_tiles = std::numeric_limits<int>::max();
+    for (const AttentionInput* in : group) {
+      const HeadCache& head = in->cache->head(layer_, h);
+      if (head.listed != first.listed || head.run_offset != first.run_offset ||
+          head.dropped_channels != first.dropped_channels ||
+          head.masked_rows != first.masked_rows || &in->cache->codec() != &group[0]->cache->codec())
+        return 0;
+      n_tiles = std::min(n_tiles, attention_.visible_rows(*in, h, 0) / kTile);
+      int same = 0;
+      while (same < n_tiles && head.pages[same].same_as(first.pages[same])) ++same;
+      n_tiles = same;
+    }
+    return n_tiles / kTilesPerBlock;
+  }
+
+  void add_group(const std::vector<const AttentionInput*>& group, int h) {
+    const int shared = group.size() > 1 ? shared_blocks(group, h) : 0;
+    if (shared == 0) {
+      for (const AttentionInput* in : group) add_short(*in, h, 0, place(*in, h));
+      return;
+    }
+    std::vector<Unit> members;
+    int n_rows = 0;
+    const auto flush = [&] {
+      for (int b = 0; b < shared; b += kSpanBlocks) {
+        for (Unit& unit : members) {
+          unit.first_block = b;
+          unit.n_blocks = std::min(kSpanBlocks, shared - b);
+        }
+        spans_.push_back(members);
+      }
+      members.clear();
+      n_rows = 0;
+    };
+    for (const AttentionInput* in : group) {
+      const int rows = in->n_tokens * config_.group();
+      if (!members.empty() && n_rows + rows > kQueryRows) flush();
+      const size_t partials = partials_.size();
+      reserve(*in, static_cast<size_t>(blocks_until(*in, h, in->n_tokens - 1)));
+      members.push_back({in, h, 0, in->n_tokens, 0, 0, partials});
+      n_rows += rows;
+      add_short(*in, h, shared, partials);
+    }
+    flush();
+  }
+
+  const ModelConfig& config_;
+  const LayerAttention& attention_;
+  int layer_;
+  std::vector<Unit> whole_, folds_;
+  std::vector<std::vector<Unit>> spans_;  // units of one span share its rows
+  std::vector<float> partials_;
+};
 
 }  // namespace
 
 void attend(const ModelConfig& config, const RopeTable& rope, int layer,
             std::span<const AttentionInput> inputs) {
   const LayerAttention attention(config, rope, layer);
-  Plan plan;
-  for (const AttentionInput& in : inputs) plan_input(in, config, attention, plan);
-  parallel_for(static_cast<int64_t>(plan.whole.size() + plan.spans.size()), [&](int64_t i) {
-    const size_t u = static_cast<size_t>(i);
-    if (u < plan.whole.size()) {
-      attention.run_whole(
-          plan.whole[plan.whole.size() - 1 - u]);  // later tokens see more rows: longest first
-    } else {
-      attention.run_span(plan.spans[u - plan.whole.size()], plan.partials.data());
-    }
-  });
-  parallel_for(static_cast<int64_t>(plan.folds.size()),
-               [&](int64_t i) { attention.fold_partials(plan.folds[i], plan.partials.data()); });
+  Plan(config, attention, layer, inputs).run();
 }
 
 void add_attention_received(const ModelConfig& config, const RopeTable& rope, int layer,

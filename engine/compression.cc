@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "engine/error.h"
+#include "engine/heavy_rows.h"
 #include "engine/layer_rows.h"
 #include "engine/rope.h"
 #include "kernels/parallel.h"
@@ -22,6 +23,7 @@ struct Progress {
   std::vector<std::vector<HeadState>> heads;            // (n_layers)(n_kv_heads) what is left
   std::vector<std::vector<std::vector<float>>> scores;  // by prompt row
   std::vector<LayerKeep> decided;                       // by the policy at hand
+  std::shared_ptr<HeavyRows> step = {};                 // of rules that act after the prompt
 };
 
 class Compressor {
@@ -40,6 +42,7 @@ class Compressor {
                config_.n_layers, std::vector<HeadState>(config_.n_kv_heads, {all, {}, {}, {}})),
            {},
            {}});
+      if (plan->step) keep_for_step(progress.back());
     }
     return progress;
   }
@@ -55,7 +58,7 @@ class Compressor {
       p.decided.clear();
     }
     for (int layer = 0; layer < config_.n_layers; ++layer) {
-      const LayerRows rows(model_, prompt_, layer, needs);
+      const LayerRows rows(model_, prompt_.cache, *prompt_.rope, prompt_, layer, needs);
       for (Progress* p : active) {
         const KvPolicy& policy = *p->plan->policies[stage];
         ViewStorage storage;
@@ -71,6 +74,10 @@ class Compressor {
 
   CompressedCache finish(const Progress& p) const {
     CompressedCache result{build_cache(p), {}, p.scores, {}};
+    if (p.step) {
+      p.step->adopt_pages(result.cache);
+      result.cache.set_step(p.step->copy());
+    }
     for (const auto& layer : p.heads) {
       auto& kept = result.kept.emplace_back();
       for (const HeadState& head : layer) kept.push_back(head.rows);
@@ -84,6 +91,19 @@ class Compressor {
 
  private:
   int n_tokens() const { return prompt_.cache.n_tokens(); }
+
+  // The rows that the step's rules hold after the prompt.
+  void keep_for_step(Progress& p) const {
+    p.step = std::make_shared<HeavyRows>(config_, codec_of(*p.plan), p.plan->step,
+                                         prompt_.attention_received, n_tokens());
+    for (int layer = 0; layer < config_.n_layers; ++layer) {
+      for (int h = 0; h < config_.n_kv_heads; ++h) p.heads[layer][h].rows = p.step->held(layer, h);
+    }
+  }
+
+  CodecPtr codec_of(const CompressionPlan& plan) const {
+    return plan.codec ? plan.codec : prompt_.cache.codec_ptr();
+  }
 
   // What the policy kept, as indices of prompt rows; its scores likewise (rows that an earlier
   // policy removed: NaN).
@@ -137,18 +157,8 @@ class Compressor {
     head = std::move(kept);
   }
 
-  // Where the kept rows stand: the last policy that asks for something other than the original
-  // positions decides.
-  static Positions positions_of(const CompressionPlan& plan) {
-    Positions result = Positions::kOriginal;
-    for (const PolicyPtr& policy : plan.policies) {
-      if (policy->positions() != Positions::kOriginal) result = policy->positions();
-    }
-    return result;
-  }
-
   KvCache build_cache(const Progress& p) const {
-    const CodecPtr codec = p.plan->codec ? p.plan->codec : prompt_.cache.codec_ptr();
+    const CodecPtr codec = codec_of(*p.plan);
     const bool same_codec = codec->spec() == prompt_.cache.codec().spec();
     KV_CHECK(same_codec || !(codec->acts_on_prompt() || prompt_.cache.codec().acts_on_prompt()),
              "{} after a prompt in {}", codec->spec(), prompt_.cache.codec().spec());
@@ -168,7 +178,7 @@ class Compressor {
               "head 0 keeps {}",
               layer, h, rows.size(), n_first);
         }
-        place_rows(cache.head(layer, h), rows, positions, lists);
+        place_rows(cache.head(layer, h), rows, positions, p.plan->decode != nullptr, lists);
         if (!state.removed_channels.empty()) narrow_keys(state, cache.head(layer, h));
         if (state.dropped_channels.empty()) continue;
         cache.head(layer, h).dropped_channels =
@@ -194,19 +204,23 @@ class Compressor {
       }
     });
     cache.advance(n_tokens());
+    if (p.plan->decode)
+      cache.set_cuts(CutState(config_, p.plan->decode, positions, prompt_, n_tokens()));
     return cache;
   }
 
-  void place_rows(KvCache::Head& head, const Rows& rows, Positions positions,
+  // goes_on: later cuts will want to know which tokens the rows were.
+  void place_rows(KvCache::Head& head, const Rows& rows, Positions positions, bool goes_on,
                   std::map<Rows, std::shared_ptr<const Rows>>& lists) const {
     const int kept = static_cast<int>(rows.size());
     head.n_rows = kept;
     head.shift = positions == Positions::kOriginal ? 0 : kept - n_tokens();
     head.run_offset = n_tokens() + head.shift - kept;  // the next row is the next token
-    if (kept == n_tokens() || positions == Positions::kContiguous) return;
+    const bool contiguous = positions == Positions::kContiguous;
+    if (kept == n_tokens() || (contiguous && !goes_on)) return;
     std::shared_ptr<const Rows>& list = lists[rows];
     if (!list) list = std::make_shared<const Rows>(rows);
-    head.listed = list;
+    (contiguous ? head.originals : head.listed) = list;
   }
 
   // Which channels the head's keys keep; its later rows go to pages of their own.
@@ -300,6 +314,28 @@ class Compressor {
   const PrefilledPrompt& prompt_;
 };
 
+// Plans whose rules acted on the prompt: nothing is left to do.
+std::vector<CompressedCache> fork_all(const KvCache& cache,
+                                      const std::vector<const CompressionPlan*>& plans) {
+  std::vector<CompressedCache> results;
+  for (const CompressionPlan* plan : plans) {
+    KV_CHECK(plan->step != nullptr && plan->step->spec == cache.step()->rules().spec);
+    CompressedCache result{cache.fork(), {}, {}, {}};
+    for (int layer = 0; layer < cache.n_layers(); ++layer) {
+      auto& kept = result.kept.emplace_back();
+      for (int h = 0; h < cache.n_kv_heads(); ++h) kept.push_back(cache.step()->held(layer, h));
+    }
+    const int64_t heads = int64_t{cache.n_layers()} * cache.n_kv_heads();
+    const int64_t seen = cache.step()->rows_seen() / heads;
+    const auto held = static_cast<int64_t>(result.kept[0][0].size());
+    if (seen < held)
+      result.notes.push_back(
+          fmt::format("a query sees at most {} of the {} rows held", seen, held));
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
 }  // namespace
 
 void KvNeeds::join(const KvNeeds& other) {
@@ -324,16 +360,38 @@ KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens)
   KvNeeds all;
   for (const CompressionPlan* plan : plans) {
     for (const PolicyPtr& policy : plan->policies) all.join(policy->needs(n_tokens));
+    if (plan->decode) all.join(plan->decode->policy->needs(n_tokens));
+    const HeavyRules* heavy = plan->step ? std::get_if<HeavyRules>(&plan->step->rules) : nullptr;
+    all.attention_received |= heavy != nullptr && heavy->prefill_scores;
   }
   return all;
 }
 
+Positions positions_of(const CompressionPlan& plan) {
+  Positions result = Positions::kOriginal;
+  for (const PolicyPtr& policy : plan.policies) {
+    if (policy->positions() != Positions::kOriginal) result = policy->positions();
+  }
+  return result;
+}
+
 CodecPtr prompt_codec(const CompressionPlan& plan, const CodecPtr& kv_dtype) {
-  return plan.codec != nullptr && plan.codec->acts_on_prompt() ? plan.codec : kv_dtype;
+  const bool own = plan.codec != nullptr && (plan.codec->acts_on_prompt() || prompt_rules(plan));
+  return own ? plan.codec : kv_dtype;
+}
+
+StepPtr prompt_rules(const CompressionPlan& plan) {
+  return plan.step != nullptr && plan.step->acts_on_prompt() ? plan.step : nullptr;
+}
+
+std::string prompt_kind(const CompressionPlan& plan, const CodecPtr& kv_dtype) {
+  const StepPtr rules = prompt_rules(plan);
+  return prompt_codec(plan, kv_dtype)->spec() + (rules ? " " + rules->spec : "");
 }
 
 std::vector<CompressedCache> compress_all(const Model& model, const PrefilledPrompt& prompt,
                                           const std::vector<const CompressionPlan*>& plans) {
+  if (prompt.cache.step() != nullptr) return fork_all(prompt.cache, plans);
   const Compressor compressor(model, prompt);
   std::vector<Progress> progress = compressor.start(plans);
   size_t stages = 0;

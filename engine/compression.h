@@ -25,12 +25,20 @@ inline ModelShape shape_of(const ModelConfig& config) {
   return {config.n_layers, config.n_heads, config.n_kv_heads, config.head_dim};
 }
 
+// Where the kept rows stand: the last policy that asks for something other than the original
+// positions decides.
+Positions positions_of(const CompressionPlan& plan);
+
 // What a prefill must record so that all these plans can be applied to it.
 KvNeeds needs_of(const std::vector<const CompressionPlan*>& plans, int n_tokens);
 
-// The codec that a plan's prompt must be prefilled with: its own where that acts on the prompt, else
-// kv_dtype.
+// The codec that a plan's prompt must be prefilled with: its own where that or the plan's rules act
+// on the prompt, else kv_dtype.
 CodecPtr prompt_codec(const CompressionPlan& plan, const CodecPtr& kv_dtype);
+// The rules that a plan's prompt must be prefilled with; null: it is exact.
+StepPtr prompt_rules(const CompressionPlan& plan);
+// Both as a name: plans of equal names can share a prompt. That of exact prompts is the codec's.
+std::string prompt_kind(const CompressionPlan& plan, const CodecPtr& kv_dtype);
 
 // All plans of a grid on one prompt: the rotated keys of a layer are made once and shown to every
 // policy.

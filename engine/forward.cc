@@ -158,10 +158,12 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
   }
   float *x = m.x.as<float>(), *h = m.h.as<float>(), *qkv = m.qkv.as<float>(),
         *wide = m.wide.as<float>();
-  std::vector<AttentionInput> inputs;
+  std::vector<AttentionInput> inputs, stepping;
   for (const Placed& p : placed) {
-    inputs.push_back({p.segment->cache, qkv + p.first_row * width, width, p.n(), p.first_token,
-                      wide + p.first_row * q_width, q_width});
+    const bool steps = p.segment->cache->step() != nullptr;
+    (steps ? stepping : inputs)
+        .push_back({p.segment->cache, qkv + p.first_row * width, width, p.n(), p.first_token,
+                    wide + p.first_row * q_width, q_width});
   }
   const bool count_received = recorder != nullptr && recorder->attention_received != nullptr;
   if (count_received) {
@@ -175,7 +177,13 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     if (config.qk_norm) norm_heads(config, w, qkv, n, width);
     store_rows(config, *rope_, l, placed, qkv, width);
     if (recorder != nullptr) record_prompt(*model_, *rope_, l, placed[0], qkv, width, h, *recorder);
+    for (const Placed& p : placed) {
+      CutState& cuts = p.segment->cache->cuts();
+      if (cuts.active())
+        cuts.record(l, p.first_token, p.n(), qkv + p.first_row * width, width, *rope_);
+    }
     attend(config, *rope_, l, inputs);
+    for (const AttentionInput& in : stepping) in.cache->step()->attend(config, *rope_, l, in);
     if (count_received) {
       double* sums = recorder->attention_received->data() +
                      static_cast<int64_t>(l) * config.n_heads * recorder->n_tokens;
@@ -196,6 +204,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
   for (const Placed& p : placed) p.segment->cache->advance(p.n());
   tokens_computed_ += n;
   count_flops(segments);
+  count_cuts(segments);
   return n;
 }
 

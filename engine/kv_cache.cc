@@ -116,6 +116,7 @@ KvCache::KvCache(const ModelConfig& config, CodecPtr codec, CodecPtr residual_co
 }
 
 void KvCache::reserve(int layer, int n) {
+  if (step() != nullptr) return;  // each head takes what it needs
   const KvCodec& codec = later_codec();
   for (int h = 0; h < n_kv_heads_; ++h) {
     Head& rows = head(layer, h);
@@ -135,6 +136,7 @@ void KvCache::reserve(int layer, int n) {
 
 void KvCache::append(int layer, int kv_head, const float* keys, const float* values, int64_t stride,
                      int n, const BlockRange& block) {
+  if (step() != nullptr) return step()->append(layer, kv_head, keys, values, stride, n);
   Head& rows = head(layer, kv_head);
   KV_CHECK(rows.n_rows + rows.run_offset == n_tokens_ + rows.shift,
            "rows {} offset {} tokens {} shift {}", rows.n_rows, rows.run_offset, n_tokens_,
@@ -157,8 +159,28 @@ void KvCache::append(int layer, int kv_head, const float* keys, const float* val
   }
 }
 
+void KvCache::keep_rows(int layer, int kv_head, const std::vector<int32_t>& kept) {
+  KV_CHECK(!residual_codec_ && !kept.empty());
+  Head& rows = head(layer, kv_head);
+  for (size_t i = 0; i < kept.size(); ++i) {
+    const int32_t from = kept[i];
+    KV_CHECK(from >= static_cast<int32_t>(i) && from < rows.n_rows, "row {} to {} of {}", from, i,
+             rows.n_rows);
+    if (from == static_cast<int32_t>(i)) continue;
+    PageRef& target = rows.pages[i / kTile];
+    std::byte *keys = target.writable_keys(), *values = target.writable_values();
+    const PageRef& source = rows.pages[from / kTile];
+    const int to = static_cast<int>(i % kTile);
+    codec_->copy_key(source.keys(), from % kTile, head_dim_, keys, to);
+    codec_->copy_value(source.values(), from % kTile, head_dim_, values, to);
+  }
+  rows.n_rows = static_cast<int>(kept.size());
+  rows.pages.resize((kept.size() + kTile - 1) / kTile);
+}
+
 void KvCache::advance(int n_tokens) {
   n_tokens_ += n_tokens;
+  if (step() != nullptr) step()->advance();
   if (!residual_codec_) return;
   if (codec_->layer_codec() != nullptr) return recode_layers();
   for (Head& rows : heads_) {
@@ -374,11 +396,12 @@ const float* KvCache::load_values(const HeadCache& head, int tile, int n, float*
 }
 
 size_t KvCache::bytes_in_use() const {
+  if (step() != nullptr) return step()->bytes_in_use();
   const auto row_bytes = [&](const KvCodec& codec, int width, int n_keys, int n_values) {
     return (codec.key_tile_bytes(width) * n_keys + codec.value_tile_bytes(head_dim_) * n_values) /
            kTile;
   };
-  size_t total = 0;
+  size_t total = cuts_.bytes();
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     if (split(rows)) {
@@ -389,8 +412,9 @@ size_t KvCache::bytes_in_use() const {
     } else {
       total += row_bytes(*codec_, head_dim_, rows.n_rows, rows.n_rows);
     }
-    if (rows.listed && counted.insert(rows.listed.get()).second)
-      total += rows.listed->size() * sizeof(int32_t);
+    for (const auto* list : {rows.listed.get(), rows.originals.get()}) {
+      if (list != nullptr && counted.insert(list).second) total += list->size() * sizeof(int32_t);
+    }
     for (const LayerGroups* groups : {rows.key_groups.get(), rows.value_groups.get()}) {
       if (groups != nullptr && counted.insert(groups).second)
         total += (groups->scales.size() + groups->offsets.size()) * sizeof(float);
@@ -401,13 +425,16 @@ size_t KvCache::bytes_in_use() const {
 }
 
 size_t KvCache::bytes_allocated() const {
-  size_t total = 0;
+  if (step() != nullptr) return step()->bytes_allocated();
+  size_t total = cuts_.bytes();
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     for (const PageRef& page : rows.pages) total += page.bytes();
     for (const PageRef& page : rows.plain) total += page.bytes();
-    if (rows.listed && counted.insert(rows.listed.get()).second)
-      total += rows.listed->capacity() * sizeof(int32_t);
+    for (const auto* list : {rows.listed.get(), rows.originals.get()}) {
+      if (list != nullptr && counted.insert(list).second)
+        total += list->capacity() * sizeof(int32_t);
+    }
     for (const LayerGroups* groups : {rows.key_groups.get(), rows.value_groups.get()}) {
       if (groups != nullptr && counted.insert(groups).second)
         total += (groups->scales.capacity() + groups->offsets.capacity()) * sizeof(float);

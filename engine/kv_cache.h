@@ -12,8 +12,10 @@
 #include <span>
 #include <vector>
 
+#include "engine/cut_state.h"
 #include "engine/kv_codec.h"
 #include "engine/model_config.h"
+#include "engine/step_rows.h"
 #include "kernels/kernels.h"
 
 namespace kv {
@@ -95,6 +97,15 @@ class KvCache {
   const KvCodec& codec() const { return *codec_; }
   const CodecPtr& codec_ptr() const { return codec_; }
 
+  // The rows of a sequence whose method acts at every step; head() then has none. Null: rows only
+  // grow.
+  StepRows* step() const { return step_.get(); }
+  void set_step(std::unique_ptr<StepRows> rows) { step_ = StepRowsPtr(std::move(rows)); }
+  // True: once the prompt is there, a pass holds one token of this sequence.
+  bool single_tokens() const {
+    return codec_->keeps_residual() || (step() != nullptr && step()->single_tokens());
+  }
+
   // Tokens that this sequence has seen (prompt and later ones), whatever was evicted since.
   int n_tokens() const { return n_tokens_; }
   // RoPE position of token t (t >= the tokens seen at compression) in one head, queries and new
@@ -106,6 +117,15 @@ class KvCache {
   struct Head : HeadCache {
     // RoPE position of a new token minus its index; 0 unless rows were re-positioned.
     int32_t shift = 0;
+    // Of the first rows the tokens that they were, rising; null: the same as their positions. Only
+    // in caches that are cut again and again.
+    std::shared_ptr<const std::vector<int32_t>> originals;
+
+    // The token that row r was; known for every row where shift is 0, or originals are kept.
+    int32_t original_position(int r) const {
+      if (originals && r < static_cast<int>(originals->size())) return (*originals)[r];
+      return position(r) - shift;
+    }
   };
   const Head& head(int layer, int kv_head) const { return heads_[layer * n_kv_heads_ + kv_head]; }
   Head& head(int layer, int kv_head) { return heads_[layer * n_kv_heads_ + kv_head]; }
@@ -120,6 +140,15 @@ class KvCache {
               const BlockRange& block = {});
   // After all layers got their rows, and attention has read them: residual rows may become codes.
   void advance(int n_tokens);
+
+  // Only these rows (rising) of one head stay, moved code for code; the caller sets where they stand.
+  // Not for codecs that keep residual rows.
+  void keep_rows(int layer, int kv_head, const std::vector<int32_t>& rows);
+
+  // What cuts this cache back as tokens come (engine/repeated_cut.h).
+  const CutState& cuts() const { return cuts_; }
+  CutState& cuts() { return cuts_; }
+  void set_cuts(CutState cuts) { cuts_ = std::move(cuts); }
 
   // One tile of a head as float, as KvCodec::load_keys and load_values give it, wherever its rows
   // are stored.
@@ -136,9 +165,10 @@ class KvCache {
   const float* load_narrow_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
                                 float* scratch) const;
 
-  // Bytes of rows in use, position lists included (a list that heads share counts once).
+  // Bytes of rows in use, position lists included (a list that heads share counts once), and of what
+  // later cuts need.
   size_t bytes_in_use() const;
-  // Bytes really held: whole pages (shared ones count fully) and position lists.
+  // Bytes really held: whole pages (shared ones count fully) and the same.
   size_t bytes_allocated() const;
 
   int n_layers() const { return n_layers_; }
@@ -174,6 +204,8 @@ class KvCache {
   int n_layers_, n_kv_heads_, head_dim_, n_tokens_ = 0;
   CodecPtr codec_, residual_codec_;  // residual_codec_: null unless codec_ keeps residual rows
   std::vector<Head> heads_;          // (n_layers, n_kv_heads)
+  CutState cuts_;
+  StepRowsPtr step_;
 };
 
 }  // namespace kv

@@ -85,7 +85,8 @@ class KvCodec {
     encode_values(rows, stride, first, n, head_dim, tile);
   }
 
-  // With acts_on_prompt(): row `from` of one tile becomes row `to` of another, code for code.
+  // Row `from` of one tile becomes row `to` of another or of the same, code for code. Not with
+  // keeps_residual().
   virtual void copy_key(const std::byte* source, int from, int head_dim, std::byte* target,
                         int to) const {
     (void)source, (void)from, (void)head_dim, (void)target, (void)to;

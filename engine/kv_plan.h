@@ -1,21 +1,44 @@
 // What one cell does after the prompt: policies from left to right, each on what the former left;
-// then a codec.
+// then a codec; then, while tokens come, a cut that repeats. Or one method that acts at every step.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <memory>
 #include <vector>
 
 #include "engine/kv_codec.h"
 #include "engine/kv_policy.h"
+#include "engine/step_rules.h"
 
 namespace kv {
+
+// After every `every` tokens each KV head is cut back, as if all tokens so far had been the prompt
+// and the rows that are left were what former policies had left of it.
+struct RepeatedCut {
+  int every = 0;
+  int keep = 0;      // rows of a head that stay; 0: `ratio` says
+  double ratio = 0;  // share of all tokens so far that goes
+  PolicyPtr policy;  // chooses; told the number of rows by LayerView::keep_rows
+
+  // Rows of a head that stay after n_tokens tokens.
+  int rows_after(int n_tokens) const {
+    if (keep > 0) return keep;
+    return std::max(1, static_cast<int>(std::trunc(n_tokens * (1.0 - ratio))));
+  }
+};
 
 struct CompressionPlan {
   std::vector<PolicyPtr> policies;  // empty: every row stays
   CodecPtr codec;                   // null: rows stay as the prompt stored them (kv_dtype)
+  // After the prompt; null: later rows all stay.
+  std::shared_ptr<const RepeatedCut> decode = nullptr;
+  StepPtr step;  // a method that acts at every step, then without policies
 
   // Throws Error where a policy or the codec cannot work on a model of this shape.
   void check_model(const ModelShape& shape) const {
     for (const PolicyPtr& policy : policies) policy->check_model(shape);
+    if (decode) decode->policy->check_model(shape);
     if (codec) codec->check_head_dim(shape.head_dim);
   }
 

@@ -1,4 +1,4 @@
-// Which rows of the cache stay after the prompt: the policy seam.
+// Which rows of the cache stay after the prompt, or while tokens come: the policy seam.
 //
 // A policy declares what it needs and is shown just that, one layer at a time, after the prompt's
 // exact prefill. It answers with the rows that stay, in each KV head; the engine then moves them
@@ -73,7 +73,8 @@ struct LayerView {
   int n_heads = 0;
   int n_kv_heads = 0;
   int head_dim = 0;
-  int n_tokens = 0;       // length of the prompt
+  int n_tokens = 0;       // length of the prompt; while decoding: tokens so far
+  int keep_rows = 0;      // rows that stay of each KV head; 0: the policy's own ratio says
   float rope_factor = 1;  // what RoPE multiplies keys by besides turning them (yarn)
   // (rotary_dim / 2) radians by which one position turns the channels i and i + rotary_dim / 2.
   std::span<const float> inv_freq;

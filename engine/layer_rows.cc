@@ -4,7 +4,6 @@
 
 #include "engine/error.h"
 #include "engine/output_norms.h"
-#include "engine/rope.h"
 #include "kernels/parallel.h"
 
 namespace kv {
@@ -29,48 +28,62 @@ bool counts_as_zero(const HeadState& state, int channel) {
 
 }  // namespace
 
-LayerRows::LayerRows(const Model& model, const PrefilledPrompt& prompt, int layer,
-                     const KvNeeds& needs)
+LayerRows::LayerRows(const Model& model, const KvCache& cache, const RopeTable& rope,
+                     const RecordedInputs& inputs, int layer, const KvNeeds& needs)
     : model_(model),
       config_(model.config),
-      prompt_(prompt),
+      cache_(cache),
+      rope_(rope),
+      inputs_(inputs),
       layer_(layer),
       width_(padded(config_.head_dim)),
-      n_tokens_(prompt.cache.n_tokens()) {
-  const int n_tiles = (n_tokens_ + kTile - 1) / kTile, n_heads = config_.n_kv_heads;
-  const std::vector<float> key_tiles(static_cast<size_t>(n_tiles) * config_.head_dim * kTile);
-  if (needs.keys) keys_.assign(n_heads, key_tiles);
-  if (needs.raw_keys) raw_keys_.assign(n_heads, key_tiles);
-  if (needs.values || needs.output_norms) {
-    values_.assign(n_heads, std::vector<float>(static_cast<size_t>(n_tiles) * kTile * width_));
+      n_tokens_(cache.n_tokens()) {
+  const int n_heads = config_.n_kv_heads;
+  int most_tiles = 0;
+  for (int h = 0; h < n_heads; ++h) {
+    const size_t tiles = static_cast<size_t>(n_tiles(h));
+    most_tiles = std::max(most_tiles, n_tiles(h));
+    if (needs.keys) keys_.emplace_back(tiles * config_.head_dim * kTile);
+    if (needs.raw_keys) raw_keys_.emplace_back(tiles * config_.head_dim * kTile);
+    if (needs.values || needs.output_norms) values_.emplace_back(tiles * kTile * width_);
   }
-  parallel_for(static_cast<int64_t>(n_heads) * n_tiles, [&](int64_t i) {
-    load_tile(static_cast<int>(i / n_tiles), static_cast<int>(i % n_tiles));
+  parallel_for(static_cast<int64_t>(n_heads) * most_tiles, [&](int64_t i) {
+    const int h = static_cast<int>(i / most_tiles), tile = static_cast<int>(i % most_tiles);
+    if (tile < n_tiles(h)) load_tile(h, tile);
   });
   if (needs.output_norms) compute_output_norms();
 }
 
+// Of the rows of a tile at the positions where they first stood.
+RopeTile LayerRows::rotation(int kv_head, int tile, float* scratch) const {
+  const KvCache::Head& head = cache_.head(layer_, kv_head);
+  if (head.shift == 0 && !head.originals) return rope_.tile(head, tile, scratch);
+  int32_t positions[kTile];
+  const int n = std::min(kTile, head.n_rows - tile * kTile);
+  for (int r = 0; r < n; ++r) positions[r] = head.original_position(tile * kTile + r);
+  return rope_.gather(positions, n, scratch);
+}
+
 void LayerRows::load_tile(int kv_head, int tile) {
-  const KvCache& cache = prompt_.cache;
-  const bool rotated = cache.codec().stores_rotated_keys();
-  const KvCache::Head& head = prompt_.cache.head(layer_, kv_head);
+  const bool rotated = cache_.codec().stores_rotated_keys();
+  const KvCache::Head& head = cache_.head(layer_, kv_head);
   const int head_dim = config_.head_dim, n = std::min(kTile, head.n_rows - tile * kTile);
   const size_t key_offset = static_cast<size_t>(tile) * head_dim * kTile;
   std::vector<float> scratch(width_ * kTile), angles(width_ * kTile);
   if (!keys_.empty()) {
-    const RopeTile turn = rotated ? RopeTile{} : prompt_.rope->tile(head, tile, angles.data());
-    const float* keys = cache.load_keys(head, tile, n, turn, scratch.data());
+    const RopeTile turn = rotated ? RopeTile{} : rotation(kv_head, tile, angles.data());
+    const float* keys = cache_.load_keys(head, tile, n, turn, scratch.data());
     std::copy_n(keys, head_dim * kTile, keys_[kv_head].data() + key_offset);
   }
   if (!raw_keys_.empty()) {
-    const RopeTile back = rotated ? inverse(prompt_.rope->tile(head, tile, angles.data()),
-                                            prompt_.rope->attention_factor(), angles.data())
+    const RopeTile back = rotated ? inverse(rotation(kv_head, tile, angles.data()),
+                                            rope_.attention_factor(), angles.data())
                                   : RopeTile{};
-    const float* keys = cache.load_keys(head, tile, n, back, scratch.data());
+    const float* keys = cache_.load_keys(head, tile, n, back, scratch.data());
     std::copy_n(keys, head_dim * kTile, raw_keys_[kv_head].data() + key_offset);
   }
   if (!values_.empty()) {
-    const float* values = cache.load_values(head, tile, n, scratch.data());
+    const float* values = cache_.load_values(head, tile, n, scratch.data());
     std::copy_n(values, n * width_,
                 values_[kv_head].data() + static_cast<size_t>(tile) * kTile * width_);
   }
@@ -78,13 +91,14 @@ void LayerRows::load_tile(int kv_head, int tile) {
 
 void LayerRows::compute_output_norms() {
   const OutputNorms norms(model_, layer_);
-  output_norms_.assign(config_.n_heads, std::vector<float>(n_tokens_));
-  const int n_tiles = (n_tokens_ + kTile - 1) / kTile;
-  parallel_for(static_cast<int64_t>(config_.n_heads) * n_tiles, [&](int64_t i) {
-    const int h = static_cast<int>(i / n_tiles), first = static_cast<int>(i % n_tiles) * kTile;
-    const float* values = values_[h / config_.group()].data() + static_cast<size_t>(first) * width_;
-    norms.rows(h, values, width_, std::min(kTile, n_tokens_ - first), false,
-               output_norms_[h].data() + first);
+  for (int i = 0; i < config_.n_heads; ++i) output_norms_.emplace_back(n_rows(i / config_.group()));
+  parallel_for(config_.n_heads, [&](int64_t h) {
+    const int kv_head = static_cast<int>(h) / config_.group(), rows = n_rows(kv_head);
+    for (int first = 0; first < rows; first += kTile) {
+      const float* values = values_[kv_head].data() + static_cast<size_t>(first) * width_;
+      norms.rows(static_cast<int>(h), values, width_, std::min(kTile, rows - first), false,
+                 output_norms_[h].data() + first);
+    }
   });
 }
 
@@ -97,8 +111,8 @@ LayerView LayerRows::view(const std::vector<HeadState>& heads, const KvNeeds& ne
   view.n_kv_heads = config_.n_kv_heads;
   view.head_dim = config_.head_dim;
   view.n_tokens = n_tokens_;
-  view.rope_factor = prompt_.rope->attention_factor();
-  view.inv_freq = prompt_.rope->inv_freq();
+  view.rope_factor = rope_.attention_factor();
+  view.inv_freq = rope_.inv_freq();
   for (int h = 0; h < config_.n_kv_heads; ++h) {
     view.heads.push_back(head_rows(h, heads[h], needs, storage));
   }
@@ -111,7 +125,7 @@ LayerView LayerRows::view(const std::vector<HeadState>& heads, const KvNeeds& ne
     }
   }
   if (needs.attention_received) {
-    view.attention_received = prompt_.attention_received.data() +
+    view.attention_received = inputs_.attention_received.data() +
                               static_cast<size_t>(layer_) * config_.n_heads * n_tokens_;
   }
   add_repeat_scores(needs, view);
@@ -124,19 +138,23 @@ LayerView::HeadRows LayerRows::head_rows(int kv_head, const HeadState& state, co
                                          ViewStorage& storage) const {
   LayerView::HeadRows head;
   head.n_rows = static_cast<int>(state.rows.size());
-  head.positions = state.rows;
-  if (needs.keys) head.keys = keys_left(keys_[kv_head], state, true, storage);
-  if (needs.raw_keys) head.raw_keys = keys_left(raw_keys_[kv_head], state, false, storage);
+  std::vector<int32_t>& positions = storage.positions.emplace_back();
+  const KvCache::Head& stored = cache_.head(layer_, kv_head);
+  for (const int32_t row : state.rows) positions.push_back(stored.original_position(row));
+  head.positions = positions;
+  if (needs.keys) head.keys = keys_left(kv_head, keys_[kv_head], state, true, storage);
+  if (needs.raw_keys) head.raw_keys = keys_left(kv_head, raw_keys_[kv_head], state, false, storage);
   if (needs.values) head.values = values_left(kv_head, state, storage);
   return head;
 }
 
 // Tiles of the rows that are left, packed again.
-const float* LayerRows::keys_left(const std::vector<float>& tiles, const HeadState& state,
-                                  bool drop_channels, ViewStorage& storage) const {
+const float* LayerRows::keys_left(int kv_head, const std::vector<float>& tiles,
+                                  const HeadState& state, bool drop_channels,
+                                  ViewStorage& storage) const {
   drop_channels =
       drop_channels && !(state.dropped_channels.empty() && state.removed_channels.empty());
-  if (whole(state) && !drop_channels) return tiles.data();
+  if (whole(kv_head, state) && !drop_channels) return tiles.data();
   const size_t tile_floats = static_cast<size_t>(config_.head_dim) * kTile;
   std::vector<float>& out =
       storage.buffers.emplace_back((state.rows.size() + kTile - 1) / kTile * tile_floats);
@@ -152,7 +170,7 @@ const float* LayerRows::keys_left(const std::vector<float>& tiles, const HeadSta
 
 const float* LayerRows::values_left(int kv_head, const HeadState& state,
                                     ViewStorage& storage) const {
-  if (whole(state) && state.values.empty()) return values_[kv_head].data();
+  if (whole(kv_head, state) && state.values.empty()) return values_[kv_head].data();
   std::vector<float>& out = storage.buffers.emplace_back(state.rows.size() * width_);
   for (size_t r = 0; r < state.rows.size(); ++r) {
     const float* from = state.values.empty()
@@ -165,7 +183,7 @@ const float* LayerRows::values_left(int kv_head, const HeadState& state,
 
 // The last of the recorded queries: (n_heads, n, head_dim).
 void LayerRows::add_window(const KvNeeds& needs, LayerView& view, ViewStorage& storage) const {
-  const QueryWindow& recorded = prompt_.window;
+  const QueryWindow& recorded = inputs_.window;
   view.n_window = std::min(needs.window_queries, n_tokens_);
   if (view.n_window == 0) return;
   const int n = view.n_window, head_dim = config_.head_dim;
@@ -188,7 +206,7 @@ void LayerRows::add_window(const KvNeeds& needs, LayerView& view, ViewStorage& s
 
 void LayerRows::add_repeat_scores(const KvNeeds& needs, LayerView& view) const {
   if (needs.repeats.empty()) return;
-  for (const auto& [repeated, scores] : prompt_.repeat_scores) {
+  for (const auto& [repeated, scores] : inputs_.repeat_scores) {
     if (!(repeated == needs.repeats.front())) continue;
     view.repeat_scores =
         scores.data() + static_cast<size_t>(layer_) * config_.n_kv_heads * n_tokens_;
@@ -199,7 +217,7 @@ void LayerRows::add_repeat_scores(const KvNeeds& needs, LayerView& view) const {
 void LayerRows::add_statistics(const KvNeeds& needs, LayerView& view) const {
   if (needs.query_statistics.empty()) return;
   const int wanted = needs.query_statistics.front();
-  for (const QueryStatistics& s : prompt_.query_statistics) {
+  for (const QueryStatistics& s : inputs_.query_statistics) {
     if (s.first_token != wanted) continue;
     const size_t at = static_cast<size_t>(layer_) * config_.n_heads * config_.head_dim;
     view.query_mean = s.mean.data() + at;

@@ -1,7 +1,9 @@
-// Mean and covariance of a prompt's queries before RoPE, summed up while the prompt runs.
+// Mean and covariance of a sequence's queries before RoPE, summed up while it runs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/kv_policy.h"
@@ -20,8 +22,16 @@ class QueryMoments {
   // queries + i * stride + h * head_dim. Tokens must come in order.
   void add(int layer, int first_token, int n, const float* queries, int64_t stride);
 
-  // Zeros where no token was left. The sums are used up.
-  QueryStatistics finish();
+  // Of the tokens so far; zeros where none was left.
+  QueryStatistics statistics() const;
+
+  // The counts and sums as they are, and back; take_from moves `from` on and gives false where there
+  // are too few.
+  void append_to(std::vector<double>& out) const;
+  bool take_from(std::span<const double>& from);
+
+  int first_token() const { return first_token_; }
+  size_t bytes() const { return (sums_.size() + products_.size()) * sizeof(double); }
 
  private:
   int n_layers_, n_heads_, head_dim_, first_token_;

@@ -53,6 +53,7 @@ std::string SafetensorsWriter::serialize() const {
     return safetensors_dtype_bytes(a->dtype) > safetensors_dtype_bytes(b->dtype);
   });
   nlohmann::json header = nlohmann::json::object();
+  if (!metadata_.empty()) header["__metadata__"] = metadata_;
   size_t offset = 0;
   for (const Tensor* tensor : order) {
     header[tensor->name] = {{"dtype", tensor->dtype},

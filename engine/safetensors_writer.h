@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace kv {
@@ -24,6 +26,11 @@ class SafetensorsWriter {
   void add_raw(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
                std::span<const std::byte> bytes);
 
+  // The strings of __metadata__; none by default.
+  void set_metadata(std::map<std::string, std::string> metadata) {
+    metadata_ = std::move(metadata);
+  }
+
   // The whole file: widest elements first, then by name; header padded with spaces to a multiple of
   // 8 bytes.
   std::string serialize() const;
@@ -38,6 +45,7 @@ class SafetensorsWriter {
     std::string bytes;
   };
   std::vector<Tensor> tensors_;
+  std::map<std::string, std::string> metadata_;
 };
 
 // Writes text under a temporary name, then renames it over `file`: a reader never sees half of it.

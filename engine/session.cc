@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "engine/error.h"
+#include "engine/repeated_cut.h"
 #include "engine/scratch.h"
 
 namespace kv {
@@ -36,7 +37,9 @@ void Session::check_ids(std::span<const int32_t> ids) const {
 void Session::rope_for(std::span<const Segment> segments) {
   int needed = 0;
   for (const Segment& s : segments) {
-    needed = std::max(needed, s.cache->n_tokens() + static_cast<int>(s.tokens.size()));
+    const int n = static_cast<int>(s.tokens.size());
+    const StepRows* step = s.cache->step();
+    needed = std::max(needed, step != nullptr ? step->positions(n) : s.cache->n_tokens() + n);
   }
   if (needed <= rope_->n_positions()) return;
   rope_ = std::make_shared<RopeTable>(model_->config, std::max(needed, 2 * rope_->n_positions()));
@@ -51,7 +54,8 @@ void Session::count_flops(std::span<const Segment> segments) {
   for (const Segment& s : segments) {
     const double n = static_cast<double>(s.tokens.size());
     double pairs = 0;  // (query, row) of all KV heads
-    for (int l = 0; l < c.n_layers; ++l) {
+    if (s.cache->step() != nullptr) pairs = n * static_cast<double>(s.cache->step()->rows_seen());
+    for (int l = 0; l < c.n_layers && s.cache->step() == nullptr; ++l) {
       for (int h = 0; h < c.n_kv_heads; ++h)
         pairs += n * s.cache->head(l, h).n_rows - n * (n - 1) / 2;
     }
@@ -71,9 +75,27 @@ void Session::stream_logits(int first_row, int n_rows,
   }
 }
 
-int Session::longest_pass(const KvCodec& codec, int n_tokens) const {
-  if (codec.codes_blocks()) return n_tokens;
-  return codec.keeps_residual() ? 1 : prefill_chunk_;
+int Session::longest_pass(const KvCache& cache, int n_tokens) const {
+  if (cache.codec().codes_blocks()) return n_tokens;
+  if (cache.single_tokens()) return 1;
+  return cache.cuts().active() ? std::min(n_tokens, cache.cuts().tokens_left()) : n_tokens;
+}
+
+bool Session::in_pieces(const Segment& s) const {
+  const int n = static_cast<int>(s.tokens.size());
+  return longest_pass(*s.cache, n) < n;
+}
+
+int Session::next_chunk(const KvCache& cache, int n_tokens) const {
+  const int longest = longest_pass(cache, n_tokens);
+  return cache.codec().codes_blocks() ? longest : std::min(longest, prefill_chunk_);
+}
+
+void Session::count_cuts(std::span<const Segment> segments) {
+  for (const Segment& s : segments) {
+    if (s.cache->cuts().active() && s.cache->cuts().count(static_cast<int>(s.tokens.size())))
+      cut_back(*model_, *rope_, *s.cache);
+  }
 }
 
 namespace {
@@ -100,23 +122,17 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   const int n_known = from != nullptr ? from->cache.n_tokens() : 0;
   KV_CHECK(from == nullptr ||
            (from->needs == options.needs && can_go_on(options.needs, n_known, n)));
-  PrefilledPrompt prompt{from != nullptr ? from->cache.fork() : KvCache(config, options.codec),
-                         {},
-                         {},
-                         {},
-                         {},
-                         nullptr,
-                         std::vector<float>(config.vocab),
-                         nullptr};
+  KV_CHECK(options.step == nullptr || (from == nullptr && options.save_at == 0));
+  PrefilledPrompt prompt(from != nullptr ? from->cache.fork() : KvCache(config, options.codec));
+  prompt.last_logits.resize(config.vocab);
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
-  std::vector<QueryMoments> moments;
-  if (from != nullptr) moments = from->moments;
+  if (from != nullptr) prompt.query_moments = from->moments;
   for (const int first : options.needs.query_statistics) {
-    if (from == nullptr) moments.emplace_back(config, first);
+    if (from == nullptr) prompt.query_moments.emplace_back(config, first);
   }
-  const int chunk = longest_pass(*options.codec, n);
+  if (options.step) prompt.cache.set_step(make_step_rows(config, options.codec, options.step, n));
   std::vector<float> softmax_max, softmax_sum;
   if (options.needs.attention_received) {
     const size_t heads = static_cast<size_t>(config.n_heads);
@@ -124,27 +140,29 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
         from != nullptr
             ? with_columns(from->attention_received, static_cast<size_t>(n_known), ids.size())
             : std::vector<double>(config.n_layers * heads * n, 0.0);
-    softmax_max.resize(heads * std::min(n, chunk));
+    softmax_max.resize(heads * next_chunk(prompt.cache, n));
     softmax_sum.resize(softmax_max.size());
   }
   PromptRecorder recorder;
   recorder.window = &prompt.window;
   recorder.first_token = n - prompt.window.n_window;
-  recorder.moments = &moments;
+  recorder.moments = &prompt.query_moments;
   if (options.needs.attention_received) recorder.attention_received = &prompt.attention_received;
   recorder.n_tokens = n;
   recorder.softmax_max = &softmax_max;
   recorder.softmax_sum = &softmax_sum;
   for (int done = n_known; done < n;) {
     const int end = done < options.save_at ? options.save_at : n;
-    const int count = std::min(chunk, end - done);
+    const StepRows* step = prompt.cache.step();
+    const int count = step != nullptr ? std::min(step->prompt_pass(prefill_chunk_), end - done)
+                                      : next_chunk(prompt.cache, end - done);
     const Segment segment{&prompt.cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, &recorder);
     if (options.on_logits) stream_logits(done, count, options.on_logits);
     done += count;
     if (done == options.save_at) {
       prompt.prefix = std::make_shared<const PromptPrefix>(PromptPrefix{
-          options.needs, prompt.cache.fork(), moments,
+          options.needs, prompt.cache.fork(), prompt.query_moments,
           with_columns(prompt.attention_received, ids.size(), static_cast<size_t>(done))});
     }
     if (done == n) {
@@ -152,7 +170,8 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
       logits_of({&last, 1}, prompt.last_logits.data());
     }
   }
-  for (QueryMoments& m : moments) prompt.query_statistics.push_back(m.finish());
+  for (const QueryMoments& m : prompt.query_moments)
+    prompt.query_statistics.push_back(m.statistics());
   for (const RepeatNeeds& repeat : options.needs.repeats) {
     prompt.repeat_scores.emplace_back(repeat, repeat_scores(prompt.cache, ids, repeat));
   }
@@ -176,9 +195,8 @@ std::vector<float> Session::repeat_scores(const KvCache& cache, std::span<const 
     recorder.repeat = &pass;
     KvCache fork = cache.fork();
     const int n_tokens = static_cast<int>(tokens.size());
-    const int chunk = longest_pass(cache.codec(), n_tokens);
-    for (int done = 0; done < n_tokens; done += chunk) {
-      const int count = std::min(chunk, n_tokens - done);
+    for (int done = 0, count = 0; done < n_tokens; done += count) {
+      count = next_chunk(fork, n_tokens - done);
       const Segment segment{&fork, std::span(tokens).subspan(done, count), LogitRows::kNone};
       run_layers({&segment, 1}, &recorder);
     }
@@ -194,22 +212,20 @@ int wanted_rows(const Segment& s) {
   return s.logits == LogitRows::kAll ? n : std::min(n, 1);
 }
 
-bool must_step(const Segment& s) {
-  return s.cache->codec().keeps_residual() && s.tokens.size() > 1;
-}
-
 }  // namespace
 
 void Session::forward(std::span<const Segment> segments, float* logits) {
   std::vector<Segment> together, stepwise;
   std::vector<float*> stepwise_logits;
-  std::vector<int> rows;  // of the pass, for `together`
+  std::vector<bool> stepped;  // by segment
+  std::vector<int> rows;      // of the pass, for `together`
   int first = 0;
   float* next = logits;
   for (const Segment& s : segments) {
     check_ids(s.tokens);
     const int n = static_cast<int>(s.tokens.size()), wanted = wanted_rows(s);
-    if (must_step(s)) {
+    stepped.push_back(in_pieces(s));
+    if (stepped.back()) {
       stepwise.push_back(s);
       stepwise_logits.push_back(next);
     } else {
@@ -227,9 +243,9 @@ void Session::forward(std::span<const Segment> segments, float* logits) {
   logits_of(rows, gathered.data());
   const float* from = gathered.data();
   next = logits;
-  for (const Segment& s : segments) {
-    const int64_t n = static_cast<int64_t>(wanted_rows(s)) * model_->config.vocab;
-    if (!must_step(s)) {
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const int64_t n = static_cast<int64_t>(wanted_rows(segments[i])) * model_->config.vocab;
+    if (!stepped[i]) {
       std::copy_n(from, n, next);
       from += n;
     }
@@ -244,7 +260,7 @@ void Session::feed_together(std::span<const Segment> segments, const OnRows& on_
   for (size_t s = 0; s < segments.size(); ++s) {
     check_ids(segments[s].tokens);
     const int n = static_cast<int>(segments[s].tokens.size());
-    if (must_step(segments[s])) continue;
+    if (in_pieces(segments[s])) continue;
     together.push_back(segments[s]);
     for (int i = 0; i < n; ++i) row_of.emplace_back(s, i);
   }
@@ -267,53 +283,61 @@ void Session::feed_together(std::span<const Segment> segments, const OnRows& on_
 }
 
 void Session::feed_stepwise(std::span<const Segment> segments, const OnRows& on_rows) {
-  std::vector<Segment> stepping;
-  std::vector<size_t> index;
-  size_t longest = 0;
-  for (size_t s = 0; s < segments.size(); ++s) {
-    if (!must_step(segments[s])) continue;
-    stepping.push_back(segments[s]);
-    index.push_back(s);
-    longest = std::max(longest, segments[s].tokens.size());
-  }
   const int64_t vocab = model_->config.vocab;
-  std::vector<float> logits(stepping.size() * static_cast<size_t>(vocab));
-  for (size_t step = 0; step < longest; ++step) {
+  std::vector<size_t> done(segments.size(), 0);  // tokens of each
+  std::vector<float> logits;
+  for (;;) {
     std::vector<Segment> pass;
-    std::vector<size_t> of;
-    for (size_t i = 0; i < stepping.size(); ++i) {
-      if (step >= stepping[i].tokens.size()) continue;
-      pass.push_back({stepping[i].cache, stepping[i].tokens.subspan(step, 1), LogitRows::kLast});
-      of.push_back(index[i]);
+    std::vector<size_t> of;  // the pass's segments among all
+    for (size_t i = 0; i < segments.size(); ++i) {
+      const Segment& s = segments[i];
+      const size_t left = s.tokens.size() - done[i];
+      if (left == 0 || (done[i] == 0 && !in_pieces(s))) continue;
+      const auto n = static_cast<size_t>(longest_pass(*s.cache, static_cast<int>(left)));
+      pass.push_back({s.cache, s.tokens.subspan(done[i], n), LogitRows::kAll});
+      of.push_back(i);
     }
+    if (pass.empty()) return;
     run_layers(pass, nullptr);
-    std::vector<int> rows(pass.size());
-    std::iota(rows.begin(), rows.end(), 0);
-    logits_of(rows, logits.data());
-    for (size_t i = 0; i < of.size(); ++i)
-      on_rows(of[i], static_cast<int>(step), 1, logits.data() + static_cast<int64_t>(i) * vocab);
+    int first_row = 0;
+    for (size_t i = 0; i < pass.size(); ++i) {
+      const int n = static_cast<int>(pass[i].tokens.size());
+      std::vector<int> rows(n);
+      std::iota(rows.begin(), rows.end(), first_row);
+      logits.resize(static_cast<size_t>(n) * vocab);
+      logits_of(rows, logits.data());
+      on_rows(of[i], static_cast<int>(done[of[i]]), n, logits.data());
+      done[of[i]] += n;
+      first_row += n;
+    }
   }
 }
 
 void Session::forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits) {
-  size_t longest = 0;
-  for (const Segment& s : segments) longest = std::max(longest, s.tokens.size());
   const int64_t vocab = model_->config.vocab;
+  std::vector<size_t> done(segments.size(), 0);  // tokens of each
   std::vector<float> gathered;
-  for (size_t step = 0; step < longest; ++step) {
+  for (;;) {
     std::vector<Segment> pass;
     std::vector<int> rows;
     std::vector<float*> targets;
+    int first = 0;  // row of the pass
     for (size_t i = 0; i < segments.size(); ++i) {
       const Segment& s = segments[i];
-      if (step >= s.tokens.size()) continue;
-      const int wanted = wanted_rows(s), at = static_cast<int>(step + wanted - s.tokens.size());
-      if (at >= 0) {
-        rows.push_back(static_cast<int>(pass.size()));
+      const size_t left = s.tokens.size() - done[i];
+      if (left == 0) continue;
+      const int n = longest_pass(*s.cache, static_cast<int>(left));
+      const auto first_wanted = static_cast<int64_t>(s.tokens.size()) - wanted_rows(s);
+      for (int r = 0; r < n; ++r, ++done[i]) {
+        const int64_t at = static_cast<int64_t>(done[i]) - first_wanted;
+        if (at < 0) continue;
+        rows.push_back(first + r);
         targets.push_back(logits[i] + at * vocab);
       }
-      pass.push_back({s.cache, s.tokens.subspan(step, 1), LogitRows::kLast});
+      pass.push_back({s.cache, s.tokens.subspan(done[i] - n, n), LogitRows::kNone});
+      first += n;
     }
+    if (pass.empty()) return;
     run_layers(pass, nullptr);
     gathered.resize(rows.size() * static_cast<size_t>(vocab));
     logits_of(rows, gathered.data());
@@ -334,9 +358,9 @@ void Session::step(std::span<KvCache* const> caches, std::span<const int32_t> to
 void Session::feed(KvCache& cache, std::span<const int32_t> ids,
                    const std::function<void(int, int, const float*)>& on_logits) {
   check_ids(ids);
-  const int n = static_cast<int>(ids.size()), chunk = longest_pass(cache.codec(), n);
-  for (int done = 0; done < n; done += chunk) {
-    const int count = std::min(chunk, n - done);
+  const int n = static_cast<int>(ids.size());
+  for (int done = 0, count = 0; done < n; done += count) {
+    count = next_chunk(cache, n - done);
     const Segment segment{&cache, ids.subspan(done, count), LogitRows::kNone};
     run_layers({&segment, 1}, nullptr);
     if (on_logits) stream_logits(done, count, on_logits);

@@ -20,6 +20,7 @@
 #include "engine/kv_policy.h"
 #include "engine/model.h"
 #include "engine/query_statistics.h"
+#include "engine/recorded_inputs.h"
 #include "engine/rope.h"
 
 namespace kv {
@@ -34,12 +35,6 @@ struct Segment {
   LogitRows logits = LogitRows::kNone;
 };
 
-// Rotated queries of the last `window` prompt tokens of every layer, recorded while prefilling.
-struct QueryWindow {
-  int n_window = 0;
-  std::vector<float> queries;  // (n_layers, n_heads, n_window, head_dim)
-};
-
 // A prefill as it stood after its first cache.n_tokens() tokens. A prompt that begins with the same
 // tokens can go on from there and ends with the same bits as one prefilled alone.
 struct PromptPrefix {
@@ -49,13 +44,10 @@ struct PromptPrefix {
   std::vector<double> attention_received;  // (n_layers, n_heads, n_tokens), or empty
 };
 
-struct PrefilledPrompt {
+struct PrefilledPrompt : RecordedInputs {
+  explicit PrefilledPrompt(KvCache rows) : cache(std::move(rows)) {}
+
   KvCache cache;  // every prompt row, exact
-  QueryWindow window;
-  std::vector<QueryStatistics> query_statistics;  // one for each of needs.query_statistics
-  std::vector<double> attention_received;  // (n_layers, n_heads, n_tokens), or empty: not asked for
-  // For each of needs.repeats: (n_layers, n_kv_heads, n_tokens).
-  std::vector<std::pair<RepeatNeeds, std::vector<float>>> repeat_scores;
   std::shared_ptr<const RopeTable> rope;
   std::vector<float> last_logits;              // (vocab) of the last prompt token
   std::shared_ptr<const PromptPrefix> prefix;  // null unless options.save_at asked for one
@@ -72,6 +64,7 @@ struct PrefillOptions {
   const PromptPrefix* from = nullptr;
   // Tokens after which a prefix is saved, in (tokens of `from`, tokens of the prompt]; 0: none is.
   int save_at = 0;
+  StepPtr step = nullptr;  // where set: the prompt itself follows these rules, and needs are empty
 };
 
 // Whether a prompt of n_tokens with these needs can be prefilled from a prefix of n_prefix tokens:
@@ -117,13 +110,18 @@ class Session {
  private:
   struct Scratch;
 
-  // The most tokens of a sequence that may share a pass, by its codec.
-  int longest_pass(const KvCodec& codec, int n_tokens) const;
-  // The segments whose codecs allow one token a pass only, token by token beside each other;
-  // logits[i] is where segment i's go.
+  // How many of the next n_tokens of a sequence may share a pass, by its codec and its next cut.
+  int longest_pass(const KvCache& cache, int n_tokens) const;
+  // The same, and no more than a chunk where that is free.
+  int next_chunk(const KvCache& cache, int n_tokens) const;
+  // Segments that need several passes, piece by piece beside each other; logits[i] is where segment
+  // i's go.
   void forward_stepwise(std::span<const Segment> segments, std::span<float* const> logits);
   // feed_together() for such segments; the others are left out.
   void feed_stepwise(std::span<const Segment> segments, const OnRows& on_rows);
+  bool in_pieces(const Segment& s) const;  // needs several passes
+  // Cuts the caches back whose turn it is after a pass.
+  void count_cuts(std::span<const Segment> segments);
   // One pass of all segments through the layers; the residual rows stay in the scratch. Returns
   // their number.
   int run_layers(std::span<const Segment> segments, const PromptRecorder* recorder);

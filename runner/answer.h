@@ -73,7 +73,9 @@ class Generator {
   struct Sequence;
   void admit();
   bool take(Sequence& sequence, const float* row);
-  bool finish(Sequence& sequence, const char* reason, size_t cut);
+  bool end_part(Sequence& sequence, const char* reason, size_t cut);
+  bool finish(Sequence& sequence, const char* reason);
+  std::string part_text(const Sequence& sequence) const;
   std::string decode(const std::vector<int32_t>& ids) const;
 
   Session& session_;

@@ -97,10 +97,6 @@ std::vector<CompressorSpec> with_baseline(std::vector<CompressorSpec> specs,
   std::set<std::string> seen;
   bool has_none = false;
   for (CompressorSpec& spec : specs) {
-    if (spec.changes_prefill) {
-      throw_usage("{}: '{}' acts on the prompt's own attention; this build cannot do that", file,
-                  spec.canonical);
-    }
     if (spec.is_none()) {
       has_none = true;
     } else if (!seen.insert(spec.canonical).second) {

@@ -82,14 +82,13 @@ Work print_cells(const RunConfig& config, const Preparation& preparation, size_t
           continue;
         }
         prompts.insert(kv_dtype->spec());
-        prompts.insert(prompt_codec(config.compressors[c].plan, kv_dtype)->spec());
+        prompts.insert(prompt_kind(config.compressors[c].plan, kv_dtype));
         const auto question = static_cast<int64_t>(sample.continuation_ids.size());
-        const int limit =
-            sample.max_new_tokens > 0 ? sample.max_new_tokens : config.run.max_new_tokens;
         // Comparing feeds question and answer once more.
         const int passes = config.tasks[q.task].task->compares() ? 2 : 1;
         work.scored += passes * question;
-        if (sample.kind == Sample::Kind::kGenerate) work.decoded += passes * int64_t{limit};
+        if (sample.kind == Sample::Kind::kGenerate)
+          work.decoded += passes * most_answer_tokens(sample, config.run.max_new_tokens);
       }
     }
     if (prompts.empty()) continue;

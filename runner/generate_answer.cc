@@ -28,7 +28,8 @@ struct Generator::Sequence {
   KvCache cache;
   LogitsHash hash;
   Clock::time_point start;
-  int32_t token = -1;  // chosen, not yet fed
+  std::vector<int32_t> next = {};  // chosen or given, not yet fed
+  size_t part_start = 0;           // of the part at hand, in the answer's ids
 };
 
 Generator::Generator(Session& session, AnswerOptions options)
@@ -58,14 +59,12 @@ std::vector<AnswerJob*> Generator::step() {
   const size_t room = static_cast<size_t>(std::max(1, options_.batch));
   while (!waiting_.empty() && active_.size() < room) admit();
   if (!active_.empty()) {
-    std::vector<KvCache*> caches;
-    std::vector<int32_t> tokens;
-    for (Sequence& sequence : active_) {
-      caches.push_back(&sequence.cache);
-      tokens.push_back(sequence.token);
-    }
+    // One token for each, or what is fed between two parts of an answer.
+    std::vector<Segment> segments;
+    for (Sequence& sequence : active_)
+      segments.push_back({&sequence.cache, sequence.next, LogitRows::kLast});
     rows_.resize(active_.size() * static_cast<size_t>(vocab_));
-    session_.step(caches, tokens, rows_.data());
+    session_.forward(segments, rows_.data());
     std::vector<Sequence> going_on;
     for (size_t i = 0; i < active_.size(); ++i) {
       const float* row = rows_.data() + i * static_cast<size_t>(vocab_);
@@ -88,7 +87,7 @@ void Generator::admit() {
     const size_t question = job->sample->continuation_ids.size();
     if (!fresh.empty() && n_tokens + question > kQuestionRows) break;
     n_tokens += question;
-    fresh.push_back({job, job->cache->fork(), LogitsHash(), start, -1});
+    fresh.push_back({job, job->cache->fork(), LogitsHash(), start});
     fresh.back().hash.add(job->last_logits->data(), vocab_);
     waiting_.pop_front();
   }
@@ -122,25 +121,47 @@ bool Generator::take(Sequence& sequence, const float* row) {
   const Sample& sample = *sequence.job->sample;
   const std::vector<int>& eos = session_.model().config.eos_ids;
   const int limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : options_.max_new_tokens;
-  sequence.token = greedy_token(row, vocab_);
-  if (!sample.ignore_end && std::find(eos.begin(), eos.end(), sequence.token) != eos.end()) {
-    return finish(sequence, "eos", std::string::npos);
-  }
-  answer.ids.push_back(sequence.token);
+  const int32_t token = greedy_token(row, vocab_);
+  sequence.next.clear();
+  if (!sample.ignore_end && std::find(eos.begin(), eos.end(), token) != eos.end())
+    return end_part(sequence, "eos", std::string::npos);
+  answer.ids.push_back(token);
   if (!sample.stop.empty()) {
-    const size_t cut = first_stop(decode(answer.ids), sample.stop);
-    if (cut != std::string::npos) return finish(sequence, "stop", cut);
+    const size_t cut = first_stop(part_text(sequence), sample.stop);
+    if (cut != std::string::npos) return end_part(sequence, "stop", cut);
   }
-  if (static_cast<int>(answer.ids.size()) >= limit)
-    return finish(sequence, "length", std::string::npos);
+  sequence.next.push_back(token);
+  if (static_cast<int>(answer.ids.size() - sequence.part_start) >= limit)
+    return end_part(sequence, "length", std::string::npos);
   return true;
 }
 
-// Closes an answer, its text cut to `cut` bytes. Always false: nothing comes after it.
-bool Generator::finish(Sequence& sequence, const char* reason, size_t cut) {
+// Closes a part of the answer, its text cut to `cut` bytes. True where another one follows: what
+// leads to it is fed next.
+bool Generator::end_part(Sequence& sequence, const char* reason, size_t cut) {
+  Answer& answer = sequence.job->answer;
+  std::string text = part_text(sequence);
+  if (cut != std::string::npos) text.resize(cut);
+  answer.text += text;
+  answer.parts.push_back(std::move(text));
+  const auto& follow_ups = sequence.job->sample->follow_ups;
+  if (answer.parts.size() > follow_ups.size()) return finish(sequence, reason);
+  const std::vector<int32_t>& given = follow_ups[answer.parts.size() - 1];
+  answer.text += decode(given);
+  answer.ids.insert(answer.ids.end(), given.begin(), given.end());
+  sequence.next.insert(sequence.next.end(), given.begin(), given.end());
+  sequence.part_start = answer.ids.size();
+  return true;
+}
+
+std::string Generator::part_text(const Sequence& sequence) const {
+  const std::vector<int32_t>& ids = sequence.job->answer.ids;
+  return decode({ids.begin() + static_cast<long>(sequence.part_start), ids.end()});
+}
+
+// Closes an answer. Always false: nothing comes after it.
+bool Generator::finish(Sequence& sequence, const char* reason) {
   AnswerJob& job = *sequence.job;
-  job.answer.text = decode(job.answer.ids);
-  if (cut != std::string::npos) job.answer.text.resize(cut);
   job.answer.stop_reason = reason;
   job.logits_hash = sequence.hash.hex();
   job.kv_bytes_end = static_cast<int64_t>(sequence.cache.bytes_in_use());

@@ -106,11 +106,22 @@ void add_generate(CLI::App& app, Verbs& v, Action& action) {
   generate->add_option("--file", f.file, "the prompt, from a file ('-': stdin)")->excludes(prompt);
   generate->add_flag("--chat", f.chat, "the prompt is a user message of the model's chat template");
   generate->add_option("--system", f.system, "system message; with --chat");
-  generate->add_option("--compressor", f.compressor, "spec of the KV cache's compression");
+  CLI::Option* compressor =
+      generate->add_option("--compressor", f.compressor, "spec of the KV cache's compression");
+  CLI::Option* save = generate->add_option("--save-cache", f.save_cache,
+                                           "write the compressed cache of the prompt to this file");
+  generate
+      ->add_option("--load-cache", f.load_cache,
+                   "go on from a saved cache: nothing is prefilled, the prompt is what follows")
+      ->excludes(save);
+  generate->add_flag(
+      "--lines", f.lines,
+      "with --load-cache and --file: each line is answered from a fork of the cache");
   generate->add_option("--max-new-tokens", f.max_new_tokens, "longest answer, tokens")
       ->check(CLI::Range(0, 1 << 30));
-  generate->add_option("--kv-dtype", f.kv_dtype, "how cache rows are stored")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+  CLI::Option* kv_dtype =
+      generate->add_option("--kv-dtype", f.kv_dtype, "how cache rows are stored")
+          ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   generate->add_option("--weights", f.weights, "the type that products read")
       ->check(CLI::IsMember({"stored", "f32", "bf16", "f16", "int8"}));
   generate->add_option("--threads", f.threads, "threads")->check(CLI::Range(1, 1024));
@@ -123,8 +134,10 @@ void add_generate(CLI::App& app, Verbs& v, Action& action) {
   generate->footer(
       "Example: kvengine generate --model smollm2-135m-instruct --chat --prompt 'What is a "
       "cache?'");
-  generate->callback([&v, &action, prompt] {
+  generate->callback([&v, &action, prompt, compressor, kv_dtype] {
     v.generate.has_prompt = prompt->count() > 0;
+    v.generate.has_compressor = compressor->count() > 0;
+    v.generate.has_kv_dtype = kv_dtype->count() > 0;
     action = [&] { return kv::verb_generate(v.generate); };
   });
 }

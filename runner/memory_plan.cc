@@ -20,7 +20,7 @@ constexpr int64_t kPassRows = 512;  // of a prefill or a scored block, unless th
 int64_t tokens_after_context(const Sample& sample, int max_new_tokens) {
   const auto question = static_cast<int64_t>(sample.continuation_ids.size());
   if (sample.kind == Sample::Kind::kScore) return question;
-  return question + (sample.max_new_tokens > 0 ? sample.max_new_tokens : max_new_tokens);
+  return question + most_answer_tokens(sample, max_new_tokens);
 }
 
 int64_t tiles(int64_t n_rows) {
@@ -79,6 +79,14 @@ double mib(int64_t bytes) {
 
 }  // namespace
 
+int64_t most_answer_tokens(const Sample& sample, int max_new_tokens) {
+  const int64_t limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : max_new_tokens;
+  int64_t total = limit;
+  for (const std::vector<int32_t>& given : sample.follow_ups)
+    total += limit + static_cast<int64_t>(given.size());
+  return total;
+}
+
 int64_t row_bytes(const ModelConfig& config, int bytes_per_value) {
   return int64_t{2} * config.n_layers * config.n_kv_heads * config.head_dim * bytes_per_value;
 }
@@ -110,7 +118,15 @@ int64_t MemoryCosts::cell(size_t n_tokens, const CompressionPlan& plan) const {
   const KvCodec& codec = plan.codec ? *plan.codec : *kv_dtype_;
   int64_t bytes = rows(n_tokens, codec);
   if (codec.keeps_residual()) bytes += rows(n_tokens, *kv_dtype_);
-  if (plan.policies.empty()) return bytes;
+  if (plan.decode) {  // what later cuts look at, in the cell and in the fork that answers
+    constexpr int kEndless = 1 << 30;
+    const KvNeeds needs = plan.decode->policy->needs(kEndless);
+    const int64_t d = model_.head_dim, heads = int64_t{model_.n_layers} * model_.n_heads;
+    bytes += 2 * heads * d * needs.window_queries * int64_t{sizeof(float)};
+    bytes += 2 * heads * d * (d + 1) * static_cast<int64_t>(needs.query_statistics.size()) *
+             int64_t{sizeof(double)};
+  }
+  if (plan.policies.empty() && plan.step == nullptr) return bytes;
   // Rows that stay, their scores and positions, on their way through the policies.
   constexpr int64_t kListed = 6 * sizeof(int32_t);
   return bytes + static_cast<int64_t>(n_tokens) * model_.n_layers * model_.n_kv_heads * kListed;
@@ -134,9 +150,13 @@ MemoryPlan plan_memory(const RunConfig& config, const PreparedModel& model) {
   std::vector<const CompressionPlan*> plans;
   for (const CompressorSpec& spec : config.compressors) plans.push_back(&spec.plan);
   const size_t n = static_cast<size_t>(extent.context);
-  // A prompt in the codec of cells that act on it stands beside the full one.
-  const int64_t prompt = costs.prompt(n, *kv_dtype, needs_of(plans, static_cast<int>(n))) *
-                         (any_codec(config, &KvCodec::acts_on_prompt) ? 2 : 1);
+  // A prompt of cells that act on it stands beside the full one.
+  const bool acting = any_codec(config, &KvCodec::acts_on_prompt) ||
+                      std::any_of(plans.begin(), plans.end(), [](const CompressionPlan* one) {
+                        return prompt_rules(*one) != nullptr;
+                      });
+  const int64_t prompt =
+      costs.prompt(n, *kv_dtype, needs_of(plans, static_cast<int>(n))) * (acting ? 2 : 1);
   int64_t largest_cell = 0, all_cells = 0;
   for (const CompressionPlan* one : plans) {
     largest_cell = std::max(largest_cell, costs.cell(n, *one));

@@ -12,6 +12,9 @@
 
 namespace kv {
 
+// What an answer takes at most: its parts up to their limits and what is fed between them.
+int64_t most_answer_tokens(const Sample& sample, int max_new_tokens);
+
 // Bytes of one token's rows in all layers and KV heads.
 int64_t row_bytes(const ModelConfig& config, int bytes_per_value);
 

@@ -77,10 +77,6 @@ CompressorSpec read_compressor(const Params& params, const ModelConfig& config,
         "{}: stands for {} compressors (a list of ratios makes one each); a request takes one",
         value.place, specs.size());
   }
-  if (specs[0].changes_prefill) {
-    throw_usage("{}: '{}' acts on the prompt's own attention; this build cannot do that",
-                value.place, specs[0].short_name);
-  }
   specs[0].plan.check_model(shape_of(config));
   specs[0].plan.with_question(0);  // refuses plans that need a task to mark the question
   return specs[0];

@@ -10,10 +10,11 @@
 namespace kv {
 
 struct Scheduler::Context {
-  // Cells whose prompt is stored alike: those of exact prompts first, then one part for each codec
-  // that acts on the prompt.
+  // Cells whose prompt is the same: those of exact prompts first, then one part for each codec or
+  // method that acts on the prompt.
   struct Part {
     CodecPtr codec;
+    StepPtr step;
     std::vector<SweepItem> items;  // by compressor
   };
   const std::vector<int32_t>* ids = nullptr;
@@ -128,7 +129,7 @@ bool Scheduler::open_next() {
   Context::Part& part = context.parts[context.part];
   if (context.prompt == nullptr) {
     try {
-      context.prompt = context.part == 0 ? context.full : prefill(context, part.codec, part.items);
+      context.prompt = context.part == 0 ? context.full : prefill(context, context.part);
     } catch (const std::exception& e) {
       for (const SweepItem& item : part.items) parts_.recorder.fail(item, e.what());
       part.items.clear();
@@ -153,18 +154,20 @@ std::unique_ptr<Scheduler::Context> Scheduler::open_context(const Unit& unit,
     context->plans.push_back(spec.plan.with_question(first.question_tokens));
   const CodecPtr kv_dtype = plain_codec(parts_.config.run.kv_dtype);
   std::map<std::string, Context::Part> acting;
-  context->parts.push_back({kv_dtype, {}});
+  context->parts.push_back({kv_dtype, nullptr, {}});
   for (const SweepItem& item : items) {
-    const CodecPtr codec = prompt_codec(parts_.recorder.compressor_of(item).plan, kv_dtype);
-    Context::Part& part = codec == kv_dtype ? context->parts[0] : acting[codec->spec()];
-    part.codec = codec;
+    const CompressionPlan& plan = parts_.recorder.compressor_of(item).plan;
+    const std::string kind = prompt_kind(plan, kv_dtype);
+    Context::Part& part = kind == kv_dtype->spec() ? context->parts[0] : acting[kind];
+    part.codec = prompt_codec(plan, kv_dtype);
+    part.step = prompt_rules(plan);
     part.items.push_back(item);
   }
   for (auto& [spec, part] : acting) context->parts.push_back(std::move(part));
   parts_.manifest.count_tokens(
       0, static_cast<int64_t>(context->ids->size()) * static_cast<int64_t>(items.size()));
   try {
-    context->full = prefill(*context, kv_dtype, context->parts[0].items);
+    context->full = prefill(*context, 0);
   } catch (const std::exception& e) {
     for (const SweepItem& item : items) parts_.recorder.fail(item, e.what());
     return nullptr;
@@ -172,18 +175,17 @@ std::unique_ptr<Scheduler::Context> Scheduler::open_context(const Unit& unit,
   return context;
 }
 
-// The context in this codec, with what the served items' policies need.
-std::shared_ptr<const PrefilledPrompt> Scheduler::prefill(const Context& context,
-                                                          const CodecPtr& codec,
-                                                          const std::vector<SweepItem>& served) {
+// The context as a part stores it, with what its items' policies need.
+std::shared_ptr<const PrefilledPrompt> Scheduler::prefill(const Context& context, size_t index) {
+  const Context::Part& part = context.parts[index];
   const PhaseTimer timer(phases_["prefill"], session_);
   std::vector<const CompressionPlan*> plans;
-  for (const SweepItem& item : served) plans.push_back(&context.plans[item.compressor]);
+  for (const SweepItem& item : part.items) plans.push_back(&context.plans[item.compressor]);
   PrefillOptions options;
-  options.codec = codec;
+  options.codec = part.codec;
+  options.step = part.step;
   options.needs = needs_of(plans, static_cast<int>(context.ids->size()));
-  const bool exact = codec == context.parts[0].codec;
-  if (exact) {
+  if (index == 0) {
     options.from = prefixes_.enter(*context.ids, options.needs);
     if (!units_.empty()) {
       const auto& next = parts_.recorder.sample_of(units_.front()->questions[0]).context_ids;

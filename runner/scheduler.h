@@ -49,8 +49,7 @@ class Scheduler {
   bool fits_next() const;
   std::vector<SweepItem> missing_items(const Unit& unit) const;
   std::unique_ptr<Context> open_context(const Unit& unit, std::vector<SweepItem> items);
-  std::shared_ptr<const PrefilledPrompt> prefill(const Context& context, const CodecPtr& codec,
-                                                 const std::vector<SweepItem>& served);
+  std::shared_ptr<const PrefilledPrompt> prefill(const Context& context, size_t part);
   std::vector<SweepItem> take_items(Context& context) const;
   void open_group(Context& context, std::vector<SweepItem> items);
   void compress_group(const Context& context, Group& group);

@@ -12,9 +12,11 @@
 #include "engine/mapped_file.h"
 #include "engine/model.h"
 #include "engine/sampler.h"
+#include "engine/saved_cache.h"
 #include "engine/session.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/parallel.h"
+#include "runner/cells.h"
 #include "runner/env.h"
 #include "runner/logits.h"
 #include "runner/resolve_model.h"
@@ -42,15 +44,12 @@ std::string read_prompt(const GenerateFlags& flags) {
   return read_whole_file(flags.file);
 }
 
-CompressorSpec read_compressor(const std::string& text) {
-  const std::vector<CompressorSpec> specs = parse_compressors(text, "--compressor");
+// place: where the text stands, for messages.
+CompressorSpec read_compressor(const std::string& text, const std::string& place) {
+  const std::vector<CompressorSpec> specs = parse_compressors(text, place);
   if (specs.size() != 1) {
-    throw_usage("--compressor: '{}' stands for {} compressors; generate takes one", text,
+    throw_usage("{}: '{}' stands for {} compressors; generate takes one", place, text,
                 specs.size());
-  }
-  if (specs[0].changes_prefill) {
-    throw_usage("--compressor: '{}' acts on the prompt's own attention; this build cannot do that",
-                specs[0].short_name);
   }
   return specs[0];
 }
@@ -76,7 +75,7 @@ std::vector<int32_t> prompt_ids(const Model& model, const GenerateFlags& flags,
 }
 
 struct Statistics {
-  size_t n_prompt = 0, n_generated = 0, kv_bytes = 0, kv_bytes_end = 0;
+  size_t n_prompt = 0, n_restored = 0, n_generated = 0, kv_bytes = 0, kv_bytes_end = 0;
   double prefill_s = 0, compress_s = 0, decode_s = 0;
   std::string logits_hash, stop_reason;
   std::vector<std::string> notes;
@@ -86,9 +85,14 @@ void print_statistics(const Statistics& s, const CompressorSpec& spec) {
   constexpr double kMiB = 1024.0 * 1024.0;
   std::string text;
   for (const std::string& note : s.notes) text += fmt::format("note: {}\n", note);
+  if (s.n_restored > 0) {
+    text += fmt::format("restore   {} tokens in {:.3f} s, nothing computed\n", s.n_restored,
+                        s.compress_s);
+  }
   text += fmt::format("prefill   {} tokens in {:.3f} s, {:.1f} tokens/s\n", s.n_prompt, s.prefill_s,
                       static_cast<double>(s.n_prompt) / std::max(s.prefill_s, 1e-9));
-  text += fmt::format("compress  {} in {:.3f} s\n", spec.canonical, s.compress_s);
+  if (s.n_restored == 0)
+    text += fmt::format("compress  {} in {:.3f} s\n", spec.canonical, s.compress_s);
   // The first token comes out of the prefill; each later one is a step.
   const size_t n_steps = s.n_generated > 0 ? s.n_generated - 1 : 0;
   text += fmt::format("decode    {} tokens in {:.3f} s, {:.1f} tokens/s, stopped by {}\n",
@@ -142,18 +146,127 @@ void decode(Session& session, KvCache& cache, std::vector<float> row, const Gene
   stats.kv_bytes_end = cache.bytes_in_use();
 }
 
-}  // namespace
+// Weights, configuration and the type that products read: what a saved cache must agree with.
+std::string model_identity(const Model& model, const GenerateFlags& flags) {
+  return fmt::format("weights {} configuration {} products in {}", model.weights_hash,
+                     hash_text(model_config_text(model.config)), flags.weights);
+}
 
-int verb_generate(const GenerateFlags& flags) {
+void check_flags(const GenerateFlags& flags) {
   Sampler({flags.temperature, flags.top_p,
            flags.seed});  // refuses bad options before the model is read
-  const CompressorSpec spec = read_compressor(flags.compressor);
   if (!flags.system.empty() && !flags.chat) throw_usage("--system: works only with --chat");
-  const std::string prompt = read_prompt(flags);
+  if (flags.lines && (flags.load_cache.empty() || flags.file.empty()))
+    throw_usage("--lines: works only with --load-cache and --file");
+  if (flags.load_cache.empty()) return;
+  const char* refused = flags.has_compressor ? "--compressor"
+                        : flags.has_kv_dtype ? "--kv-dtype"
+                        : flags.chat         ? "--chat"
+                                             : nullptr;
+  if (refused == nullptr) return;
+  throw_usage(
+      "{}: not together with --load-cache: the saved cache was made with its own; leave it out",
+      refused);
+}
+
+std::shared_ptr<const Model> load_model(const GenerateFlags& flags) {
   set_threads(flags.threads.value_or(default_threads()));
   LoadOptions options;
   options.weights = flags.weights;
-  const auto model = Model::load(resolve_model(flags.model, "."), options);
+  return Model::load(resolve_model(flags.model, "."), options);
+}
+
+// The questions that are put to a saved cache; an empty one: go on where the prompt ended.
+std::vector<std::string> read_questions(const GenerateFlags& flags) {
+  if (!flags.has_prompt && flags.file.empty()) return {""};
+  const std::string text = read_prompt(flags);
+  if (!flags.lines) return {text};
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    if (end > begin) lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  if (lines.empty()) throw_usage("--lines: {} has no line with a question", flags.file);
+  return lines;
+}
+
+// Feeds a question to a fork of the cache; gives the row that predicts what comes next.
+std::vector<float> ask(Session& session, KvCache& cache, const std::string& question,
+                       std::vector<float> row, Statistics& stats) {
+  if (question.empty()) return row;
+  const std::vector<int32_t> ids = session.model().require_tokenizer().encode(question, false);
+  if (ids.empty()) return row;
+  const auto start = Clock::now();
+  const Segment segment{&cache, ids, LogitRows::kLast};
+  session.forward({&segment, 1}, row.data());
+  stats.prefill_s += seconds_since(start);
+  stats.n_prompt += ids.size();
+  return row;
+}
+
+// Goes on from a saved cache: one fork for each question.
+int generate_from_cache(const GenerateFlags& flags) {
+  const std::vector<std::string> questions = read_questions(flags);
+  const SavedCache saved(flags.load_cache);
+  const SavedCacheInfo& info = saved.info();
+  const CompressorSpec spec = read_compressor(info.compressor, flags.load_cache);
+  const CodecPtr kv_dtype = plain_codec(info.kv_dtype);
+  const auto model = load_model(flags);
+  if (info.model != model_identity(*model, flags)) {
+    throw_data("{}: was saved with another model: it says {}, {} is {}", flags.load_cache,
+               info.model, flags.model, model_identity(*model, flags));
+  }
+  model->require_tokenizer();
+  spec.plan.check_model(shape_of(model->config));
+  catch_stop_signals();
+  const auto start = Clock::now();
+  const KvCache cache = saved.restore(model->config, spec.plan, kv_dtype);
+  const std::vector<float> last_logits = saved.last_logits(model->config);
+  const double restore_s = seconds_since(start);
+  Session session(model);
+  for (const std::string& question : questions) {
+    Statistics stats;
+    stats.n_restored = static_cast<size_t>(info.n_tokens);
+    stats.compress_s = restore_s;
+    stats.kv_bytes = cache.bytes_in_use();
+    KvCache fork = cache.fork();
+    const std::vector<float> row = ask(session, fork, question, last_logits, stats);
+    decode(session, fork, row, flags, stats);
+    if (!flags.quiet) print_statistics(stats, spec);
+    if (stats.stop_reason == "signal") return kInterruptedStatus;
+  }
+  return 0;
+}
+
+// A file holds rows, their positions and what masks them; these caches hold more.
+void check_savable(const CompressorSpec& spec) {
+  if (spec.plan.step != nullptr) {
+    throw_usage(
+        "--save-cache: {} decides at every step what its sequence holds, which a file of rows does "
+        "not say; expected a policy or codec that acts after the prompt",
+        spec.canonical);
+  }
+  bool narrow = false;
+  for (const PolicyPtr& policy : spec.plan.policies) narrow |= policy->narrows_keys();
+  if (narrow || (spec.plan.codec != nullptr && spec.plan.codec->layer_codec() != nullptr)) {
+    throw_usage(
+        "--save-cache: {} stores keys of fewer channels or groups over a whole layer, which the "
+        "file "
+        "does not hold; expected another policy or codec",
+        spec.canonical);
+  }
+}
+
+}  // namespace
+
+int verb_generate(const GenerateFlags& flags) {
+  check_flags(flags);
+  if (!flags.load_cache.empty()) return generate_from_cache(flags);
+  const CompressorSpec spec = read_compressor(flags.compressor, "--compressor");
+  if (!flags.save_cache.empty()) check_savable(spec);
+  const std::string prompt = read_prompt(flags);
+  const auto model = load_model(flags);
   spec.plan.check_model(shape_of(model->config));
   spec.plan.with_question(0);  // refuses plans that need a task to mark the question
   const std::vector<int32_t> ids = prompt_ids(*model, flags, prompt);
@@ -165,6 +278,7 @@ int verb_generate(const GenerateFlags& flags) {
   auto start = Clock::now();
   PrefillOptions prefill;
   prefill.codec = prompt_codec(spec.plan, plain_codec(flags.kv_dtype));
+  prefill.step = prompt_rules(spec.plan);
   prefill.needs = needs_of({&spec.plan}, static_cast<int>(ids.size()));
   std::optional<PrefilledPrompt> prefilled = session.prefill(ids, prefill);
   stats.prefill_s = seconds_since(start);
@@ -175,6 +289,11 @@ int verb_generate(const GenerateFlags& flags) {
   stats.notes = compressed.notes;
   const std::vector<float> last_logits = std::move(prefilled->last_logits);
   prefilled.reset();  // the uncompressed rows are given back before decoding
+  if (!flags.save_cache.empty()) {
+    save_cache(flags.save_cache, compressed.cache, last_logits,
+               {model_identity(*model, flags), spec.canonical, flags.kv_dtype,
+                static_cast<int>(ids.size())});
+  }
   decode(session, compressed.cache, last_logits, flags, stats);
   if (!flags.quiet) print_statistics(stats, spec);
   return stats.stop_reason == "signal" ? kInterruptedStatus : 0;

@@ -35,7 +35,10 @@ int verb_probe(const ProbeFlags& flags);
 struct GenerateFlags {
   std::string model, prompt, file, system, compressor = "none", kv_dtype = "f16",
                                            weights = "stored";
+  std::string save_cache, load_cache;  // files
   bool has_prompt = false, chat = false, ignore_eos = false, quiet = false;
+  bool lines = false;  // each line of `file` is a question of its own
+  bool has_compressor = false, has_kv_dtype = false;  // written by the user
   int max_new_tokens = 128;
   std::optional<int> threads;
   double temperature = 0;  // 0: greedy

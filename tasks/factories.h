@@ -9,6 +9,7 @@ TaskInfo perplexity_task();
 TaskInfo passkey_task();
 TaskInfo tool_call_task();
 TaskInfo code_exec_task();
+TaskInfo long_output_task();
 TaskInfo continuation_task();
 
 }  // namespace kv

@@ -102,9 +102,9 @@ Value spell_out(const Value& value) {
 
 const std::vector<TaskInfo>& all_tasks() {
   static const std::vector<TaskInfo> tasks = {
-      with_common(perplexity_task()),   with_common(passkey_task()),
-      with_common(tool_call_task()),    with_common(code_exec_task()),
-      with_common(continuation_task()),
+      with_common(perplexity_task()),  with_common(passkey_task()),
+      with_common(tool_call_task()),   with_common(code_exec_task()),
+      with_common(long_output_task()), with_common(continuation_task()),
   };
   return tasks;
 }

@@ -42,14 +42,18 @@ struct Sample {
   int max_new_tokens = 0;         // kGenerate: 0 = as the run says
   bool ignore_end = false;        // kGenerate: the end-of-text token is a token like others
   std::vector<std::string> stop;  // kGenerate: cut before the first of these
+  // kGenerate: an answer of several parts. When one is complete the next of these token lists is fed
+  // and another part is written after it; limit and stop strings hold for each part.
+  std::vector<std::vector<int32_t>> follow_ups = {};
   std::map<std::string, std::string>
       meta;  // what score() needs again, and what the report groups by ("depth", "length")
 };
 
 // The runner's answer.
 struct Answer {
-  std::string text;          // kGenerate
-  std::vector<int32_t> ids;  // kGenerate, without the stop id
+  std::string text;          // kGenerate: all parts and what was fed between them
+  std::vector<int32_t> ids;  // kGenerate: the same, without the ids that ended a part
+  std::vector<std::string> parts = {};  // kGenerate: what the model wrote, 1 + follow-ups
   std::string stop_reason;   // "eos" | "length" | "stop"
   std::vector<float> nll;    // kScore: -log p of each continuation token, nats
 };

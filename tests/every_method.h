@@ -15,7 +15,7 @@ namespace kv::testing {
 
 struct MethodSpec {
   std::string name, spec;
-  bool has_ratio = false;
+  bool removes_nothing_at_zero = false;  // with a ratio of 0
 };
 
 inline constexpr int kMethodWindow = 8;  // of every method that has a window
@@ -50,6 +50,8 @@ inline std::string method_params(const MethodInfo& info, const ModelConfig& conf
     if (has("residual")) return "(group=16,residual=16)";
     return has("scales") ? "(group=16)" : "";
   }
+  // Methods that act at every step; `ratio` sets the rest.
+  if (has("ratio") && !has("positions") && !has("unit")) return fmt::format("(ratio={})", ratio);
   if (info.name == "per_layer") {
     params.push_back(
         fmt::format("ratios=[{}]", fmt::join(std::vector<double>(config.n_layers, ratio), ",")));
@@ -83,7 +85,8 @@ inline std::vector<MethodSpec> every_method(const ModelConfig& config, const std
   std::vector<MethodSpec> specs;
   for (const MethodInfo& info : all_methods()) {
     const std::string params = method_params(info, config, folder, ratio);
-    specs.push_back({info.name, info.name + params, info.kind == "policy" && !params.empty()});
+    const CompressorSpec spec = parse_compressors(info.name + params, "every_method").front();
+    specs.push_back({info.name, info.name + params, !spec.plan.policies.empty()});
   }
   return specs;
 }

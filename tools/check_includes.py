@@ -27,6 +27,7 @@ ALSO_HEADERS = {
         "engine/kv_policy.h",
         "engine/kv_codec.h",
         "engine/kv_plan.h",
+        "engine/step_rules.h",
         "engine/error.h",
         "engine/safetensors.h",
         "engine/value.h",

@@ -40,7 +40,10 @@ std::vector<Rows> shared(const std::vector<std::vector<float>>& scores, double r
   LayerScores scored;
   scored.scores = scores;
   scored.protection.resize(scores.size());
-  return shared_rows_kept(scored, ratio, alpha, ties);
+  std::vector<int> even;
+  for (const auto& head : scored.scores)
+    even.push_back(rows_kept(static_cast<int>(head.size()), ratio));
+  return shared_rows_kept(scored, even, alpha, ties);
 }
 
 TEST(AdaKv, WorkedExample) {

@@ -60,7 +60,6 @@ TEST(Registry, CompositionMakesOnePlan) {
   ASSERT_EQ(spec.plan.policies.size(), 2u);
   EXPECT_EQ(spec.plan.policies[1]->spec(), "knorm(ratio=0.5,positions=original)");
   EXPECT_EQ(spec.plan.codec->spec(), "int4(group=32,keys=pre_rope,hadamard=false)");
-  EXPECT_FALSE(spec.changes_prefill);
 
   EXPECT_EQ(one("knorm(ratio=0.1)").ratio, 0.1);
   EXPECT_EQ(one("none+int4").canonical, one("int4").canonical);
@@ -147,7 +146,7 @@ TEST(Registry, RefusesUnknownNamesAndKeys) {
       "unknown method 'snapvk'; did you mean 'snapkv'?; `kvengine list compressors` shows all");
   EXPECT_EQ(refusal("zzz"), "unknown method 'zzz'; `kvengine list compressors` shows all");
   EXPECT_EQ(refusal("snapkv(ratio=0.5,windw=3)"),
-            "snapkv: unknown key 'windw'; did you mean 'window'? (known: ratio, positions, window, "
+            "snapkv: unknown key 'windw'; did you mean 'window'? (known: ratio, positions, decode, window, "
             "kernel, pooling, "
             "protect, ties)");
   EXPECT_EQ(refusal("none(ratio=0.5)"), "none: unknown key 'ratio'; it takes no parameters");
@@ -158,8 +157,6 @@ TEST(Registry, RefusesUnknownNamesAndKeys) {
 }
 
 TEST(Registry, RefusesWhatIsNotInThisBuild) {
-  EXPECT_EQ(refusal("h2o(ratio=0.5)"),
-            "the method 'h2o' is not in this build; `kvengine list compressors` shows what is");
   for (const std::string codec : {"kivi4", "absmax8", "flexgen4"}) {
     EXPECT_NE(refusal("think(ratio=0.5,unit=pair)+" + codec).find("fewer channels"),
               std::string::npos);
@@ -167,8 +164,55 @@ TEST(Registry, RefusesWhatIsNotInThisBuild) {
   EXPECT_EQ(
       refusal("KeyRerotationPress(ratio=0.5)"),
       "'KeyRerotationPress' is no method here; write positions=contiguous on the policy itself");
-  EXPECT_EQ(refusal("knorm(decode=(every=6,keep=48))"),
-            "knorm: 'decode' (compression while decoding) is not in this build; leave it out");
+  EXPECT_EQ(refusal("DecodingPress(ratio=0.5)"),
+            "'DecodingPress' is no method here; write 'decode' on the policy itself");
+}
+
+TEST(Registry, ReadsDecode) {
+  EXPECT_EQ(canonical("knorm(decode=(every=6,keep=48))"),
+            "knorm(ratio=0,positions=original,decode=(every=6,keep=48))");
+  EXPECT_EQ(canonical("knorm(decode=(),ratio=0.25)+int4"),
+            "knorm(ratio=0.25,positions=original,decode=(every=512,keep=2048))+"
+            "int4(group=32,keys=pre_rope,hadamard=false)");
+  // The policy itself needs no name.
+  EXPECT_EQ(canonical("snapkv(window=8,decode=(ratio=0.5,inner=snapkv(window=8)))"),
+            "snapkv(ratio=0,positions=original,decode=(every=512,ratio=0.5),window=8,kernel=5,"
+            "pooling=max)");
+  const std::string other =
+      "snapkv(ratio=0.5,positions=original,decode=(every=512,keep=2048,inner=adakv(inner=knorm,"
+      "alpha=0.2)),window=8,kernel=5,pooling=max)";
+  EXPECT_EQ(canonical(other), other);
+  const CompressorSpec spec = one("knorm(ratio=0.5,decode=(every=6,ratio=0.75))");
+  EXPECT_EQ(spec.ratio, 0.5);
+  EXPECT_EQ(spec.plan.decode->every, 6);
+  EXPECT_EQ(spec.plan.decode->rows_after(10), 2);
+  EXPECT_EQ(spec.plan.decode->rows_after(1), 1);
+  EXPECT_EQ(one("knorm(ratio=0.5)").plan.decode, nullptr);
+}
+
+TEST(Registry, RefusesDecodeThatCannotBe) {
+  EXPECT_EQ(refusal("knorm(decode=(every=6,keep=48,ratio=0.5))"),
+            "knorm: decode: 'keep' and 'ratio' both say how many rows stay: leave one out");
+  EXPECT_EQ(refusal("knorm(decode=6)"),
+            "knorm: 'decode' must be a map of every, keep or ratio, inner, found the number 6");
+  EXPECT_NE(refusal("knorm(decode=(evry=6))").find("did you mean 'every'?"), std::string::npos);
+  EXPECT_NE(refusal("knorm(decode=(every=0))").find("'every' must be"), std::string::npos);
+  EXPECT_NE(refusal("knorm(decode=(inner=snapkv(ratio=0.5)))").find("belongs to the outer one"),
+            std::string::npos);
+  EXPECT_NE(refusal("kvzip(decode=())").find("kvzip cannot cut back while tokens come: "),
+            std::string::npos);
+  EXPECT_NE(refusal("adakv(inner=finch(window=3),decode=())").find("the question at the prompt"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(decode=())+kivi4").find("its groups of codes span tokens"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(decode=())+absmax8").find("share their scales"), std::string::npos);
+  EXPECT_NE(refusal("knorm(decode=(),positions=canary)").find("kv-canary's cache"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(decode=())+tova(decode=())").find("the second policy with 'decode'"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(decode=())+think(ratio=0.5)").find("masks channels"), std::string::npos);
+  EXPECT_NE(refusal("int4(decode=())").find("unknown key 'decode'"), std::string::npos);
+  EXPECT_NE(refusal("knorm").find("ratio"), std::string::npos);
 }
 
 TEST(Registry, RotatedCodesDoNotMove) {

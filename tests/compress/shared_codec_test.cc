@@ -134,7 +134,8 @@ TEST(Absmax, OneScaleForABlock) {
 
 TEST(CodesThatMove, AreTheSameCodes) {
   for (const std::string spec :
-       {"absmax8", "absmax2", "flexgen4(group=8)", "flexgen4(group=16,scales=f32)"}) {
+       {"absmax8", "absmax2", "flexgen4(group=8)", "flexgen4(group=16,scales=f32)", "f32", "f16",
+        "bf16", "int8", "int2(group=8)", "int4(hadamard=true)"}) {
     const CodecPtr codec = codec_of(spec);
     const auto rows = random_rows(kTile, 2);
     AlignedBuffer keys(codec->key_tile_bytes(kDim)), values(codec->value_tile_bytes(kDim)),

@@ -210,6 +210,41 @@ TEST(LayerCodec, CountsCodesGroupsAndPlainRows) {
   }
 }
 
+// Attention reads every coded row as it was first coded, and every newer one in full: codes settle
+// after the token that fills a group, and never again.
+TEST(Kivi, CodesOnceAndOnlyWhatLeftTheResidualWindow) {
+  const auto model = random_model(small_config());
+  const int dim = model->config.head_dim, width = padded(dim);
+  Session session(model);
+  const auto prompt = random_ids(70, model->config.vocab, 5);
+  const CompressorSpec method = parse_compressors("kivi2(group=16,residual=32)", "test").front();
+  const PrefilledPrompt filled = session.prefill(prompt, {plain_codec("f16"), {}, nullptr});
+  CompressedCache cell = compress(*model, filled, method.plan);
+  std::vector<std::vector<float>> coded_keys(300), plain_keys(300);  // by row of layer 0, head 1
+  for (int n = 70; n < 200; ++n) {
+    const KvCache::Head& head = cell.cache.head(0, 1);
+    ASSERT_EQ(head.coded.keys, n - n % 32);
+    ASSERT_EQ(head.coded.values, n - 32);
+    std::vector<float> scratch(width * kTile);
+    for (int tile = 0; tile * kTile < n; ++tile) {
+      const int rows = std::min(kTile, n - tile * kTile);
+      const float* keys = cell.cache.load_keys(head, tile, rows, {}, scratch.data());
+      for (int r = tile * kTile; r < tile * kTile + rows; ++r) {
+        std::vector<float> key;
+        for (int d = 0; d < dim; ++d) key.push_back(keys[d * kTile + r % kTile]);
+        std::vector<float>& first = (r < head.coded.keys ? coded_keys : plain_keys)[r];
+        if (first.empty()) first = key;
+        ASSERT_EQ(key, first) << "row " << r << " of " << n;
+      }
+    }
+    const int32_t token = n % 90;
+    KvCache* const caches[] = {&cell.cache};
+    std::vector<float> logits(static_cast<size_t>(model->config.vocab));
+    session.step(caches, {&token, 1}, logits.data());
+  }
+  EXPECT_NE(coded_keys[100], plain_keys[100]);
+}
+
 TEST(Kivi, CountsCodedAndPlainRows) {
   const auto model = random_model(small_config());
   const ModelConfig& c = model->config;

@@ -115,5 +115,41 @@ TEST(Session, SequencesFedTogetherGiveWhatEachGivesAlone) {
   }
 }
 
+// Forks of one prompt read its rows together: as many sequences as one unit takes and more, on a
+// prompt of less and of more than one span, some with a question of their own.
+TEST(Session, SequencesThatSharePagesGiveWhatEachGivesAlone) {
+  Session session(random_model(small_config()));
+  const size_t vocab = static_cast<size_t>(session.model().config.vocab);
+  for (const char* codec : {"f16", "f32"}) {
+    for (const int length : {70, 300, 1100}) {
+      PrefillOptions options;
+      options.codec = plain_codec(codec);
+      const PrefilledPrompt prompt = session.prefill(ids_of(length, length), options);
+      constexpr size_t kSequences = 75;
+      std::vector<KvCache> caches, alone;
+      std::vector<KvCache*> pointers;
+      std::vector<int32_t> tokens;
+      for (size_t i = 0; i < kSequences; ++i) {
+        caches.push_back(prompt.cache.fork());
+        if (i % 5 == 1) session.feed(caches.back(), ids_of(static_cast<int>(i), 3), {});
+        alone.push_back(caches.back().fork());
+        tokens.push_back(static_cast<int32_t>(i * 7 % 97));
+      }
+      for (KvCache& cache : caches) pointers.push_back(&cache);
+      std::vector<float> together(kSequences * vocab), row(vocab);
+      for (int step = 0; step < 3; ++step) {
+        session.step(pointers, tokens, together.data());
+        for (size_t i = 0; i < kSequences; ++i) {
+          KvCache* const one[] = {&alone[i]};
+          session.step(one, std::span(tokens).subspan(i, 1), row.data());
+          const float* expected = together.data() + i * vocab;
+          ASSERT_TRUE(std::equal(row.begin(), row.end(), expected))
+              << codec << " length " << length << " step " << step << " sequence " << i;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kv

@@ -93,6 +93,52 @@ TEST(Cli, GenerateIsTheSameForAnyNumberOfThreads) {
   EXPECT_EQ(hash(one.err), hash(two.err));
 }
 
+std::string line_of(const std::string& text, const std::string& beginning) {
+  const size_t at = text.find(beginning);
+  return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
+}
+
+TEST(Cli, SavedCachesGoOnWithoutAPrefill) {
+  const TestFolder folder;
+  const std::string model = "generate --model '" + tiny_model() + "' ";
+  const std::string first = "--prompt 'The lighthouse keeper counted the boats every evening.' ";
+  const std::string most = "--ignore-eos --max-new-tokens 9 ";
+  const std::string method =
+      "--compressor 'snapkv(ratio=0.5,window=4,decode=(every=4,keep=6))+int8' ";
+  const ProgramResult made = folder.run(model + first + most + method + "--save-cache c.cache");
+  ASSERT_EQ(made.status, 0) << made.err;
+  const ProgramResult back = folder.run(model + most + "--load-cache c.cache");
+  ASSERT_EQ(back.status, 0) << back.err;
+  EXPECT_EQ(back.out, made.out);
+  EXPECT_EQ(line_of(back.err, "logits"), line_of(made.err, "logits"));
+  EXPECT_EQ(line_of(back.err, "KV cache"), line_of(made.err, "KV cache"));
+  EXPECT_EQ(line_of(back.err, "prefill").substr(0, 18), "prefill   0 tokens");
+  EXPECT_NE(back.err.find("nothing computed"), std::string::npos);
+
+  // Questions do not see each other.
+  write_text(folder.path() / "questions.txt", "What did he count?\nWhen?\n");
+  const ProgramResult both =
+      folder.run(model + most + "--load-cache c.cache --lines --file questions.txt");
+  const ProgramResult second = folder.run(model + most + "--load-cache c.cache --prompt 'When?'");
+  ASSERT_EQ(both.status, 0) << both.err;
+  EXPECT_TRUE(both.out.ends_with(second.out)) << both.out << second.out;
+  EXPECT_NE(both.out, second.out);
+
+  const auto refusal = [&](const std::string& arguments) {
+    const ProgramResult r = folder.run(arguments);
+    return fmt::format("{}: {}", r.status, r.err);
+  };
+  const std::string other = "generate --model '" + tiny_model("tiny-llama") + "' ";
+  EXPECT_NE(refusal(other + "--load-cache c.cache").find("another model"), std::string::npos);
+  EXPECT_TRUE(refusal(other + "--load-cache c.cache").starts_with("3: "));
+  EXPECT_TRUE(refusal(model + "--load-cache none.cache").starts_with("3: "));
+  EXPECT_TRUE(refusal(model + "--load-cache c.cache " + method).starts_with("2: "));
+  EXPECT_TRUE(refusal(model + "--load-cache c.cache --lines --prompt x").starts_with("2: "));
+  const std::string whole = file_text(folder.path() / "c.cache");
+  write_text(folder.path() / "c.cache", whole.substr(0, whole.size() - 3));
+  EXPECT_TRUE(refusal(model + "--load-cache c.cache").starts_with("3: "));
+}
+
 TEST(Cli, InspectSaysWhatTheModelIs) {
   const TestFolder folder;
   const ProgramResult result = folder.run("inspect '" + tiny_model() + "'");

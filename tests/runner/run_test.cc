@@ -65,6 +65,43 @@ class Sweep : public ::testing::Test {
   TestFolder folder_;
 };
 
+// Methods that act at every step, beside cells that share the exact prompt, and answers of several
+// parts.
+const std::string kStepConfig = R"(
+models: [MODEL]
+compressors:
+  - streaming_rolling(sinks=4,window=40)
+  - {name: h2o, ratio: 0.75}
+  - infllm(sinks=4,window=32,block=8,topk=3,repr=2,step=24)
+  - knorm(ratio=0.5)
+tasks:
+  - {name: perplexity, max_length: 96, samples: 2}
+  - {name: long_output, data: rows.jsonl, max_new_tokens: 5, compare: true}
+run: {threads: 1, out: out}
+)";
+
+const std::string kRows =
+    R"({"id": "a", "context": "one two three four five six seven eight nine ten", "turns": [)"
+    R"({"prompt": "A:", "answer": "x"}, {"prompt": "B:", "answer": "y"}, )"
+    R"({"prompt": "C:", "answer": "z"}, {"prompt": "D:", "answer": "w"}]})";
+
+TEST_F(Sweep, StepMethodsAndAnswersInPartsDoNotDependOnThemEither) {
+  std::string text = kStepConfig;
+  text.replace(text.find("MODEL"), 5, tiny_model());
+  write_text(folder_.path() / "c.yaml", text);
+  write_text(folder_.path() / "rows.jsonl", kRows);
+  const auto expected = run("a", "");
+  ASSERT_EQ(expected.size(), 5u * (2 + 1));
+  for (const auto& [cell, outcome] : expected) {
+    if (cell.find("long_output") == std::string::npos) continue;
+    const std::string& output = std::get<1>(outcome);
+    EXPECT_LT(output.find("B:"), output.find("C:")) << output;
+    EXPECT_LT(output.find("C:"), output.find("D:")) << output;
+  }
+  EXPECT_EQ(run("b", "--threads 2 --set run.batch=1"), expected);
+  EXPECT_EQ(run("c", "--set run.prefill_chunk=7 --set run.batch=3"), expected);
+}
+
 TEST_F(Sweep, ResultsDoNotDependOnThreadsBatchesChunksShardsOrInstructionSet) {
   const auto expected = run("a", "");
   ASSERT_EQ(expected.size(), 4u * (3 + 4));

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the evaluation sets: 200 samples a task, of names, words and values that training never uses.
+"""Writes the evaluation sets: 200 samples a task (long_output: 20), of names, words and values that training never uses.
 
   tool_calls.jsonl   six columns, 50 catalogues of 3 to 12 tools with four requests each
   problems.jsonl     HumanEval's form, specifications of 3 to 8 functions
   background.txt     the passkey task's haystack, about 60 KB: {name: passkey, data: canary/background.txt, ...}
   prose.jsonl        200 stories, one a row, for perplexity
+  long_outputs.jsonl programs and lists of 8 to 16 pieces for long_output, 10 each
 
 Usage: make_eval_sets.py [--out tasks/data/canary] [--seed 0] [--check]. The same seed gives the same bytes; --check
 writes nothing and fails where a file in --out differs.
@@ -16,11 +17,13 @@ import os
 import random
 import sys
 
+import long_outputs
 import programs
 import prose
 import tool_calls
 
 N_SAMPLES = 200
+N_LONG = 20
 REQUESTS_PER_CATALOG = 4
 DEFAULT_OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tasks", "data", "canary")
 
@@ -36,6 +39,15 @@ def tool_call_rows(rng: random.Random) -> list[dict]:
 def problems(rng: random.Random) -> list[dict]:
     """Specifications of every size from 3 to 8 in turn."""
     return [programs.make_problem(rng, True, 3 + index % 6, f"canary/{index}") for index in range(N_SAMPLES)]
+
+
+def long_rows(rng: random.Random) -> list[dict]:
+    """Of both kinds in turn, of 8 to 16 pieces."""
+    kinds = list(long_outputs.MAKE)
+    return [
+        long_outputs.make_row(rng, True, kinds[i % 2], 8 + i // 2 % 5 * 2, f"{kinds[i % 2]}/{i // 2}")
+        for i in range(N_LONG)
+    ]
 
 
 def stories(rng: random.Random, count: int) -> list[str]:
@@ -58,6 +70,7 @@ def make_files(seed: int) -> dict[str, str]:
     return {
         "tool_calls.jsonl": lines(tool_call_rows(stream("tool_call"))),
         "problems.jsonl": lines(problems(stream("code_exec"))),
+        "long_outputs.jsonl": lines(long_rows(stream("long_output"))),
         "prose.jsonl": lines([{"text": text} for text in stories(stream("prose"), N_SAMPLES)]),
         "background.txt": "".join(text + "\n" for text in background),
     }
