@@ -136,7 +136,8 @@ class AbsmaxCodec : public KvCodec {
   }
   void unpack(const uint8_t* codes, int n, float* out) const {
     const auto middle = static_cast<float>(largest_code() + 1);
-    for (int i = 0; i < n; ++i) out[i] = static_cast<float>(get_code(codes, i, bits_)) - middle;
+    kernels().unpack_codes(bits_, codes, n, out);
+    for (int i = 0; i < n; ++i) out[i] -= middle;
   }
 
   int64_t column_bytes() const { return int64_t{bits_} * kTile / 8; }

@@ -11,7 +11,7 @@
 // Kept keys take the positions 0 .. k - 1 (positions=contiguous), as in the paper.
 //
 // Differs from the paper and kvpress: no delimiter token marks the question, `window` says how many
-// tokens it has; slices are cut after the whole prompt was seen (as in kvpress).
+// tokens it has, or with window=0 the task that moved it into the prompt (query_aware); slices are cut after the whole prompt was seen (as in kvpress).
 #include <algorithm>
 #include <limits>
 #include <span>
@@ -25,15 +25,37 @@ namespace kv {
 namespace {
 
 struct FinchParams {
-  int window = 0;  // tokens of the question
+  int window = 0;  // tokens of the question; 0: as the task marks it
   int chunk = 0;   // rows; 0: the whole prompt
   bool normalize = true;
 };
+
+void check_chunk(const FinchParams& params, double ratio, const std::string& place) {
+  if (params.chunk == 0 || params.chunk > params.window / (1 - ratio)) return;
+  throw_usage(
+      "{}{}finch: 'chunk' must be larger than window / (1 - ratio) = {}, so that the question fits "
+      "into what its slice keeps; found {}",
+      place, place.empty() ? "" : ": ", params.window / (1 - ratio), params.chunk);
+}
 
 class FinchPolicy : public EvictionPolicy {
  public:
   FinchPolicy(EvictionRules rules, const FinchParams& params)
       : EvictionPolicy(std::move(rules)), params_(params) {}
+
+  bool needs_question() const override { return params_.window == 0; }
+  PolicyPtr with_question(int n_tokens) const override {
+    if (n_tokens == 0) {
+      throw_usage(
+          "finch: 'window' is 0, but nothing marks where the question begins; give the number of "
+          "tokens that the question has at the prompt's end, or in a run write 'query_aware: true' "
+          "under the task");
+    }
+    FinchParams marked = params_;
+    marked.window = n_tokens;
+    check_chunk(marked, rules().ratio, "");
+    return std::make_shared<FinchPolicy>(rules(), marked);
+  }
 
   std::string note(int n_tokens) const override {
     const int w = usable_window(params_.window, n_tokens);
@@ -116,21 +138,7 @@ class FinchPolicy : public EvictionPolicy {
 
 EvictionPtr make_finch(const Params& params, EvictionRules rules) {
   FinchParams own{params.integer("window"), params.integer("chunk"), params.boolean("normalize")};
-  if (own.window == 0) {
-    const std::string& place = params.value("window").place;
-    throw_usage(
-        "{}{}finch: 'window' is 0, but no task of this build marks where the question begins; give "
-        "the number of tokens that the question has at the prompt's end",
-        place, place.empty() ? "" : ": ");
-  }
-  if (own.chunk != 0 && own.chunk <= own.window / (1 - rules.ratio)) {
-    const std::string& place = params.value("chunk").place;
-    throw_usage(
-        "{}{}finch: 'chunk' must be larger than window / (1 - ratio) = {}, so that the question "
-        "fits "
-        "into what its slice keeps; found {}",
-        place, place.empty() ? "" : ": ", own.window / (1 - rules.ratio), own.chunk);
-  }
+  if (own.window > 0) check_chunk(own, rules.ratio, params.value("chunk").place);
   return std::make_shared<FinchPolicy>(std::move(rules), own);
 }
 
@@ -144,7 +152,8 @@ Method finch_method() {
   method.info.doc = "the question at the prompt's end votes on the text before it";
   method.info.paper = "10.1162/tacl_a_00716";
   method.info.params = {
-      integer_param("window", "0", "tokens of the question at the prompt's end; must be given", 0),
+      integer_param("window", "0",
+                    "tokens of the question at the prompt's end, 0: as the task marks it", 0),
       integer_param("chunk", "0", "rows that are cut by themselves, 0: all together", 0),
       bool_param("normalize", "true", "weigh a query with the rows that it can see")};
   method.default_positions = "contiguous";

@@ -54,6 +54,10 @@ InnerPolicy read_inner_policy(const Value& value, const std::string& outer,
   const Params params =
       Params::read(term.params, with_defaults_of(term, method.info.params), method.info.name);
 
+  if (method.info.name == "finch" && params.integer("window") == 0) {
+    throw_usage("{}{}: finch inside must be given its 'window', the tokens of the question",
+                place_prefix(value), outer);
+  }
   InnerPolicy inner;
   inner.canonical = canonical_term(method, params);
   inner.no_repeat = method.no_repeat.empty() && nested ? nested->no_repeat : method.no_repeat;

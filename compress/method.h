@@ -108,6 +108,13 @@ Method absmax2_method();
 Method kivi4_method();
 Method kivi2_method();
 Method flexgen4_method();
+Method quanto4_method();
+Method quanto2_method();
+Method hqq8_method();
+Method hqq4_method();
+Method hqq3_method();
+Method hqq2_method();
+Method hqq1_method();
 
 const std::vector<Method>& methods();  // registry order
 

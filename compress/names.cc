@@ -10,17 +10,6 @@
 namespace kv {
 namespace {
 
-struct PlannedName {
-  const char* name;
-  const char* kvpress_name;  // "" where kvpress has none
-};
-
-// Methods that have a name already but no code. Whoever adds one takes its line away.
-constexpr PlannedName kPlanned[] = {
-    {"quanto4", ""}, {"quanto2", ""}, {"hqq8", ""}, {"hqq4", ""},
-    {"hqq3", ""},    {"hqq2", ""},    {"hqq1", ""},
-};
-
 // kvpress classes that are no method of their own here.
 constexpr std::array<std::array<const char*, 2>, 5> kOtherSpellings = {{
     {"KeyRerotation", "positions=contiguous on the policy itself"},
@@ -44,14 +33,6 @@ std::string without_press(const std::string& name) {
 [[noreturn]] void throw_unknown(const Value& name, const Value& term) {
   const std::string place = place_prefix(name, term);
   const std::string class_name = without_press(name.text);
-  for (const PlannedName& planned : kPlanned) {
-    const bool is_class = planned.kvpress_name[0] != '\0' && class_name == planned.kvpress_name;
-    if (name.text == planned.name || is_class) {
-      throw_usage(
-          "{}the method '{}' is not in this build; `kvengine list compressors` shows what is",
-          place, planned.name);
-    }
-  }
   for (const auto& [other, ours] : kOtherSpellings) {
     if (class_name == other)
       throw_usage("{}'{}' is no method here; write {}", place, name.text, ours);
@@ -61,7 +42,6 @@ std::string without_press(const std::string& name) {
     known.push_back(method.info.name);
     if (!method.info.kvpress_name.empty()) known.push_back(method.info.kvpress_name);
   }
-  for (const PlannedName& planned : kPlanned) known.push_back(planned.name);
   throw_usage("{}unknown method '{}'{}; `kvengine list compressors` shows all", place, name.text,
               did_you_mean(name.text, known));
 }

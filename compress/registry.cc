@@ -62,6 +62,13 @@ const std::vector<Method>& methods() {
       kivi4_method(),
       kivi2_method(),
       flexgen4_method(),
+      quanto4_method(),
+      quanto2_method(),
+      hqq8_method(),
+      hqq4_method(),
+      hqq3_method(),
+      hqq2_method(),
+      hqq1_method(),
   };
   return list;
 }
@@ -298,6 +305,20 @@ void check_positions(const CompressionPlan& plan, const Value& place) {
   }
 }
 
+// Keys without some of their channels are coded as any rows, but not under groups that reach over
+// rows, nor where the prompt's own codes move as they are.
+void check_narrow_keys(const CompressionPlan& plan, const Value& place) {
+  if (plan.codec == nullptr || !(plan.codec->keeps_residual() || plan.codec->acts_on_prompt()))
+    return;
+  for (const PolicyPtr& policy : plan.policies) {
+    if (!policy->narrows_keys()) continue;
+    throw_usage(
+        "{}{} leaves keys of fewer channels, which {} cannot store; expected unit=channel, or a "
+        "codec that codes every row alone (int8, int4, int2, f32, f16, bf16)",
+        place_prefix(place), policy->spec(), plan.codec->spec());
+  }
+}
+
 // A method that acts at every step stands alone: it decides with every token what the next query
 // sees, so that there is no moment at which another policy could choose, and rows that leave and
 // enter one by one can only be stored as plain numbers.
@@ -359,6 +380,7 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
   }
   if (!terms.empty()) {
     check_positions(spec.plan, terms.back());
+    check_narrow_keys(spec.plan, terms.back());
     check_cuts(spec.plan, terms.back());
     check_alone(spec.plan, terms.back());
   }

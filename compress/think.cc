@@ -11,13 +11,16 @@
 // A rotated channel mixes two stored ones, so no byte is saved: the mask itself counts (one bit for
 // each channel and head).
 //
+// unit=pair, our own: RoPE turns channel d with its partner only, so of the trunc(head_dim * ratio / 2)
+// pairs with the smallest a_d b_d + a_partner b_partner neither channel is stored. Same share of
+// channels, real bytes.
+//
 // Differs from the paper: the recent keys lose their channels too (as in kvpress).
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "compress/method.h"
-#include "engine/error.h"
 #include "kernels/kernels.h"
 #include "kernels/parallel.h"
 
@@ -26,8 +29,8 @@ namespace {
 
 class ThinkPolicy : public KvPolicy {
  public:
-  ThinkPolicy(std::string spec, double ratio, int window)
-      : spec_(std::move(spec)), ratio_(ratio), window_(window) {}
+  ThinkPolicy(std::string spec, double ratio, int window, bool pairs)
+      : spec_(std::move(spec)), ratio_(ratio), window_(window), pairs_(pairs) {}
 
   std::string spec() const override { return spec_; }
 
@@ -36,22 +39,35 @@ class ThinkPolicy : public KvPolicy {
     return {.window_queries = std::min(window_, n_tokens), .keys = true};
   }
 
+  bool narrows_keys() const override { return pairs_ && ratio_ > 0; }
+
   LayerKeep select(const LayerView& view) const override {
     LayerKeep keep;
     for (const LayerView::HeadRows& head : view.heads) {
       std::vector<int32_t>& rows = keep.rows.emplace_back(head.n_rows);
       std::iota(rows.begin(), rows.end(), 0);
     }
-    const int n_dropped = static_cast<int>(view.head_dim * ratio_);
+    // Units: channels, or the pairs of RoPE; a model may leave the last channels unpaired.
+    const int half = static_cast<int>(view.inv_freq.size());
+    const int n_units = pairs_ ? half : view.head_dim;
+    const int n_dropped =
+        pairs_ ? std::min(static_cast<int>(view.head_dim * ratio_ / 2), std::max(0, half - 1))
+               : static_cast<int>(view.head_dim * ratio_);
     if (n_dropped == 0) return keep;
-    keep.dropped_channels.resize(view.heads.size());
+    std::vector<std::vector<uint8_t>>& dropped =
+        pairs_ ? keep.removed_channels : keep.dropped_channels;
+    dropped.resize(view.heads.size());
     parallel_for(view.n_kv_heads, [&](int64_t h) {
-      const std::vector<double> use = channel_use(view, static_cast<int>(h));
-      std::vector<int> order(view.head_dim);
+      std::vector<double> use = channel_use(view, static_cast<int>(h));
+      for (int i = 0; pairs_ && i < half; ++i) use[i] += use[i + half];
+      std::vector<int> order(n_units);
       std::iota(order.begin(), order.end(), 0);
       std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return use[a] < use[b]; });
-      keep.dropped_channels[h].assign(view.head_dim, 0);
-      for (int i = 0; i < n_dropped; ++i) keep.dropped_channels[h][order[i]] = 1;
+      dropped[h].assign(view.head_dim, 0);
+      for (int i = 0; i < n_dropped; ++i) {
+        dropped[h][order[i]] = 1;
+        if (pairs_) dropped[h][order[i] + half] = 1;
+      }
     });
     return keep;
   }
@@ -81,17 +97,12 @@ class ThinkPolicy : public KvPolicy {
   std::string spec_;
   double ratio_;
   int window_;
+  bool pairs_;
 };
 
 PolicyPtr make_think(const Params& params, const std::string& spec) {
-  if (params.string("unit") == "pair") {
-    const std::string& place = params.value("unit").place;
-    throw_usage(
-        "{}{}think: unit=pair (drops whole RoPE pairs and their bytes) is not in this build; leave "
-        "the key out or write unit=channel",
-        place, place.empty() ? "" : ": ");
-  }
-  return std::make_shared<ThinkPolicy>(spec, params.number("ratio"), params.integer("window"));
+  return std::make_shared<ThinkPolicy>(spec, params.number("ratio"), params.integer("window"),
+                                       params.string("unit") == "pair");
 }
 
 }  // namespace

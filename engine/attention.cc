@@ -35,6 +35,7 @@ struct Workspace {
   AlignedBuffer memory;
   float *key_tile, *value_tile, *rope;  // one tile, unpacked
   float* q;                             // (rows, head_dim) rotated and scaled
+  float* q_narrow;                      // (rows, head_dim) those channels of it that keys have
   float* scores;                        // (rows, kAttnBlock)
   float *block, *block_max,
       *block_sum;            // (rows, padded(head_dim)), (rows), (rows): the block at hand
@@ -43,7 +44,7 @@ struct Workspace {
   void size_for(int n_rows, int head_dim) {
     const int width = padded(head_dim);
     const size_t floats =
-        static_cast<size_t>(n_rows) * (width * 3 + kAttnBlock + 4) + 3 * width * kTile;
+        static_cast<size_t>(n_rows) * (width * 4 + kAttnBlock + 4) + 3 * width * kTile;
     if (memory.size() < floats * sizeof(float)) memory = AlignedBuffer(floats * sizeof(float));
     float* next = memory.as<float>();
     const auto take = [&](size_t n) { return std::exchange(next, next + n); };
@@ -51,6 +52,7 @@ struct Workspace {
     value_tile = take(width * kTile);
     rope = take(width * kTile);
     q = take(n_rows * width);
+    q_narrow = take(n_rows * width);
     scores = take(static_cast<size_t>(n_rows) * kAttnBlock);
     block = take(n_rows * width);
     total = take(n_rows * width);
@@ -90,6 +92,7 @@ class LayerAttention {
     const int n_rows = unit.n_tokens * group_;
     w.size_for(n_rows, head_dim_);
     load_queries(unit, w.q);
+    narrow_queries(unit, n_rows, w);
     std::fill_n(w.sum, n_rows, 0.0f);
     for (int b = 0; b < unit.n_blocks; ++b) {
       const int at = unit.first_block + b;
@@ -112,6 +115,7 @@ class LayerAttention {
       load_queries(unit, q);
       q += unit.n_tokens * group_ * head_dim_;
     }
+    narrow_queries(units[0], rows_of(units), w);
     for (int b = 0; b < units[0].n_blocks; ++b) {
       const int at = units[0].first_block + b;
       run_block(units, at, w);
@@ -157,6 +161,7 @@ class LayerAttention {
       if (used == 0) continue;
       w.size_for(n_rows, head_dim_);
       load_queries(unit, w.q);
+      narrow_queries(unit, n_rows, w);
       score_block(unit, n_rows, block, (used + kTile - 1) / kTile, w);
       for (int r = 0; r < n_rows; ++r) {
         const int64_t at = static_cast<int64_t>(head_of(unit, r)) * in.n_tokens + token_of(unit, r);
@@ -195,6 +200,17 @@ class LayerAttention {
           head_dim_, row);
       k.rotate_row(row, rope_.cos_row(position), rope_.sin_row(position), rope_.rotary_dim());
       k.scale(row, scale_, head_dim_, row);
+    }
+  }
+
+  // The channels of n_rows queries in w.q that the narrow keys of the unit's cache have, in their
+  // order.
+  void narrow_queries(const Unit& unit, int n_rows, Workspace& w) const {
+    const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
+    if (!rows.key_channels) return;
+    for (int r = 0; r < n_rows; ++r) {
+      float* to = w.q_narrow + r * head_dim_;
+      for (const int32_t channel : *rows.key_channels) *to++ = w.q[r * head_dim_ + channel];
     }
   }
 
@@ -239,11 +255,18 @@ class LayerAttention {
       const int tile = block * kTilesPerBlock + t;
       const RopeTile rope =
           codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
-      const float* keys = unit.input->cache->load_keys(
-          rows, tile, std::min(kTile, rows.n_rows - tile * kTile), rope, w.key_tile);
+      const int n = std::min(kTile, rows.n_rows - tile * kTile);
+      float* scores = w.scores + t * kTile;
+      if (rows.masked_rows == 0 && unit.input->cache->narrow(rows, tile)) {
+        const float* keys = unit.input->cache->load_narrow_keys(rows, tile, n, rope, w.key_tile);
+        kernels().gemm_f32(w.q_narrow, head_dim_, n_rows,
+                           static_cast<int>(rows.key_channels->size()), keys, kTile, scores,
+                           kAttnBlock, false);
+        continue;
+      }
+      const float* keys = unit.input->cache->load_keys(rows, tile, n, rope, w.key_tile);
       if (tile * kTile < rows.masked_rows) keys = drop_channels(rows, tile, keys, w.key_tile);
-      kernels().gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, w.scores + t * kTile,
-                         kAttnBlock, false);
+      kernels().gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, scores, kAttnBlock, false);
     }
   }
 
@@ -375,7 +398,8 @@ class Plan {
   // What groups inputs that may share rows; null where pages do not tell all about a row.
   const std::byte* first_page(const AttentionInput& in, int h) const {
     const HeadCache& head = in.cache->head(layer_, h);
-    if (in.cache->codec().keeps_residual() || head.pages.empty()) return nullptr;
+    if (in.cache->codec().keeps_residual() || head.key_channels || head.pages.empty())
+      return nullptr;
     return head.pages[0].keys();
   }
 

@@ -39,7 +39,7 @@ class Compressor {
       progress.push_back(
           {plan,
            std::vector<std::vector<HeadState>>(
-               config_.n_layers, std::vector<HeadState>(config_.n_kv_heads, {all, {}, {}})),
+               config_.n_layers, std::vector<HeadState>(config_.n_kv_heads, {all, {}, {}, {}})),
            {},
            {}});
       if (plan->step) keep_for_step(progress.back());
@@ -145,11 +145,15 @@ class Compressor {
     KV_CHECK(!kept.rows.empty(), "a head must keep a row");
     if (!keep.values.empty() && !keep.values[h].empty()) kept.values = std::move(keep.values[h]);
     KV_CHECK(kept.values.empty() || kept.values.size() == kept.rows.size() * head_dim);
-    kept.dropped_channels = std::move(head.dropped_channels);
-    if (!keep.dropped_channels.empty()) {
-      kept.dropped_channels.resize(head_dim, 0);
-      for (int d = 0; d < head_dim; ++d) kept.dropped_channels[d] |= keep.dropped_channels[h][d];
-    }
+    const auto join = [&](const std::vector<std::vector<uint8_t>>& more,
+                          std::vector<uint8_t> channels) {
+      if (more.empty()) return channels;
+      channels.resize(head_dim, 0);
+      for (int d = 0; d < head_dim; ++d) channels[d] |= more[h][d];
+      return channels;
+    };
+    kept.dropped_channels = join(keep.dropped_channels, std::move(head.dropped_channels));
+    kept.removed_channels = join(keep.removed_channels, std::move(head.removed_channels));
     head = std::move(kept);
   }
 
@@ -175,6 +179,7 @@ class Compressor {
               layer, h, rows.size(), n_first);
         }
         place_rows(cache.head(layer, h), rows, positions, p.plan->decode != nullptr, lists);
+        if (!state.removed_channels.empty()) narrow_keys(state, cache.head(layer, h));
         if (state.dropped_channels.empty()) continue;
         cache.head(layer, h).dropped_channels =
             std::make_shared<const std::vector<uint8_t>>(state.dropped_channels);
@@ -186,14 +191,16 @@ class Compressor {
                 h = static_cast<int>(i % config_.n_kv_heads);
       const HeadState& state = p.heads[layer][h];
       KvCache::Head& head = cache.head(layer, h);
-      if (same_codec && static_cast<int>(state.rows.size()) == n_tokens() && state.values.empty()) {
+      const bool whole = static_cast<int>(state.rows.size()) == n_tokens() &&
+                         state.values.empty() && state.removed_channels.empty();
+      if (same_codec && whole) {
         head.pages = prompt_.cache.head(layer, h).pages;
       } else if (same_codec && codec->acts_on_prompt()) {
         move_codes(layer, h, state, *codec, head.pages);
       } else if (codec->keeps_residual()) {
-        copy_rows(layer, h, state, *codec, prompt_.cache.codec(), head.plain);
+        copy_rows(layer, h, state, *codec, prompt_.cache.codec(), head.key_channels, head.plain);
       } else {
-        copy_rows(layer, h, state, *codec, *codec, head.pages);
+        copy_rows(layer, h, state, *codec, *codec, head.key_channels, head.pages);
       }
     });
     cache.advance(n_tokens());
@@ -216,13 +223,34 @@ class Compressor {
     (contiguous ? head.originals : head.listed) = list;
   }
 
+  // Which channels the head's keys keep; its later rows go to pages of their own.
+  void narrow_keys(const HeadState& state, KvCache::Head& head) const {
+    const int half = prompt_.rope->rotary_dim() / 2;
+    std::vector<int32_t> channels;
+    for (int d = 0; d < config_.head_dim; ++d) {
+      const bool removed = state.removed_channels[d] != 0;
+      const bool in_pair = d < 2 * half;
+      KV_CHECK(!removed || in_pair, "channel {} has no partner", d);
+      KV_CHECK(!in_pair || removed == (state.removed_channels[(d + half) % (2 * half)] != 0),
+               "channel {} without its partner", d);
+      if (!removed) channels.push_back(d);
+    }
+    head.key_channels = std::make_shared<const std::vector<int32_t>>(std::move(channels));
+    head.coded = {head.n_rows, head.n_rows};
+    head.plain.resize((head.n_rows + kTile - 1) / kTile);
+  }
+
   // Kept rows of one head, moved into pages of their own, as `codec` stores them; keys rotated where
   // the cache's codec stores rotated ones.
   void copy_rows(int layer, int h, const HeadState& state, const KvCodec& cache_codec,
-                 const KvCodec& codec, std::vector<PageRef>& pages) const {
+                 const KvCodec& codec,
+                 const std::shared_ptr<const std::vector<int32_t>>& key_channels,
+                 std::vector<PageRef>& pages) const {
     const Rows& rows = state.rows;
     const KvCache::Head& source = prompt_.cache.head(layer, h);
     const int head_dim = config_.head_dim, width = padded(head_dim);
+    const std::vector<int32_t>* channels = key_channels.get();
+    const int key_width = channels != nullptr ? static_cast<int>(channels->size()) : head_dim;
     std::vector<float> key_scratch(width * kTile), value_scratch(width * kTile),
         keys(head_dim * kTile), values(head_dim * kTile);
     const float *key_tile = nullptr, *value_tile = nullptr;
@@ -241,11 +269,13 @@ class Compressor {
         const float* value = state.values.empty() ? value_tile + at * width
                                                   : state.values.data() + (first + r) * head_dim;
         std::copy_n(value, head_dim, values.data() + r * head_dim);
-        if (cache_codec.stores_rotated_keys()) rotate(keys.data() + r * head_dim, rows[first + r]);
+        float* key = keys.data() + r * head_dim;
+        if (cache_codec.stores_rotated_keys()) rotate(key, rows[first + r]);
+        for (int i = 0; channels != nullptr && i < key_width; ++i) key[i] = key[(*channels)[i]];
       }
       PageRef page =
-          PageRef::allocate(codec.key_tile_bytes(head_dim), codec.value_tile_bytes(head_dim));
-      codec.encode_keys(keys.data(), head_dim, 0, n, head_dim, page.writable_keys());
+          PageRef::allocate(codec.key_tile_bytes(key_width), codec.value_tile_bytes(head_dim));
+      codec.encode_keys(keys.data(), head_dim, 0, n, key_width, page.writable_keys());
       codec.encode_values(values.data(), head_dim, 0, n, head_dim, page.writable_values());
       pages.push_back(std::move(page));
     }

@@ -5,6 +5,7 @@
 // copied when a shared one is about to change. Bytes are counted where they are allocated.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -66,10 +67,19 @@ struct HeadCache {
   std::shared_ptr<const std::vector<uint8_t>> dropped_channels;
   int masked_rows = 0;
 
-  // Only where the codec keeps residual rows: pages then hold the coded rows, and plain, by the same
-  // tile numbers, all others (null where a tile has none).
+  // The channels that the keys of the prompt's rows have, whole RoPE pairs: the lower ones of the
+  // pairs rising, then their partners, then channels that RoPE leaves alone; attention takes all
+  // others as 0. Null: all. Later rows have all channels.
+  std::shared_ptr<const std::vector<int32_t>> key_channels;
+
+  // Only where the codec keeps residual rows or key_channels is set: pages then hold the coded rows
+  // (the prompt's), and plain, by the same tile numbers, all others (null where a tile has none).
   CodedRows coded;
   std::vector<PageRef> plain;
+  // Only with a LayerCodec: the layer's groups, shared by its heads, and the row of the layer that
+  // this head's first row is.
+  std::shared_ptr<const LayerGroups> key_groups, value_groups;
+  int64_t layer_row = 0;
 
   int32_t position(int r) const {
     return listed && r < static_cast<int>(listed->size()) ? (*listed)[r] : r + run_offset;
@@ -146,6 +156,15 @@ class KvCache {
                          float* scratch) const;
   const float* load_values(const HeadCache& head, int tile, int n, float* scratch) const;
 
+  // Whether all rows of a tile have just the channels of key_channels; their keys are then
+  // (key_channels->size(), kTile) floats, the channels in that order.
+  bool narrow(const HeadCache& head, int tile) const {
+    return head.key_channels != nullptr &&
+           head.coded.keys >= std::min(head.n_rows, (tile + 1) * kTile);
+  }
+  const float* load_narrow_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
+                                float* scratch) const;
+
   // Bytes of rows in use, position lists included (a list that heads share counts once), and of what
   // later cuts need.
   size_t bytes_in_use() const;
@@ -164,8 +183,23 @@ class KvCache {
   KvCache& operator=(KvCache&&) = default;
 
  private:
+  // Rows lie in two sets of pages.
+  bool split(const HeadCache& head) const { return residual_codec_ || head.key_channels; }
+  const KvCodec& later_codec() const { return residual_codec_ ? *residual_codec_ : *codec_; }
+  int key_width(const HeadCache& head) const {
+    return head.key_channels ? static_cast<int>(head.key_channels->size()) : head_dim_;
+  }
   void code_keys(Head& head, int until);
   void code_values(Head& head, int until);
+  void recode_layers();
+  void recode_layer(int layer);
+  // Rows 0 .. n - 1 of a tile of codes.
+  const float* load_coded_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
+                               float* scratch) const;
+  // The same of narrow rows, with zeros for the channels that they lack.
+  const float* widen_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
+                          float* scratch) const;
+  const float* load_coded_values(const HeadCache& head, int tile, int n, float* scratch) const;
 
   int n_layers_, n_kv_heads_, head_dim_, n_tokens_ = 0;
   CodecPtr codec_, residual_codec_;  // residual_codec_: null unless codec_ keeps residual rows

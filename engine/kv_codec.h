@@ -8,10 +8,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace kv {
+
+class LayerCodec;
 
 // cos and sin of the rows of one tile, (rotary_dim / 2, kTile) each; null cos: do not rotate.
 struct RopeTile {
@@ -57,6 +61,8 @@ class KvCodec {
   // after every single token: a pass holds one token of a sequence.
   virtual bool keeps_residual() const { return false; }
   virtual CodedRows coded_rows(int n_rows) const { return {n_rows, n_rows}; }
+  // Not null: all rows of a layer are coded together, through this instead of the functions below.
+  virtual const LayerCodec* layer_codec() const { return nullptr; }
 
   // Encodes n rows, row i at rows + i * stride (head_dim floats), as rows first .. first + n - 1 of
   // the tile. Rows are independent of each other: encoding one by one gives the same bytes (but for
@@ -100,5 +106,49 @@ class KvCodec {
 };
 
 using CodecPtr = std::shared_ptr<const KvCodec>;
+
+// Scale and offset of each group of one layer's keys or values; how they apply is the codec's.
+struct LayerGroups {
+  int64_t n_rows = 0;  // of all heads together
+  std::vector<float> scales, offsets;
+};
+
+// A codec whose groups reach over the rows and KV heads of a layer. Rows of a layer are counted
+// through its heads: all rows of head 0, then those of head 1, …; keys and values by themselves. The
+// newest rows of every head stay in the prompt's codec until recodes() says that the whole layer is
+// coded again: what was coded before, as it decodes, together with them.
+class LayerCodec : public KvCodec {
+ public:
+  const LayerCodec* layer_codec() const override { return this; }
+  bool keeps_residual() const override { return true; }
+
+  // Of a head with n_rows rows of which n_coded are codes; asked after the prompt (n_coded = 0) and
+  // after every token.
+  virtual bool recodes(int n_coded, int n_rows) const = 0;
+  // Throws Error(kUsage) where that many rows of a layer cannot be cut into groups, with what could.
+  virtual void check_rows(int64_t n_rows, int n_kv_heads, int head_dim) const = 0;
+  // rows (n_rows, head_dim) to codes of the same shape, one byte each.
+  virtual LayerGroups encode_layer(const float* rows, int64_t n_rows, int head_dim,
+                                   uint8_t* codes) const = 0;
+  // Codes (n, head_dim) as rows 0 .. n - 1 of a tile of keys or values.
+  virtual void pack(const uint8_t* codes, int n, int head_dim, std::byte* tile) const = 0;
+
+  // As load_keys and load_values; the tile's first row is row `first` of the layer.
+  virtual const float* load_layer_keys(const std::byte* tile, const LayerGroups& groups,
+                                       int64_t first, int n, int head_dim, const RopeTile& rope,
+                                       float* scratch) const = 0;
+  virtual const float* load_layer_values(const std::byte* tile, const LayerGroups& groups,
+                                         int64_t first, int n, int head_dim,
+                                         float* scratch) const = 0;
+
+ private:
+  // Rows alone have no scales.
+  void encode_keys(const float*, int64_t, int, int, int, std::byte*) const final { std::abort(); }
+  void encode_values(const float*, int64_t, int, int, int, std::byte*) const final { std::abort(); }
+  const float* load_keys(const std::byte*, int, int, const RopeTile&, float*) const final {
+    std::abort();
+  }
+  const float* load_values(const std::byte*, int, int, float*) const final { std::abort(); }
+};
 
 }  // namespace kv

@@ -41,6 +41,22 @@ struct CompressionPlan {
     if (decode) decode->policy->check_model(shape);
     if (codec) codec->check_head_dim(shape.head_dim);
   }
+
+  // Whether a policy must know the question, and the plan for prompts whose last n_tokens tokens are
+  // it (0: nothing marks it). Throws Error(kUsage) where a policy cannot work with such a question.
+  bool needs_question() const {
+    for (const PolicyPtr& policy : policies) {
+      if (policy->needs_question()) return true;
+    }
+    return false;
+  }
+  CompressionPlan with_question(int n_tokens) const {
+    CompressionPlan plan = *this;
+    for (PolicyPtr& policy : plan.policies) {
+      if (policy->needs_question()) policy = policy->with_question(n_tokens);
+    }
+    return plan;
+  }
 };
 
 }  // namespace kv

@@ -105,6 +105,8 @@ struct LayerKeep {
   // (n_kv_heads)(head_dim) 1: attention takes this channel of the head's rotated prompt keys as 0;
   // empty: none.
   std::vector<std::vector<uint8_t>> dropped_channels;
+  // The same, of whole RoPE pairs only, which are not stored either.
+  std::vector<std::vector<uint8_t>> removed_channels;
 };
 
 // What a policy may want to know of a model before any work.
@@ -126,6 +128,17 @@ class KvPolicy {
   // Throws Error where the policy does not fit a model of this shape (a list with one number for
   // each layer, a file of tensors).
   virtual void check_model(const ModelShape& shape) const { (void)shape; }
+
+  // Whether select() may remove channels of keys.
+  virtual bool narrows_keys() const { return false; }
+
+  // Whether the policy must be told how many tokens the question has at the prompt's end, by
+  // with_question(), which gives the policy for prompts that end with n question tokens.
+  virtual bool needs_question() const { return false; }
+  virtual std::shared_ptr<const KvPolicy> with_question(int n_tokens) const {
+    (void)n_tokens;
+    return nullptr;
+  }
 
   // Decides for one layer. Same answer for any number of threads.
   virtual LayerKeep select(const LayerView& view) const = 0;

@@ -21,6 +21,11 @@ RopeTile inverse(const RopeTile& tile, float factor, float* scratch) {
   return {cos, sin, tile.rotary_dim};
 }
 
+bool counts_as_zero(const HeadState& state, int channel) {
+  return (!state.dropped_channels.empty() && state.dropped_channels[channel] != 0) ||
+         (!state.removed_channels.empty() && state.removed_channels[channel] != 0);
+}
+
 }  // namespace
 
 LayerRows::LayerRows(const Model& model, const KvCache& cache, const RopeTable& rope,
@@ -147,7 +152,8 @@ LayerView::HeadRows LayerRows::head_rows(int kv_head, const HeadState& state, co
 const float* LayerRows::keys_left(int kv_head, const std::vector<float>& tiles,
                                   const HeadState& state, bool drop_channels,
                                   ViewStorage& storage) const {
-  drop_channels = drop_channels && !state.dropped_channels.empty();
+  drop_channels =
+      drop_channels && !(state.dropped_channels.empty() && state.removed_channels.empty());
   if (whole(kv_head, state) && !drop_channels) return tiles.data();
   const size_t tile_floats = static_cast<size_t>(config_.head_dim) * kTile;
   std::vector<float>& out =
@@ -156,7 +162,7 @@ const float* LayerRows::keys_left(int kv_head, const std::vector<float>& tiles,
     const float* from = tiles.data() + state.rows[r] / kTile * tile_floats + state.rows[r] % kTile;
     float* to = out.data() + r / kTile * tile_floats + r % kTile;
     for (int d = 0; d < config_.head_dim; ++d) {
-      to[d * kTile] = drop_channels && state.dropped_channels[d] != 0 ? 0.0f : from[d * kTile];
+      to[d * kTile] = drop_channels && counts_as_zero(state, d) ? 0.0f : from[d * kTile];
     }
   }
   return out.data();

@@ -20,6 +20,7 @@ struct HeadState {
   std::vector<float> values;
   // (head_dim) 1: the channel of the rotated keys counts as 0; empty: none.
   std::vector<uint8_t> dropped_channels;
+  std::vector<uint8_t> removed_channels;  // likewise, of those that are not stored either
 };
 
 // What a view points at and LayerRows does not hold.

@@ -132,6 +132,10 @@ struct Kernels {
   void (*load_values_int)(int bits, const uint8_t* codes, const uint16_t* scale,
                           const uint16_t* minimum, int group, int n, int head_dim, float* out);
 
+  // n codes of 8, 4, 3, 2 or 1 bits, code i in the bits i * bits ... of a little-endian string of
+  // ceil(n * bits / 8) bytes, as float.
+  void (*unpack_codes)(int bits, const uint8_t* codes, int n, float* out);
+
   // Round to nearest even, NaN stays NaN, overflow becomes inf; and the exact way back.
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);
   void (*to_bf16)(const float* x, int64_t n, uint16_t* out);

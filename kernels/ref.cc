@@ -245,6 +245,17 @@ void load_values_int(int bits, const uint8_t* codes, const uint16_t* scale, cons
   }
 }
 
+void unpack_codes(int bits, const uint8_t* codes, int n, float* out) {
+  for (int i = 0; i < n; ++i) {
+    int code = 0;
+    for (int b = 0; b < bits; ++b) {
+      const int at = i * bits + b;
+      code |= (codes[at / 8] >> (at % 8) & 1) << b;
+    }
+    out[i] = static_cast<float>(code);
+  }
+}
+
 void to_f16(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = float_to_f16(x[i]);
 }
@@ -301,6 +312,7 @@ const Kernels kTable = {
     .load_values_f16 = load_values<F16>,
     .load_values_bf16 = load_values<BF16>,
     .load_values_int = load_values_int,
+    .unpack_codes = unpack_codes,
     .to_f16 = to_f16,
     .to_bf16 = to_bf16,
     .from_f16 = from_f16,

@@ -65,6 +65,38 @@ void check_samples(const Task& task, const std::vector<Sample>& samples,
   }
 }
 
+// The question of every sample at the end of its context.
+void move_questions(const Task& task, std::vector<Sample>& samples) {
+  for (Sample& sample : samples) {
+    if (sample.continuation_ids.empty()) {
+      throw_usage(
+          "task {}: query_aware: sample '{}' has no question apart from its context; leave the key "
+          "out",
+          task.canonical(), sample.id);
+    }
+    std::vector<int32_t>& context = sample.context_ids;
+    sample.question_tokens = static_cast<int>(sample.continuation_ids.size());
+    context.insert(context.end(), sample.continuation_ids.begin(), sample.continuation_ids.end());
+    sample.continuation_ids.clear();
+  }
+}
+
+// Before any work: every compressor that asks for the question gets one that it can work with.
+void check_questions(const RunConfig& config, const Task& task,
+                     const std::vector<Sample>& samples) {
+  for (const CompressorSpec& spec : config.compressors) {
+    if (!spec.plan.needs_question()) continue;
+    for (const Sample& sample : samples) {
+      try {
+        spec.plan.with_question(sample.question_tokens);
+      } catch (const Error& e) {
+        throw Error(e.kind(), fmt::format("compressor {} with task {}, sample '{}': {}",
+                                          spec.canonical, task.canonical(), sample.id, e.what()));
+      }
+    }
+  }
+}
+
 PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, const Model& model) {
   PreparedModel prepared;
   prepared.identity = identify(entry.name, model);
@@ -77,6 +109,8 @@ PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, co
       for (Sample& sample : prepared.samples.back()) sample.max_new_tokens = 0;
     }
     check_samples(*task.task, prepared.samples.back(), model.config);
+    if (task.task->query_aware()) move_questions(*task.task, prepared.samples.back());
+    check_questions(config, *task.task, prepared.samples.back());
   }
   prepared.units = make_units(prepared.samples, config.shard);
   return prepared;
@@ -118,15 +152,18 @@ TextTools text_tools(const Model& model) {
 
 std::vector<Unit> make_units(const std::vector<std::vector<Sample>>& samples, const Shard& shard) {
   // In the order of their tokens: the contexts that begin alike stand together.
-  std::map<std::vector<int32_t>, Unit> by_context;
+  std::map<std::pair<std::vector<int32_t>, int>, Unit> by_context;  // and question_tokens
   for (size_t t = 0; t < samples.size(); ++t) {
-    for (size_t s = 0; s < samples[t].size(); ++s)
-      by_context[samples[t][s].context_ids].questions.push_back({t, s});
+    for (size_t s = 0; s < samples[t].size(); ++s) {
+      const Sample& sample = samples[t][s];
+      by_context[{sample.context_ids, sample.question_tokens}].questions.push_back({t, s});
+    }
   }
   std::vector<Unit> all;
   std::vector<int64_t> cost;  // that a context adds: the tokens it does not share, and answering
   std::span<const int32_t> before;
-  for (auto& [context, unit] : by_context) {
+  for (auto& [key, unit] : by_context) {
+    const std::vector<int32_t>& context = key.first;
     cost.push_back(static_cast<int64_t>(context.size() - common_prefix(before, context)) + 1);
     before = context;
     all.push_back(std::move(unit));

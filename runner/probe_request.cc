@@ -78,7 +78,24 @@ CompressorSpec read_compressor(const Params& params, const ModelConfig& config,
         value.place, specs.size());
   }
   specs[0].plan.check_model(shape_of(config));
+  specs[0].plan.with_question(0);  // refuses plans that need a task to mark the question
   return specs[0];
+}
+
+// Codecs that group the rows of a whole layer take certain numbers of rows only. What a policy will
+// leave is not known here.
+void check_layer_rows(const ProbeRequest& request, const ModelConfig& config) {
+  const CompressionPlan& plan = request.compressor.plan;
+  const LayerCodec* codec = plan.codec != nullptr ? plan.codec->layer_codec() : nullptr;
+  if (codec == nullptr || !plan.policies.empty()) return;
+  const int n_prompt = static_cast<int>(request.prompt_ids.size());
+  const int n_later = std::max(static_cast<int>(request.suffix_ids.size()), request.generate - 1);
+  int coded = 0;
+  for (int n = n_prompt; n <= n_prompt + n_later; ++n) {
+    if (!codec->recodes(coded, n)) continue;
+    codec->check_rows(int64_t{n} * config.n_kv_heads, config.n_kv_heads, config.head_dim);
+    coded = n;
+  }
 }
 
 // Headers of the models that were seen, so that each is read once.
@@ -120,6 +137,7 @@ ProbeRequest read_request(const Value& value, const std::string& base_folder,
   }
   request.compressor = read_compressor(params, header.config, base_folder, value.place);
   request.generate = params.integer("generate");
+  check_layer_rows(request, header.config);
   request.kv_dtype = params.string("kv_dtype");
   request.threads = params.is_null("threads")
                         ? static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))

@@ -18,6 +18,7 @@ struct Scheduler::Context {
     std::vector<SweepItem> items;  // by compressor
   };
   const std::vector<int32_t>* ids = nullptr;
+  std::vector<CompressionPlan> plans;  // by compressor, told the question's length
   std::vector<Part> parts;
   size_t part = 0, next_item = 0;
   std::shared_ptr<const PrefilledPrompt> full;    // in kv_dtype
@@ -149,7 +150,10 @@ bool Scheduler::open_next() {
 std::unique_ptr<Scheduler::Context> Scheduler::open_context(const Unit& unit,
                                                             std::vector<SweepItem> items) {
   auto context = std::make_unique<Context>();
-  context->ids = &parts_.recorder.sample_of(unit.questions[0]).context_ids;
+  const Sample& first = parts_.recorder.sample_of(unit.questions[0]);
+  context->ids = &first.context_ids;
+  for (const CompressorSpec& spec : parts_.config.compressors)
+    context->plans.push_back(spec.plan.with_question(first.question_tokens));
   const CodecPtr kv_dtype = plain_codec(parts_.config.run.kv_dtype);
   std::map<std::string, Context::Part> acting;
   context->parts.push_back({kv_dtype, nullptr, {}});
@@ -178,8 +182,7 @@ std::shared_ptr<const PrefilledPrompt> Scheduler::prefill(const Context& context
   const Context::Part& part = context.parts[index];
   const PhaseTimer timer(phases_["prefill"], session_);
   std::vector<const CompressionPlan*> plans;
-  for (const SweepItem& item : part.items)
-    plans.push_back(&parts_.recorder.compressor_of(item).plan);
+  for (const SweepItem& item : part.items) plans.push_back(&context.plans[item.compressor]);
   PrefillOptions options;
   options.codec = part.codec;
   options.step = part.step;
@@ -255,7 +258,7 @@ void Scheduler::compress_group(const Context& context, Group& group) {
   std::vector<const CompressionPlan*> plans;
   for (const SweepItem& item : group.items) {
     if (group.cache_of.emplace(item.compressor, plans.size()).second)
-      plans.push_back(&parts_.recorder.compressor_of(item).plan);
+      plans.push_back(&context.plans[item.compressor]);
   }
   group.caches = compress_all(*parts_.model, *context.prompt, plans);
   for (CompressedCache& cell : group.caches) {
@@ -398,7 +401,8 @@ void Scheduler::record(Group& group, size_t index) {
   SampleRecord record = parts_.recorder.make(item, job, group.cache(index), group.prompt_bytes);
   if (parts_.config.run.timing && record.error.empty()) {
     try {
-      measure_alone(session_, *job.sample, parts_.recorder.compressor_of(item).plan,
+      const CompressionPlan& plan = parts_.recorder.compressor_of(item).plan;
+      measure_alone(session_, *job.sample, plan.with_question(job.sample->question_tokens),
                     parts_.config.run, record);
     } catch (const std::exception& e) {
       record.scores.clear();

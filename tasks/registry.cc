@@ -33,9 +33,14 @@ constexpr Alias kCanaryNames[] = {
 };
 
 constexpr const char* kCompare = "compare";
+constexpr const char* kQueryAware = "query_aware";
+
+bool is_on(const Params& params, const char* key) {
+  return !params.is_null(key) && params.boolean(key);
+}
 
 // What every task that generates takes besides its own parameters.
-TaskInfo with_compare(TaskInfo info) {
+TaskInfo with_common(TaskInfo info) {
   if (!info.generates) return info;
   info.params.push_back({.name = kCompare,
                          .type = ParamSpec::Type::kBool,
@@ -43,19 +48,25 @@ TaskInfo with_compare(TaskInfo info) {
                          .doc =
                              "true: also KL divergence (kld, nats per token) and top-1 agreement "
                              "(top1_agreement) along the full cache's answer"});
+  info.params.push_back({.name = kQueryAware,
+                         .type = ParamSpec::Type::kBool,
+                         .default_text = "null",
+                         .doc = "true: the question stands at the end of what is compressed"});
   info.make = [make = std::move(info.make)](const Params& params, const std::string& base_folder) {
     std::unique_ptr<Task> task = make(params, base_folder);
-    task->set_compares(!params.is_null(kCompare) && params.boolean(kCompare));
+    task->set_compares(is_on(params, kCompare));
+    task->set_query_aware(is_on(params, kQueryAware));
     return task;
   };
   return info;
 }
 
-// `compare: false` is what a task does without it, and must not look like another task.
-Value without_false_compare(Value value) {
+// `compare: false` is what a task does without it, and must not look like another task; likewise
+// `query_aware: false`.
+Value without_false(Value value) {
   std::erase_if(value.entries, [](const auto& entry) {
-    return entry.first == kCompare && entry.second.kind == Value::Kind::kBool &&
-           !entry.second.boolean;
+    return (entry.first == kCompare || entry.first == kQueryAware) &&
+           entry.second.kind == Value::Kind::kBool && !entry.second.boolean;
   });
   return value;
 }
@@ -91,18 +102,15 @@ Value spell_out(const Value& value) {
 
 const std::vector<TaskInfo>& all_tasks() {
   static const std::vector<TaskInfo> tasks = {
-      with_compare(perplexity_task()),
-      with_compare(passkey_task()),
-      with_compare(tool_call_task()),
-      with_compare(code_exec_task()),
-      with_compare(long_output_task()),
-      with_compare(continuation_task()),
+      with_common(perplexity_task()),  with_common(passkey_task()),
+      with_common(tool_call_task()),   with_common(code_exec_task()),
+      with_common(long_output_task()), with_common(continuation_task()),
   };
   return tasks;
 }
 
 std::unique_ptr<Task> make_task(const Value& written, const std::string& base_folder) {
-  const Value value = without_false_compare(spell_out(written));
+  const Value value = without_false(spell_out(written));
   if (value.is_string()) {
     const TaskInfo& info = find_task(value.text, value.place);
     Value none;

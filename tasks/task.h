@@ -34,6 +34,7 @@ struct TextTools {
 struct Sample {
   std::string id;                    // unique in the task, stable across runs
   std::vector<int32_t> context_ids;  // prefilled, then compressed
+  int question_tokens = 0;           // the last that many of context_ids are the question
   std::vector<int32_t>
       continuation_ids;  // kGenerate: fed after compression, before the answer (may be empty);
                          // kScore: every token is scored, the first from the last context logit
@@ -95,12 +96,15 @@ class Task {
   // scores "kld" and "top1_agreement". Of tasks that generate; those that score a text always do.
   bool compares() const { return compares_; }
   void set_compares(bool compares) { compares_ = compares; }
+  // Whether the question moves from the continuation into the context, where compressors see it.
+  bool query_aware() const { return query_aware_; }
+  void set_query_aware(bool query_aware) { query_aware_ = query_aware; }
   // scores: one entry for each finished sample of one cell. The default: mean and a bootstrap or
   // Wilson interval.
   virtual std::map<std::string, Aggregate> aggregate(const std::vector<Scores>& scores) const;
 
  private:
-  bool compares_ = false;
+  bool compares_ = false, query_aware_ = false;
 };
 
 struct TaskInfo {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "compress/registry.h"
+#include "engine/error.h"
 #include "tests/compress/random_layer.h"
 
 namespace kv {
@@ -95,6 +96,17 @@ TEST(Finch, WorkedExample) {
   EXPECT_EQ(p->positions(), Positions::kContiguous);
   const auto plain = policy("finch(ratio=0.4,window=2,normalize=false)");
   expect_near(plain->select(layer.view(*plain)).scores[0], {0.25, 0.25, 0.2, 1.25, 1.25});
+}
+
+TEST(Finch, TakesTheQuestionThatATaskMarks) {
+  const auto p = policy("finch(ratio=0.4)");
+  ASSERT_TRUE(p->needs_question());
+  EXPECT_FALSE(policy("finch(ratio=0.4,window=2)")->needs_question());
+  RandomLayer layer({.n_tokens = 50});
+  const PolicyPtr marked = p->with_question(7), given = policy("finch(ratio=0.4,window=7)");
+  EXPECT_EQ(marked->select(layer.view(*marked)).rows, given->select(layer.view(*given)).rows);
+  EXPECT_THROW(p->with_question(0), Error);
+  EXPECT_THROW(policy("finch(ratio=0.5,chunk=14)")->with_question(7), Error);
 }
 
 TEST(Finch, SlicesKeepTheirOwnBest) {

@@ -38,9 +38,10 @@ std::vector<int> head_dims(const KvCodec& codec) {
 std::vector<std::string> codec_specs() {
   std::vector<std::string> specs;
   for (const MethodInfo& info : all_methods()) {
-    // Codecs that code rows together are in shared_codec_test.cc.
-    const bool together = info.name.starts_with("kivi") || info.name.starts_with("absmax");
-    if (info.kind == "codec" && !together) specs.push_back(info.name);
+    // Codecs that code rows together are in shared_codec_test.cc and layer_codec_test.cc.
+    if (info.kind != "codec") continue;
+    const CodecPtr codec = parse_compressors(info.name, "test").at(0).plan.codec;
+    if (!codec->keeps_residual() && !codec->codes_blocks()) specs.push_back(info.name);
   }
   for (const char* extra : {"int8(group=64)", "int4(group=24)", "int2(group=7)", "int4(group=1024)",
                             "int4(keys=post_rope)", "int8(hadamard=true)",

@@ -100,7 +100,10 @@ INSTANTIATE_TEST_SUITE_P(Codecs, CodecSession,
                          ::testing::Values("kivi2(group=16,residual=32)",
                                            "kivi4(group=8,residual=40)", "flexgen4(group=16)",
                                            "flexgen4(group=8,scales=f32)", "absmax8", "absmax2",
-                                           "int4(keys=post_rope)", "int8(hadamard=true)"));
+                                           "int4(keys=post_rope)", "int8(hadamard=true)",
+                                           "quanto4(residual=32)",
+                                           "quanto2(group=20,residual=20,axis=-1)",
+                                           "hqq4(residual=32)", "hqq3(axis=1,residual=24)"));
 
 // Eight bits stay near the full cache wherever the keys are rotated or mixed; two bits do not.
 TEST(PostRope, StoresWhatPreRopeRotates) {
@@ -124,6 +127,86 @@ TEST(PostRope, StoresWhatPreRopeRotates) {
     EXPECT_GT(error("int8" + options), 0) << how;
     EXPECT_LT(error("int8" + options), 0.05) << how;
     EXPECT_GT(error("int2" + options), 0.2) << how;
+  }
+}
+
+// Rows (n_kv_heads, n, head_dim) of one layer as attention reads them.
+std::vector<float> rows_of(const KvCache& cache, int layer, bool keys) {
+  const int dim = cache.head_dim(), width = padded(dim);
+  std::vector<float> rows, scratch(static_cast<size_t>(width) * kTile);
+  for (int h = 0; h < cache.n_kv_heads(); ++h) {
+    const KvCache::Head& head = cache.head(layer, h);
+    for (int r = 0; r < head.n_rows; ++r) {
+      const int tile = r / kTile, n = std::min(kTile, head.n_rows - tile * kTile);
+      const float* from = keys ? cache.load_keys(head, tile, n, {}, scratch.data())
+                               : cache.load_values(head, tile, n, scratch.data());
+      for (int d = 0; d < dim; ++d)
+        rows.push_back(keys ? from[d * kTile + r % kTile] : from[r % kTile * width + d]);
+    }
+  }
+  return rows;
+}
+
+// When the residual is full, what the codes decode to and the new rows are coded together; a fork
+// taken before keeps what it had.
+TEST(LayerCodec, CodesTheWholeLayerAgain) {
+  const auto model = random_model(small_config());
+  const ModelConfig& c = model->config;
+  const auto prompt = random_ids(66, c.vocab, 7), suffix = random_ids(30, c.vocab, 8);
+  Session session(model);
+  const PrefilledPrompt filled = session.prefill(prompt, {plain_codec("f32"), {}, nullptr});
+  for (const std::string name : {"quanto4", "hqq2"}) {
+    const CompressorSpec soon = parse_compressors(name + "(residual=30)", "test").front(),
+                         late = parse_compressors(name + "(residual=60)", "test").front();
+    CompressedCache cell = compress(*model, filled, soon.plan),
+                    other = compress(*model, filled, late.plan);
+    KvCache fork = cell.cache.fork();
+    const std::vector<float> before = rows_of(fork, 1, true);
+    session.feed(cell.cache, suffix, nullptr);
+    session.feed(other.cache, suffix, nullptr);
+    EXPECT_EQ(cell.cache.head(1, 0).coded.keys, 96);
+    EXPECT_EQ(other.cache.head(1, 0).coded.keys, 66);
+    EXPECT_EQ(rows_of(fork, 1, true), before);
+    for (const bool keys : {true, false}) {
+      const std::vector<float> rows = rows_of(other.cache, 1, keys);
+      const int n = 2 * 96, dim = c.head_dim;
+      const LayerCodec& codec = *soon.plan.codec->layer_codec();
+      std::vector<uint8_t> codes(rows.size());
+      const LayerGroups groups = codec.encode_layer(rows.data(), n, dim, codes.data());
+      std::vector<float> expected, scratch(static_cast<size_t>(padded(dim)) * kTile);
+      std::vector<std::byte> tile(codec.value_tile_bytes(dim));
+      for (int r = 0; r < n; r += kTile) {
+        codec.pack(codes.data() + r * dim, kTile, dim, tile.data());
+        const float* v =
+            codec.load_layer_values(tile.data(), groups, r, kTile, dim, scratch.data());
+        for (int i = 0; i < kTile; ++i)
+          expected.insert(expected.end(), v + i * padded(dim), v + i * padded(dim) + dim);
+      }
+      EXPECT_EQ(rows_of(cell.cache, 1, keys), expected) << name;
+    }
+  }
+}
+
+TEST(LayerCodec, CountsCodesGroupsAndPlainRows) {
+  const auto model = random_model(small_config());
+  const ModelConfig& c = model->config;
+  const CompressorSpec method = parse_compressors("hqq3(residual=10)", "test").front();
+  Session session(model);
+  const PrefilledPrompt filled =
+      session.prefill(random_ids(64, c.vocab, 9), {plain_codec("f16"), {}, nullptr});
+  CompressedCache cell = compress(*model, filled, method.plan);
+  const auto expected = [&](size_t coded, size_t plain) {
+    const size_t values = coded * 2 * 16;  // of the keys of a layer, or of its values
+    return 2 * 2 * (values * 3 / 8 + values / 64 * 8 + plain * 2 * 16 * 2);
+  };
+  EXPECT_EQ(cell.cache.bytes_in_use(), expected(64, 0));
+  std::vector<float> logits(static_cast<size_t>(c.vocab));
+  for (size_t n = 65; n < 90; ++n) {
+    KvCache* const caches[] = {&cell.cache};
+    const int32_t token = static_cast<int32_t>(n);
+    session.step(caches, {&token, 1}, logits.data());
+    ASSERT_EQ(cell.cache.bytes_in_use(), expected(64 + (n - 64) / 10 * 10, (n - 64) % 10)) << n;
+    EXPECT_GE(cell.cache.bytes_allocated(), cell.cache.bytes_in_use());
   }
 }
 

@@ -217,6 +217,8 @@ const char* const kSpecs[] = {"observed_attention(ratio=0.5)",
                               "merging(ratio=0.5,inner=knorm)",
                               "snapkv(ratio=0.5,window=16)+think(ratio=0.4)",
                               "think(ratio=0.5)+knorm(ratio=0.5)+int8",
+                              "think(ratio=0.5,unit=pair)+knorm(ratio=0.5)+int8",
+                              "snapkv(ratio=0.3,window=16)+think(ratio=0.7,unit=pair)",
                               "finch(ratio=0.5,window=8)",
                               "non_causal_attention(ratio=0.5,chunk=32)",
                               "cap(ratio=0.5)",
@@ -295,6 +297,59 @@ TEST(Think, MaskedChannelsCountOnlyForPromptRows) {
   CompressionPlan plan = method.plan;
   plan.policies.push_back(std::make_shared<Looking>(look_needs, look));
   compress(*model, prompt, plan);
+}
+
+// Answers with the channels that another policy removed, as a mask.
+class MaskInstead : public KvPolicy {
+ public:
+  explicit MaskInstead(PolicyPtr policy) : policy_(std::move(policy)) {}
+  std::string spec() const override { return "mask"; }
+  KvNeeds needs(int n_tokens) const override { return policy_->needs(n_tokens); }
+  LayerKeep select(const LayerView& view) const override {
+    LayerKeep keep = policy_->select(view);
+    std::swap(keep.dropped_channels, keep.removed_channels);
+    return keep;
+  }
+
+ private:
+  PolicyPtr policy_;
+};
+
+// Pairs that are not stored give the same bits as pairs that count as 0, in fewer bytes.
+TEST(Think, PairsAreReallyGone) {
+  const auto model = random_model(small_config());
+  const std::vector<int32_t> ids = random_ids(75, model->config.vocab),
+                             later = random_ids(40, model->config.vocab, 3);
+  Session session(model);
+  const CompressorSpec pairs =
+      parse_compressors("think(ratio=0.5,window=8,unit=pair)", "test").front();
+  CompressionPlan mask = pairs.plan;
+  mask.policies[0] = std::make_shared<MaskInstead>(pairs.plan.policies[0]);
+  const PrefilledPrompt prompt =
+      session.prefill(ids, {plain_codec("f32"), needs_of({&pairs.plan}, 75), nullptr});
+  CompressedCache narrow = compress(*model, prompt, pairs.plan),
+                  masked = compress(*model, prompt, mask);
+  const KvCache::Head& head = narrow.cache.head(1, 1);
+  ASSERT_NE(head.key_channels, nullptr);
+  ASSERT_EQ(head.key_channels->size(), 8u);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ((*head.key_channels)[i] + 8, (*head.key_channels)[i + 4]);
+  // Half the keys are gone; the mask of 16 channels is two bytes for each of four heads.
+  const size_t heads = 4, keys = heads * 75 * 16 * sizeof(float);
+  EXPECT_EQ(narrow.cache.bytes_in_use(), keys / 2 + keys + heads * 2);
+  EXPECT_GE(narrow.cache.bytes_allocated(), narrow.cache.bytes_in_use());
+  std::vector<float> logits[2];
+  KvCache* const caches[] = {&narrow.cache, &masked.cache};
+  for (int i = 0; i < 2; ++i) {
+    KvCache fork = caches[i]->fork();
+    const auto collect = [&](int, int n, const float* rows) {
+      logits[i].insert(logits[i].end(), rows, rows + n * model->config.vocab);
+    };
+    session.feed(fork, later, collect);
+    session.feed(*caches[i], later, collect);
+  }
+  EXPECT_EQ(logits[0], logits[1]);
+  // Later rows have all their channels.
+  EXPECT_EQ(narrow.cache.bytes_in_use(), keys / 2 + keys + heads * (2 + 40 * 2 * 16 * 4));
 }
 
 TEST(Merging, MergedValuesEnterTheCache) {

@@ -218,6 +218,17 @@ TEST(Ref, ScalesOfChannelsServeGroupsOfRows) {
   }
 }
 
+TEST(Ref, UnpackCodesReadsFromTheLowestBits) {
+  const std::vector<uint8_t> codes = {0b10101100, 0b00000111};
+  std::vector<float> out(5);
+  ref().unpack_codes(3, codes.data(), 5, out.data());
+  EXPECT_EQ(out, (std::vector<float>{4, 5, 6, 3, 0}));  // the third code ends in the second byte
+  ref().unpack_codes(1, codes.data(), 5, out.data());
+  EXPECT_EQ(out, (std::vector<float>{0, 0, 1, 1, 0}));
+  ref().unpack_codes(8, codes.data(), 2, out.data());
+  EXPECT_EQ(out[0], 0b10101100);
+}
+
 TEST(Ref, LoadValuesPadsWithZeros) {
   const std::vector<float> tile = {1, 2, 3, 4, 5, 6};
   std::vector<float> out(2 * kPanel, -1);

@@ -175,6 +175,23 @@ void check_load_values_int() {
   }
 }
 
+void check_unpack_codes() {
+  for (int bits : {8, 4, 3, 2, 1}) {
+    for (int n : {0, 1, 5, 16, 17, 31, 64, 100}) {
+      Rng rng(static_cast<unsigned>(bits * 100 + n));
+      const auto codes = random_bytes(rng, (n * bits + 7) / 8);
+      expect_same_bits("unpack_codes", describe("bits", bits, "n", n), [&](const Kernels& table) {
+        Guarded<uint8_t> c(codes, 3);
+        Guarded<float> out(n, 1);
+        table.unpack_codes(bits, c.data(), n, out.data());
+        Output output;
+        output.add(out);
+        return output;
+      });
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<KernelCheck> tile_checks() {
@@ -186,7 +203,8 @@ std::vector<KernelCheck> tile_checks() {
           {"load_values_f32", check_load_values_f32},
           {"load_values_f16", check_load_values_f16},
           {"load_values_bf16", check_load_values_bf16},
-          {"load_values_int", check_load_values_int}};
+          {"load_values_int", check_load_values_int},
+          {"unpack_codes", check_unpack_codes}};
 }
 
 }  // namespace kv::test

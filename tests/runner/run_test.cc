@@ -117,6 +117,33 @@ TEST_F(Sweep, ResultsDoNotDependOnThreadsBatchesChunksShardsOrInstructionSet) {
   ASSERT_EQ(folder_.run("report a").status, 0);
 }
 
+// finch(window=0) takes the question that query_aware moves into the context, and nothing else.
+TEST_F(Sweep, TheQuestionIsWhatTheTaskMarks) {
+  const std::string start = "models: [" + tiny_model() + "]\ncompressors: [finch(ratio=0.5)]\n";
+  const std::string end = "run: {threads: 1, max_new_tokens: 2, out: out}\n";
+  const std::string passkey = "{name: passkey, lengths: [200], depths: 1, repeats: 1";
+  write_text(folder_.path() / "c.yaml", start + "tasks: [" + passkey + "}]\n" + end);
+  const ProgramResult unmarked = folder_.run("run c.yaml --quiet");
+  EXPECT_EQ(unmarked.status, 2);
+  EXPECT_NE(unmarked.err.find("query_aware: true"), std::string::npos) << unmarked.err;
+  EXPECT_FALSE(fs::exists(folder_.path() / "out/samples.jsonl"));
+
+  write_text(folder_.path() / "c.yaml",
+             start + "tasks: [" + passkey + ", query_aware: true}]\n" + end);
+  const auto marked = run("a", "");
+  ASSERT_EQ(marked.size(), 2u);
+  int64_t full = 0, cut = 0;
+  for (const SampleRecord& r : read_records(folder_.path() / "a/samples.jsonl")) {
+    EXPECT_NE(r.task_spec.find("query_aware=true"), std::string::npos) << r.task_spec;
+    (r.method == "finch" ? cut : full) = r.kv_bytes;
+  }
+  EXPECT_LT(cut, full * 6 / 10);
+
+  write_text(folder_.path() / "c.yaml",
+             start + "tasks: [{name: perplexity, max_length: 96, samples: 1}]\n" + end);
+  EXPECT_EQ(folder_.run("run c.yaml --quiet").status, 2);
+}
+
 TEST_F(Sweep, ContextsArePrefilledOnceForAllCells) {
   run("a", "");
   const auto manifest = nlohmann::json::parse(file_text(folder_.path() / "a/manifest.json"));

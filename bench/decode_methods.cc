@@ -1,0 +1,192 @@
+// Decoding speed of every method beside the full cache: many long sequences together, and one alone.
+//
+//   decode_methods MODEL [SEQUENCES [ROWS [STEPS [SPEC ...]]]]      default 16 8192 8, every method
+//
+// MODEL is a folder or a .gguf file. Without SPEC: every policy that has a ratio, at 0.75, and every
+// codec; methods that read a file are left out. One prompt of random tokens is prefilled; every
+// sequence has a copy of its rows of its own, so that nothing is served from another one's memory.
+// Full cache and method take turns, three times; the medians are compared.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "compress/registry.h"
+#include "engine/compression.h"
+#include "engine/error.h"
+#include "engine/session.h"
+
+namespace {
+
+constexpr double kMiB = 1048576.0;
+constexpr int kTurns = 3;
+
+bool has(const std::vector<kv::ParamSpec>& params, const char* name) {
+  return std::any_of(params.begin(), params.end(),
+                     [&](const kv::ParamSpec& param) { return param.name == name; });
+}
+
+std::vector<std::string> every_spec() {
+  std::vector<std::string> specs;
+  for (const kv::MethodInfo& info : kv::all_methods()) {
+    const auto params = kv::all_params(info);
+    if (info.kind == "codec") {
+      specs.push_back(info.name);
+      continue;
+    }
+    if (!has(params, "ratio") || has(params, "filters") || has(params, "curves")) continue;
+    if (info.name == "finch") {
+      specs.push_back("finch(ratio=0.75,window=64)");
+    } else if (info.name == "think") {
+      specs.push_back("think(ratio=0.75,unit=pair)");
+    } else {
+      specs.push_back(info.name + "(ratio=0.75)");
+    }
+  }
+  return specs;
+}
+
+// A cache whose pages are its own.
+kv::KvCache copy_of(const kv::KvCache& source) {
+  kv::KvCache copy = source.fork();
+  for (int layer = 0; layer < copy.n_layers(); ++layer) {
+    for (int h = 0; h < copy.n_kv_heads(); ++h) {
+      kv::KvCache::Head& head = copy.head(layer, h);
+      for (std::vector<kv::PageRef>* pages : {&head.pages, &head.plain}) {
+        for (kv::PageRef& page : *pages) {
+          if (page) page.writable_keys();
+        }
+      }
+    }
+  }
+  return copy;
+}
+
+std::vector<kv::KvCache> copies_of(const kv::KvCache& source, int n) {
+  std::vector<kv::KvCache> copies;
+  for (int i = 0; i < n; ++i) copies.push_back(copy_of(source));
+  return copies;
+}
+
+class Bench {
+ public:
+  Bench(std::shared_ptr<const kv::Model> model, int n_sequences, int n_rows, int n_steps)
+      : session_(std::move(model)),
+        n_sequences_(n_sequences),
+        n_steps_(n_steps),
+        logits_(static_cast<size_t>(n_sequences) * session_.model().config.vocab) {
+    std::mt19937 generator(1);
+    std::uniform_int_distribution<int32_t> token(0, session_.model().config.vocab - 1);
+    for (int i = 0; i < n_rows; ++i) ids_.push_back(token(generator));
+  }
+
+  void run(const std::vector<std::string>& specs) {
+    std::vector<kv::CompressorSpec> methods;
+    for (const std::string& spec : specs)
+      methods.push_back(kv::parse_compressors(spec, "decode_methods").front());
+    prefill(methods);
+    fmt::print("{} sequences x {} rows, {} steps\n{:<44} {:>9} {:>10} {:>7} {:>10} {:>7}\n",
+               n_sequences_, ids_.size(), n_steps_, "", "MiB each", "tokens/s", "ratio", "alone",
+               "ratio");
+    for (const kv::CompressorSpec& method : methods) {
+      try {
+        measure(method);
+      } catch (const kv::Error& e) {
+        fmt::print("{:<44} {}\n", method.canonical, e.what());
+      }
+      std::fflush(stdout);
+    }
+  }
+
+ private:
+  // One prompt for all methods but those that act on it.
+  void prefill(const std::vector<kv::CompressorSpec>& methods) {
+    std::vector<const kv::CompressionPlan*> plans;
+    for (const kv::CompressorSpec& method : methods) plans.push_back(&method.plan);
+    const kv::KvNeeds needs = kv::needs_of(plans, static_cast<int>(ids_.size()));
+    kv::PrefillOptions options;
+    options.codec = f16_;
+    options.needs = needs;
+    prompt_ = session_.prefill(ids_, options);
+    full_ = kv::compress(session_.model(), *prompt_, {});
+  }
+
+  kv::CompressedCache compressed(const kv::CompressionPlan& plan) {
+    kv::PrefillOptions options;
+    options.codec = kv::prompt_codec(plan, f16_);
+    options.step = kv::prompt_rules(plan);
+    if (options.codec == f16_ && options.step == nullptr)
+      return kv::compress(session_.model(), *prompt_, plan);
+    options.needs = kv::needs_of({&plan}, static_cast<int>(ids_.size()));
+    return kv::compress(session_.model(), session_.prefill(ids_, options), plan);
+  }
+
+  void measure(const kv::CompressorSpec& method) {
+    const kv::CompressedCache cell = compressed(method.plan);
+    const auto [together, full_together] = turns(cell.cache, n_sequences_);
+    const auto [alone, full_alone] = turns(cell.cache, 1);
+    fmt::print("{:<44} {:>9.1f} {:>10.1f} {:>7.2f} {:>10.1f} {:>7.2f}\n", method.canonical,
+               static_cast<double>(cell.cache.bytes_in_use()) / kMiB, together,
+               together / full_together, alone, alone / full_alone);
+  }
+
+  // Median tokens/s of n sequences with the method and with the full cache, measured in turn.
+  std::pair<double, double> turns(const kv::KvCache& method, int n) {
+    std::vector<kv::KvCache> ours = copies_of(method, n), full = copies_of(full_->cache, n);
+    std::vector<double> speed, full_speed;
+    for (int turn = 0; turn < kTurns; ++turn) {
+      full_speed.push_back(decode(full));
+      speed.push_back(decode(ours));
+    }
+    std::sort(speed.begin(), speed.end());
+    std::sort(full_speed.begin(), full_speed.end());
+    return {speed[kTurns / 2], full_speed[kTurns / 2]};
+  }
+
+  double decode(std::vector<kv::KvCache>& caches) {
+    std::vector<kv::KvCache*> pointers;
+    for (kv::KvCache& cache : caches) pointers.push_back(&cache);
+    const auto start = std::chrono::steady_clock::now();
+    for (int step = 0; step < n_steps_; ++step) {
+      const std::vector<int32_t> tokens(caches.size(), ids_[static_cast<size_t>(step)]);
+      session_.step(pointers, tokens, logits_.data());
+    }
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    return static_cast<double>(caches.size()) * n_steps_ / seconds.count();
+  }
+
+  kv::Session session_;
+  int n_sequences_, n_steps_;
+  std::vector<float> logits_;
+  std::vector<int32_t> ids_;
+  kv::CodecPtr f16_ = kv::plain_codec("f16");
+  std::optional<kv::PrefilledPrompt> prompt_;
+  std::optional<kv::CompressedCache> full_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: decode_methods MODEL [SEQUENCES [ROWS [STEPS [SPEC ...]]]]\n");
+    return 2;
+  }
+  const auto number = [&](int at, int otherwise) {
+    return argc > at ? std::max(1, std::atoi(argv[at])) : otherwise;
+  };
+  try {
+    const int n_rows = number(3, 8192), n_steps = std::min(number(4, 8), n_rows);
+    Bench bench(kv::Model::load(argv[1]), number(2, 16), n_rows, n_steps);
+    bench.run(argc > 5 ? std::vector<std::string>(argv + 5, argv + argc) : every_spec());
+  } catch (const kv::Error& e) {
+    fmt::print(stderr, "decode_methods: {}\n", e.what());
+    return e.exit_status();
+  }
+  return 0;
+}

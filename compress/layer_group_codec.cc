@@ -1,0 +1,150 @@
+#include "compress/layer_group_codec.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "compress/codes.h"
+#include "engine/error.h"
+#include "kernels/kernels.h"
+
+namespace kv {
+namespace {
+
+// n codes become values. Scale and offset of value i: scales[i * step], step 0 or 1. Products are
+// not fused: the published codecs round twice.
+void decode(Decode how, const float* scales, const float* offsets, int step, int n, float* x) {
+  if (how == Decode::kScaleThenAdd) {
+    for (int i = 0; i < n; ++i) x[i] = x[i] * scales[i * step] + offsets[i * step];
+  } else {
+    for (int i = 0; i < n; ++i) x[i] = (x[i] - offsets[i * step]) * scales[i * step];
+  }
+}
+
+}  // namespace
+
+ValueRange value_range(const float* x, int n) {
+  ValueRange range{x[0], x[0]};
+  for (int i = 0; i < n; ++i) {
+    if (std::isnan(x[i])) return {x[i], x[i]};
+    range.lo = std::min(range.lo, x[i]);
+    range.hi = std::max(range.hi, x[i]);
+  }
+  return range;
+}
+
+double LayerGroupCodec::bits_per_value(int head_dim) const {
+  return 8.0 * static_cast<double>(row_bytes(head_dim)) / head_dim + 64.0 / o_.group;
+}
+
+bool LayerGroupCodec::recodes(int n_coded, int n_rows) const {
+  // A first new row is never coded by itself, whatever `residual` says.
+  return n_coded == 0 || n_rows - n_coded >= std::max(2, o_.residual);
+}
+
+void LayerGroupCodec::check_rows(int64_t n_rows, int n_kv_heads, int head_dim) const {
+  const bool by_rows = o_.shape == GroupShape::kChannels;
+  const int64_t n = by_rows ? n_rows : n_rows * head_dim;
+  if (n % o_.group == 0) return;
+  const int64_t step =
+      o_.group / std::gcd<int64_t>(o_.group, int64_t{n_kv_heads} * (by_rows ? 1 : head_dim));
+  throw_usage(
+      "{}: the {} {} of a layer ({} rows in {} KV heads) cannot be cut into groups of {}; equal "
+      "heads fit with a multiple of {} rows each, or take a group that divides {}",
+      o_.spec, n, by_rows ? "rows" : "values", n_rows, n_kv_heads, o_.group, step, n);
+}
+
+int64_t LayerGroupCodec::flat_index(int64_t g, int i, int64_t n, int head_dim) const {
+  switch (o_.shape) {
+    case GroupShape::kChannels:
+      return (g / head_dim * o_.group + i) * head_dim + g % head_dim;
+    case GroupShape::kColumns:
+      return i * (n / o_.group) + g;
+    default:
+      return g * o_.group + i;
+  }
+}
+
+LayerGroups LayerGroupCodec::encode_layer(const float* rows, int64_t n_rows, int head_dim,
+                                          uint8_t* codes) const {
+  const int64_t n = n_rows * head_dim, n_groups = n / o_.group;
+  std::vector<float> x(static_cast<size_t>(n));
+  for (int64_t g = 0; g < n_groups; ++g) {
+    for (int i = 0; i < o_.group; ++i) x[g * o_.group + i] = rows[flat_index(g, i, n, head_dim)];
+  }
+  LayerGroups groups;
+  groups.n_rows = n_rows;
+  groups.scales.resize(static_cast<size_t>(n_groups));
+  groups.offsets.resize(static_cast<size_t>(n_groups));
+  std::vector<uint8_t> grouped_codes(x.size());
+  encode_groups({x, o_.group, o_.bits}, grouped_codes.data(), groups.scales.data(),
+                groups.offsets.data());
+  for (int64_t g = 0; g < n_groups; ++g) {
+    for (int i = 0; i < o_.group; ++i)
+      codes[flat_index(g, i, n, head_dim)] = grouped_codes[g * o_.group + i];
+  }
+  return groups;
+}
+
+void LayerGroupCodec::pack(const uint8_t* codes, int n, int head_dim, std::byte* tile) const {
+  auto* row = reinterpret_cast<uint8_t*>(tile);
+  for (int r = 0; r < n; ++r, row += row_bytes(head_dim), codes += head_dim) {
+    for (int d = 0; d < head_dim; ++d) put_code(row, d, o_.bits, codes[d]);
+  }
+}
+
+void LayerGroupCodec::decode_row(const LayerGroups& groups, int64_t row, int head_dim,
+                                 float* x) const {
+  const float *scales = groups.scales.data(), *offsets = groups.offsets.data();
+  const int64_t n_groups = groups.n_rows * head_dim / o_.group, first = row * head_dim;
+  if (o_.shape == GroupShape::kChannels) {
+    const int64_t g = row / o_.group * head_dim;
+    return decode(o_.decode, scales + g, offsets + g, 1, head_dim, x);
+  }
+  for (int d = 0; d < head_dim;) {
+    int64_t g, left;  // the values that follow with the same step through the groups
+    if (o_.shape == GroupShape::kRuns) {
+      g = (first + d) / o_.group;
+      left = (g + 1) * o_.group - (first + d);
+    } else {
+      g = (first + d) % n_groups;
+      left = n_groups - g;
+    }
+    const int n = static_cast<int>(std::min<int64_t>(left, head_dim - d));
+    decode(o_.decode, scales + g, offsets + g, o_.shape == GroupShape::kColumns, n, x + d);
+    d += n;
+  }
+}
+
+const float* LayerGroupCodec::load_layer_values(const std::byte* tile, const LayerGroups& groups,
+                                                int64_t first, int n, int head_dim,
+                                                float* scratch) const {
+  const auto* codes = reinterpret_cast<const uint8_t*>(tile);
+  const int width = padded(head_dim);
+  for (int r = 0; r < n; ++r, codes += row_bytes(head_dim)) {
+    float* out = scratch + r * width;
+    kernels().unpack_codes(o_.bits, codes, head_dim, out);
+    decode_row(groups, first + r, head_dim, out);
+    std::fill(out + head_dim, out + width, 0.0f);
+  }
+  return scratch;
+}
+
+const float* LayerGroupCodec::load_layer_keys(const std::byte* tile, const LayerGroups& groups,
+                                              int64_t first, int n, int head_dim,
+                                              const RopeTile& rope, float* scratch) const {
+  thread_local std::vector<float> rows;
+  const int width = padded(head_dim);
+  rows.resize(static_cast<size_t>(width) * kTile);
+  load_layer_values(tile, groups, first, n, head_dim, rows.data());
+  for (int d = 0; d < head_dim; ++d) {
+    for (int r = 0; r < n; ++r) scratch[d * kTile + r] = rows[r * width + d];
+    std::fill(scratch + d * kTile + n, scratch + (d + 1) * kTile, 0.0f);
+  }
+  if (rope.cos != nullptr)
+    kernels().load_keys_f32(scratch, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
+  return scratch;
+}
+
+}  // namespace kv

@@ -1,0 +1,88 @@
+// Codecs in the manner of Hugging Face's QuantizedCache: the values of a whole layer (all KV heads,
+// all rows, keys or values), read flat in the order head, row, channel, are cut into groups of
+// `group` values with one scale and one offset each. What a group is and how codes decode is here;
+// a codec adds how codes, scale and offset are found.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "engine/kv_codec.h"
+#include "kernels/kernels.h"
+
+namespace kv {
+
+enum class GroupShape {
+  kRuns,      // consecutive values
+  kChannels,  // one channel of consecutive rows
+  kColumns    // of n values, those n / group apart
+};
+
+enum class Decode {
+  kScaleThenAdd,      // code * scale + offset
+  kSubtractThenScale  // (code - offset) * scale
+};
+
+struct LayerGroupOptions {
+  int bits = 4;  // 1 … 8
+  int group = 64;
+  int residual = 128;
+  GroupShape shape = GroupShape::kRuns;
+  Decode decode = Decode::kScaleThenAdd;
+  std::string spec;  // canonical
+};
+
+// Groups side by side: group g has the values x[g * group], …, x[(g + 1) * group - 1].
+struct Grouped {
+  std::span<const float> x;
+  int group = 0, bits = 0;
+
+  int64_t n_groups() const { return static_cast<int64_t>(x.size()) / group; }
+  const float* of(int64_t g) const { return x.data() + g * group; }
+};
+
+// The smallest and the largest of n values, NaN where one of them is.
+struct ValueRange {
+  float lo = 0, hi = 0;
+};
+ValueRange value_range(const float* x, int n);
+
+class LayerGroupCodec : public LayerCodec {
+ public:
+  explicit LayerGroupCodec(LayerGroupOptions options) : o_(std::move(options)) {}
+
+  std::string spec() const override { return o_.spec; }
+  // Of the coded rows; scale and offset are floats.
+  double bits_per_value(int head_dim) const override;
+  bool stores_rotated_keys() const override { return true; }
+  size_t key_tile_bytes(int head_dim) const override { return row_bytes(head_dim) * kTile; }
+  size_t value_tile_bytes(int head_dim) const override { return row_bytes(head_dim) * kTile; }
+
+  // The prompt at once; then whenever `residual` rows have come.
+  bool recodes(int n_coded, int n_rows) const override;
+  void check_rows(int64_t n_rows, int n_kv_heads, int head_dim) const override;
+  LayerGroups encode_layer(const float* rows, int64_t n_rows, int head_dim,
+                           uint8_t* codes) const override;
+  void pack(const uint8_t* codes, int n, int head_dim, std::byte* tile) const override;
+  const float* load_layer_keys(const std::byte* tile, const LayerGroups& groups, int64_t first,
+                               int n, int head_dim, const RopeTile& rope,
+                               float* scratch) const override;
+  const float* load_layer_values(const std::byte* tile, const LayerGroups& groups, int64_t first,
+                                 int n, int head_dim, float* scratch) const override;
+
+ protected:
+  // Codes (as x lies), scales and offsets (n_groups each).
+  virtual void encode_groups(const Grouped& groups, uint8_t* codes, float* scales,
+                             float* offsets) const = 0;
+
+ private:
+  size_t row_bytes(int head_dim) const { return (static_cast<size_t>(head_dim) * o_.bits + 7) / 8; }
+  // The place in the flat order of value i of group g, of n values.
+  int64_t flat_index(int64_t g, int i, int64_t n, int head_dim) const;
+  // The codes of row `row` of the layer, as floats in x (head_dim), become values.
+  void decode_row(const LayerGroups& groups, int64_t row, int head_dim, float* x) const;
+
+  LayerGroupOptions o_;
+};
+
+}  // namespace kv
