@@ -90,11 +90,12 @@ Costs measure(Session& session, const CompressionPlan& plan, std::span<const int
   const std::vector<HeadState> heads = whole_heads(c, n);
   const KvPolicy& policy = *plan.policies.front();
   costs.rows = median_cost([&] {
-    for (int l = 0; l < c.n_layers; ++l) LayerRows(session.model(), prompt, l, options.needs);
+    for (int l = 0; l < c.n_layers; ++l)
+      LayerRows(session.model(), prompt.cache, *prompt.rope, prompt, l, options.needs);
   });
   const double select = median_cost([&] {
     for (int l = 0; l < c.n_layers; ++l) {
-      const LayerRows rows(session.model(), prompt, l, options.needs);
+      const LayerRows rows(session.model(), prompt.cache, *prompt.rope, prompt, l, options.needs);
       ViewStorage storage;
       policy.select(rows.view(heads, options.needs, storage));
     }

@@ -24,7 +24,9 @@ const fs::path kData = fs::path(KV_SOURCE_DIR) / "tests" / "data";
 std::vector<std::string> tiny_models() {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(kData)) {
-    if (fs::exists(entry.path() / "golden.json")) names.push_back(entry.path().filename().string());
+    const bool is_model = fs::exists(entry.path() / "config.json");
+    if (is_model && fs::exists(entry.path() / "golden.json"))
+      names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
   return names;

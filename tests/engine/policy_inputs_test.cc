@@ -40,6 +40,12 @@ class Looking : public KvPolicy {
   std::function<void(const LayerView&)> look_;
 };
 
+CompressionPlan looking_plan(KvNeeds needs, std::function<void(const LayerView&)> look) {
+  CompressionPlan plan;
+  plan.policies.push_back(std::make_shared<Looking>(std::move(needs), std::move(look)));
+  return plan;
+}
+
 // Element (row, channel) of keys in tiles.
 float key_at(const LayerView& view, int kv_head, int row, int channel) {
   return view.heads[kv_head]
@@ -75,7 +81,7 @@ TEST(PolicyInputs, AttentionReceivedIsTheSumOverAllQueries) {
       }
     }
   };
-  const CompressionPlan plan{{std::make_shared<Looking>(needs, look)}, nullptr};
+  const CompressionPlan plan = looking_plan(needs, look);
   Session session(model, 37);
   compress(*model, session.prefill(ids, {plain_codec("f32"), needs_of({&plan}, 150), nullptr}),
            plan);
@@ -107,7 +113,7 @@ TEST(PolicyInputs, OutputNormsAreThoseOfValuesTimesTheProjection) {
       }
     }
   };
-  const CompressionPlan plan{{std::make_shared<Looking>(needs, look)}, nullptr};
+  const CompressionPlan plan = looking_plan(needs, look);
   Session session(model);
   compress(*model, session.prefill(ids, {plain_codec("f32"), needs_of({&plan}, 40), nullptr}),
            plan);
@@ -128,7 +134,7 @@ TEST(PolicyInputs, RepeatScoresAreTheLargestWeightsOfEachPiece) {
   const auto take = [&](const LayerView& view) {
     got.emplace_back(view.repeat_scores, view.repeat_scores + 2 * 50);
   };
-  const CompressionPlan plan{{std::make_shared<Looking>(needs, take)}, nullptr};
+  const CompressionPlan plan = looking_plan(needs, take);
   Session session(model, 16);
   compress(*model, session.prefill(ids, {plain_codec("f32"), needs_of({&plan}, 50), nullptr}),
            plan);
@@ -173,7 +179,7 @@ TEST(PolicyInputs, RepeatScoresAreTheLargestWeightsOfEachPiece) {
         EXPECT_EQ(got[view.layer][h * 50], 0);
       }
     };
-    const CompressionPlan look_plan{{std::make_shared<Looking>(look_needs, look)}, nullptr};
+    const CompressionPlan look_plan = looking_plan(look_needs, look);
     compress(*model,
              session.prefill(whole, {plain_codec("f32"), needs_of({&look_plan}, all), nullptr}),
              look_plan);
