@@ -48,12 +48,17 @@ struct CompressionPlan {
     for (const PolicyPtr& policy : policies) {
       if (policy->needs_question()) return true;
     }
-    return false;
+    return decode && decode->policy->needs_question();
   }
   CompressionPlan with_question(int n_tokens) const {
     CompressionPlan plan = *this;
     for (PolicyPtr& policy : plan.policies) {
       if (policy->needs_question()) policy = policy->with_question(n_tokens);
+    }
+    if (decode && decode->policy->needs_question()) {
+      RepeatedCut cut = *decode;
+      cut.policy = cut.policy->with_question(n_tokens);
+      plan.decode = std::make_shared<const RepeatedCut>(std::move(cut));
     }
     return plan;
   }
