@@ -14,8 +14,8 @@ std::string place_prefix(const Value& value) {
 }
 
 void refuse_outer_keys(const Value& term, const std::string& outer, const std::string& key) {
-  for (const char* name :
-       {"ratio", "compression_ratio", "budget", "positions", "decode", "protect", "ties"}) {
+  for (const char* name : {"ratio", "compression_ratio", "budget", "positions", "decode", "prefill",
+                           "budget_bytes", "protect", "ties"}) {
     const Value* value = term.find(name);
     if (value == nullptr) continue;
     throw_usage("{}{}: '{}' of the policy inside belongs to the outer one: write it beside '{}'",

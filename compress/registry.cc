@@ -160,7 +160,7 @@ std::vector<ParamSpec> table_of(const Method& method) {
   std::vector<ParamSpec> table;
   if (method.is_eviction()) {
     table = leading_params(method.default_positions, method.has_ratio);
-    table.push_back(decode_param());
+    for (ParamSpec& spec : cut_rule_params()) table.push_back(std::move(spec));
   }
   table.insert(table.end(), method.info.params.begin(), method.info.params.end());
   if (method.is_eviction()) {
@@ -204,14 +204,15 @@ struct BuiltTerm {
   double ratio = 0;
   PolicyPtr policy;
   CodecPtr codec;
-  std::shared_ptr<const RepeatedCut> decode;
+  std::shared_ptr<const RepeatedCut> decode, prefill;
+  int64_t budget_bytes = 0;
   StepPtr step;
 
   bool is_none() const { return policy == nullptr && codec == nullptr && step == nullptr; }
 };
 
 void build_eviction(const Method& method, const Params& params,
-                    const std::optional<InnerPolicy>& inner, const std::optional<CutRule>& decode,
+                    const std::optional<InnerPolicy>& inner, const CutRules& cuts,
                     const std::string& folder, BuiltTerm& built) {
   EvictionRules outer = read_rules(params, method.has_ratio);
   outer.spec = built.canonical;
@@ -222,14 +223,12 @@ void build_eviction(const Method& method, const Params& params,
     }
     return method.make_policy(params, std::move(rules));
   };
-  built.policy = make(outer);
-  if (decode) built.decode = make_repeated_cut(*decode, outer, make);
-}
-
-void put(Value& map, const std::string& key, const Value& value) {
-  for (auto& [name, old] : map.entries) {
-    if (name == key) old = value;
-  }
+  if (cuts.decode) built.decode = make_repeated_cut(*cuts.decode, outer, make);
+  if (cuts.prefill) built.prefill = make_repeated_cut(*cuts.prefill, outer, make);
+  built.budget_bytes = cuts.budget_bytes;
+  // The one cut after the prompt is then told its rows as well.
+  outer.repeated = cuts.budget_bytes > 0 && !cuts.prefill;
+  built.policy = make(std::move(outer));
 }
 
 BuiltTerm build_term(ResolvedTerm term, const std::string& folder) {
@@ -237,23 +236,20 @@ BuiltTerm build_term(ResolvedTerm term, const std::string& folder) {
   std::optional<InnerPolicy> inner;
   if (method.takes_inner) inner = read_inner(term);
   std::vector<ParamSpec> table = with_defaults_of(term, table_of(method));
-  if (method.is_eviction() && term.params.find("decode") != nullptr) make_optional(table, "ratio");
+  if (method.is_eviction() && has_cut_rules(term)) make_optional(table, "ratio");
   Params params = Params::read(term.params, table, method.info.name);
-  std::optional<CutRule> decode;
+  CutRules cuts;
   if (method.is_eviction()) {
     const std::string& reason =
         method.no_repeat.empty() && inner ? inner->no_repeat : method.no_repeat;
-    decode = read_decode(term, canonical_term(method, params), reason);
-    if (decode) {
-      put(term.params, "decode", decode->canonical);
-      params = Params::read(term.params, table, method.info.name);
-    }
+    cuts = read_cut_rules(term, canonical_term(method, params), reason);
+    params = Params::read(term.params, table, method.info.name);
   }
   BuiltTerm built;
   const std::string printed = params.canonical(left_out(method, params));
   built.canonical = printed.empty() ? method.info.name : method.info.name + "(" + printed + ")";
   if (method.is_eviction()) {
-    build_eviction(method, params, inner, decode, folder, built);
+    build_eviction(method, params, inner, cuts, folder, built);
     if (method.has_ratio) built.ratio = params.number("ratio");
   } else if (method.make_transform != nullptr) {
     built.policy = method.make_transform(params, built.canonical);
@@ -273,22 +269,29 @@ void append(std::string& list, const std::string& word) {
 
 // Rows go one by one while tokens come, so they must be stored so.
 void check_cuts(const CompressionPlan& plan, const Value& place) {
-  if (plan.decode == nullptr) return;
+  const RepeatedCut* cut = plan.decode ? plan.decode.get() : plan.prefill.get();
+  if (cut == nullptr) return;
+  if ((plan.prefill || plan.budget_bytes > 0) && plan.policies.size() > 1) {
+    throw_usage(
+        "{}{} and {}: 'prefill' and 'budget_bytes' leave no moment at which another policy could "
+        "choose; expected one policy",
+        place_prefix(place), plan.policies[0]->spec(), plan.policies[1]->spec());
+  }
   for (const PolicyPtr& policy : plan.policies) {
     if (policy->positions() != Positions::kCanary) continue;
     throw_usage(
         "{}{}: positions=canary is kv-canary's cache, which never cuts while decoding; expected "
-        "original or contiguous beside 'decode'",
+        "original or contiguous beside cuts that repeat",
         place_prefix(place), policy->spec());
   }
   if (plan.codec == nullptr) return;
   const bool residual = plan.codec->keeps_residual();
   if (!residual && !plan.codec->codes_blocks()) return;
   throw_usage(
-      "{}{} cannot be stored by {}: {}, so single rows cannot leave while decoding; expected a "
-      "codec "
-      "that stores every row by itself, such as int4, or no 'decode'",
-      place_prefix(place), plan.decode->policy->spec(), plan.codec->spec(),
+      "{}{} cannot be stored by {}: {}, so single rows cannot leave while tokens come; expected "
+      "a codec that stores every row by itself, such as int4, or none of 'decode', 'prefill' and "
+      "'budget_bytes'",
+      place_prefix(place), cut->policy->spec(), plan.codec->spec(),
       residual ? "its groups of codes span tokens" : "the tokens of a block share their scales");
 }
 
@@ -347,6 +350,20 @@ void take_step(CompressionPlan& plan, StepPtr step, const Value& place) {
   plan.step = std::move(step);
 }
 
+// who: the term, for messages.
+void take_cuts(CompressionPlan& plan, BuiltTerm& built, const std::string& who) {
+  if (!built.decode && !built.prefill) return;
+  if (plan.decode || plan.prefill) {
+    throw_usage(
+        "{} is the second policy with 'decode' or 'prefill': only one can cut while tokens "
+        "come",
+        who);
+  }
+  plan.decode = std::move(built.decode);
+  plan.prefill = std::move(built.prefill);
+  plan.budget_bytes = built.budget_bytes;
+}
+
 CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& folder) {
   CompressorSpec spec;
   bool masks = false;
@@ -364,11 +381,7 @@ CompressorSpec build_spec(const std::vector<Value>& terms, const std::string& fo
     // One policy's ratio stays as written, free of the rounding of 1 - (1 - ratio).
     const bool first = spec.plan.policies.empty() && spec.plan.step == nullptr;
     spec.ratio = first ? built.ratio : 1 - (1 - spec.ratio) * (1 - built.ratio);
-    if (built.decode != nullptr && spec.plan.decode != nullptr) {
-      throw_usage("{}'{}' is the second policy with 'decode': only one can cut while tokens come",
-                  place_prefix(term), name);
-    }
-    if (built.decode != nullptr) spec.plan.decode = std::move(built.decode);
+    take_cuts(spec.plan, built, place_prefix(term) + "'" + name + "'");
     masks |= resolved.method->make_transform != nullptr;
     if (masks && spec.plan.decode != nullptr) {
       throw_usage("{}'{}' masks channels of the prompt's keys alone: not together with 'decode'",

@@ -8,6 +8,7 @@
 
 #include "engine/error.h"
 #include "engine/heavy_rows.h"
+#include "engine/kv_budget.h"
 #include "engine/layer_rows.h"
 #include "engine/rope.h"
 #include "kernels/parallel.h"
@@ -62,8 +63,10 @@ class Compressor {
       for (Progress* p : active) {
         const KvPolicy& policy = *p->plan->policies[stage];
         ViewStorage storage;
-        p->decided.push_back(
-            policy.select(rows.view(p->heads[layer], policy.needs(n_tokens()), storage)));
+        LayerView view = rows.view(p->heads[layer], policy.needs(n_tokens()), storage);
+        if (p->plan->budget_bytes > 0)
+          view.keep_rows = rows_in_budget(*p->plan, config_, *codec_of(*p->plan));
+        p->decided.push_back(policy.select(view));
       }
     }
     for (Progress* p : active) {
@@ -204,8 +207,10 @@ class Compressor {
       }
     });
     cache.advance(n_tokens());
-    if (p.plan->decode)
-      cache.set_cuts(CutState(config_, p.plan->decode, positions, prompt_, n_tokens()));
+    if (p.plan->decode) {
+      cache.set_cuts(CutState(config_, within_budget(p.plan->decode, *p.plan, config_, *codec),
+                              positions, prompt_, n_tokens()));
+    }
     return cache;
   }
 
@@ -336,6 +341,30 @@ std::vector<CompressedCache> fork_all(const KvCache& cache,
   return results;
 }
 
+// Plans that cut the prompt while it came: what is left is theirs, and only later cuts are to be set.
+std::vector<CompressedCache> after_cuts(const ModelConfig& config, const PrefilledPrompt& prompt,
+                                        const std::vector<const CompressionPlan*>& plans) {
+  std::vector<CompressedCache> results;
+  for (const CompressionPlan* plan : plans) {
+    KV_CHECK(plan->prefill != nullptr);
+    CompressedCache result{prompt.cache.fork(), {}, {}, {}};
+    KvCache& cache = result.cache;
+    const auto decode = within_budget(plan->decode, *plan, config, cache.codec());
+    cache.set_cuts(decode ? CutState(config, decode, positions_of(*plan), prompt, cache.n_tokens())
+                          : CutState());
+    for (int layer = 0; layer < cache.n_layers(); ++layer) {
+      auto& kept = result.kept.emplace_back();
+      for (int h = 0; h < cache.n_kv_heads(); ++h) {
+        const KvCache::Head& head = cache.head(layer, h);
+        Rows& rows = kept.emplace_back();
+        for (int r = 0; r < head.n_rows; ++r) rows.push_back(head.original_position(r));
+      }
+    }
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
 }  // namespace
 
 void KvNeeds::join(const KvNeeds& other) {
@@ -376,7 +405,8 @@ Positions positions_of(const CompressionPlan& plan) {
 }
 
 CodecPtr prompt_codec(const CompressionPlan& plan, const CodecPtr& kv_dtype) {
-  const bool own = plan.codec != nullptr && (plan.codec->acts_on_prompt() || prompt_rules(plan));
+  const bool own =
+      plan.codec != nullptr && (plan.codec->acts_on_prompt() || prompt_rules(plan) || plan.prefill);
   return own ? plan.codec : kv_dtype;
 }
 
@@ -386,12 +416,20 @@ StepPtr prompt_rules(const CompressionPlan& plan) {
 
 std::string prompt_kind(const CompressionPlan& plan, const CodecPtr& kv_dtype) {
   const StepPtr rules = prompt_rules(plan);
-  return prompt_codec(plan, kv_dtype)->spec() + (rules ? " " + rules->spec : "");
+  const std::string codec = prompt_codec(plan, kv_dtype)->spec();
+  if (rules) return fmt::format("{} {}", codec, rules->spec);
+  return plan.prefill ? fmt::format("{} {}", codec, plan.policies.at(0)->spec()) : codec;
+}
+
+std::shared_ptr<const RepeatedCut> prompt_cut(const CompressionPlan& plan,
+                                              const ModelConfig& config, const CodecPtr& kv_dtype) {
+  return within_budget(plan.prefill, plan, config, *prompt_codec(plan, kv_dtype));
 }
 
 std::vector<CompressedCache> compress_all(const Model& model, const PrefilledPrompt& prompt,
                                           const std::vector<const CompressionPlan*>& plans) {
   if (prompt.cache.step() != nullptr) return fork_all(prompt.cache, plans);
+  if (prompt.cache.cuts().active()) return after_cuts(model.config, prompt, plans);
   const Compressor compressor(model, prompt);
   std::vector<Progress> progress = compressor.start(plans);
   size_t stages = 0;

@@ -40,6 +40,11 @@ StepPtr prompt_rules(const CompressionPlan& plan);
 // Both as a name: plans of equal names can share a prompt. That of exact prompts is the codec's.
 std::string prompt_kind(const CompressionPlan& plan, const CodecPtr& kv_dtype);
 
+// The cuts that a plan's prompt must be prefilled with; null: none while it comes. Throws
+// Error(kUsage) where the plan's budget is too small.
+std::shared_ptr<const RepeatedCut> prompt_cut(const CompressionPlan& plan,
+                                              const ModelConfig& config, const CodecPtr& kv_dtype);
+
 // All plans of a grid on one prompt: the rotated keys of a layer are made once and shown to every
 // policy.
 std::vector<CompressedCache> compress_all(const Model& model, const PrefilledPrompt& prompt,

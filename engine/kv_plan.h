@@ -17,7 +17,7 @@ namespace kv {
 // and the rows that are left were what former policies had left of it.
 struct RepeatedCut {
   int every = 0;
-  int keep = 0;      // rows of a head that stay; 0: `ratio` says
+  int keep = 0;      // rows of a head that stay; 0: `ratio` says, or CompressionPlan::budget_bytes
   double ratio = 0;  // share of all tokens so far that goes
   PolicyPtr policy;  // chooses; told the number of rows by LayerView::keep_rows
 
@@ -33,12 +33,18 @@ struct CompressionPlan {
   CodecPtr codec;                   // null: rows stay as the prompt stored them (kv_dtype)
   // After the prompt; null: later rows all stay.
   std::shared_ptr<const RepeatedCut> decode = nullptr;
-  StepPtr step;  // a method that acts at every step, then without policies
+  // While the prompt comes, and once more at its end; null: the prompt is exact, policies cut it once.
+  std::shared_ptr<const RepeatedCut> prefill = nullptr;
+  // Most bytes that the sequence may hold: from its prompt's end on, or, with `prefill`, throughout.
+  // The cuts keep as many rows as that allows (engine/kv_budget.h). 0: they say themselves.
+  int64_t budget_bytes = 0;
+  StepPtr step = nullptr;  // a method that acts at every step, then without policies
 
   // Throws Error where a policy or the codec cannot work on a model of this shape.
   void check_model(const ModelShape& shape) const {
     for (const PolicyPtr& policy : policies) policy->check_model(shape);
     if (decode) decode->policy->check_model(shape);
+    if (prefill) prefill->policy->check_model(shape);
     if (codec) codec->check_head_dim(shape.head_dim);
   }
 

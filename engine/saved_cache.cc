@@ -7,6 +7,7 @@
 
 #include "engine/compression.h"
 #include "engine/error.h"
+#include "engine/kv_budget.h"
 #include "engine/safetensors_writer.h"
 
 namespace kv {
@@ -287,7 +288,8 @@ KvCache SavedCache::restore(const ModelConfig& config, const CompressionPlan& pl
   }
   cache.advance(info_.n_tokens);
   if (plan.decode) {
-    CutState cuts(config, plan.decode, positions_of(plan));
+    CutState cuts(config, within_budget(plan.decode, plan, config, cache.codec()),
+                  positions_of(plan));
     if (!cuts.remember(read_cuts(tensors_))) {
       throw_data("{}: the tensors 'cut.*' do not fit {}; the file is damaged", file_,
                  info_.compressor);

@@ -151,6 +151,7 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   recorder.n_tokens = n;
   recorder.softmax_max = &softmax_max;
   recorder.softmax_sum = &softmax_sum;
+  if (options.cut) prompt.cache.set_cuts(CutState(config, options.cut, options.positions));
   for (int done = n_known; done < n;) {
     const int end = done < options.save_at ? options.save_at : n;
     const StepRows* step = prompt.cache.step();
@@ -165,6 +166,7 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
           options.needs, prompt.cache.fork(), prompt.query_moments,
           with_columns(prompt.attention_received, ids.size(), static_cast<size_t>(done))});
     }
+    if (done == n && options.cut) cut_back(*model_, *rope_, prompt.cache);
     if (done == n) {
       const int last = count - 1;
       logits_of({&last, 1}, prompt.last_logits.data());

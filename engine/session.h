@@ -62,6 +62,10 @@ struct PrefillOptions {
   // Where set: begins with the prompt's own first tokens; only the others are computed. See
   // can_go_on().
   const PromptPrefix* from = nullptr;
+  // Where set: rows are cut back while the prompt comes and once more at its end; what is kept stands
+  // at these positions.
+  std::shared_ptr<const RepeatedCut> cut = nullptr;
+  Positions positions = Positions::kOriginal;
   // Tokens after which a prefix is saved, in (tokens of `from`, tokens of the prompt]; 0: none is.
   int save_at = 0;
   StepPtr step = nullptr;  // where set: the prompt itself follows these rules, and needs are empty

@@ -56,6 +56,9 @@ class Probe {
     PrefillOptions options;
     options.codec = prompt_codec(request_.compressor.plan, plain_codec(request_.kv_dtype));
     options.step = prompt_rules(request_.compressor.plan);
+    options.cut = prompt_cut(request_.compressor.plan, session_.model().config,
+                             plain_codec(request_.kv_dtype));
+    options.positions = positions_of(request_.compressor.plan);
     options.needs = needs_of({&request_.compressor.plan}, static_cast<int>(n));
     options.on_logits = [&](int, int n_rows, const float* rows) {
       logits.insert(logits.end(), rows, rows + static_cast<int64_t>(n_rows) * vocab_);

@@ -186,6 +186,11 @@ std::shared_ptr<const PrefilledPrompt> Scheduler::prefill(const Context& context
   PrefillOptions options;
   options.codec = part.codec;
   options.step = part.step;
+  if (index > 0) {
+    options.cut =
+        prompt_cut(*plans.at(0), parts_.model->config, plain_codec(parts_.config.run.kv_dtype));
+    options.positions = positions_of(*plans.at(0));
+  }
   options.needs = needs_of(plans, static_cast<int>(context.ids->size()));
   if (index == 0) {
     options.from = prefixes_.enter(*context.ids, options.needs);

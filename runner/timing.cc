@@ -30,6 +30,8 @@ Times measure_once(Session& session, const Sample& sample, const CompressionPlan
   PrefillOptions options;
   options.codec = prompt_codec(plan, plain_codec(run.kv_dtype));
   options.step = prompt_rules(plan);
+  options.cut = prompt_cut(plan, session.model().config, plain_codec(run.kv_dtype));
+  options.positions = positions_of(plan);
   options.needs = needs_of({&plan}, static_cast<int>(sample.context_ids.size()));
   auto start = Clock::now();
   const PrefilledPrompt prompt = session.prefill(sample.context_ids, options);

@@ -279,6 +279,8 @@ int verb_generate(const GenerateFlags& flags) {
   PrefillOptions prefill;
   prefill.codec = prompt_codec(spec.plan, plain_codec(flags.kv_dtype));
   prefill.step = prompt_rules(spec.plan);
+  prefill.cut = prompt_cut(spec.plan, model->config, plain_codec(flags.kv_dtype));
+  prefill.positions = positions_of(spec.plan);
   prefill.needs = needs_of({&spec.plan}, static_cast<int>(ids.size()));
   std::optional<PrefilledPrompt> prefilled = session.prefill(ids, prefill);
   stats.prefill_s = seconds_since(start);

@@ -246,7 +246,7 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryPolicy, testing::ValuesIn(eviction_metho
 TEST(Registry, EveryMethodIsDescribed) {
   for (const MethodInfo& info : all_methods()) {
     const bool eviction = has_param(info.name, "positions");
-    const size_t common = !eviction ? 0 : has_param(info.name, "ratio") ? 5 : 4;
+    const size_t common = !eviction ? 0 : has_param(info.name, "ratio") ? 7 : 6;
     EXPECT_EQ(all_params(info).size(), info.params.size() + common) << info.name;
     EXPECT_FALSE(info.doc.empty()) << info.name;
     EXPECT_TRUE(info.kind == "policy" || info.kind == "codec") << info.name;

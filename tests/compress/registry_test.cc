@@ -146,7 +146,8 @@ TEST(Registry, RefusesUnknownNamesAndKeys) {
       "unknown method 'snapvk'; did you mean 'snapkv'?; `kvengine list compressors` shows all");
   EXPECT_EQ(refusal("zzz"), "unknown method 'zzz'; `kvengine list compressors` shows all");
   EXPECT_EQ(refusal("snapkv(ratio=0.5,windw=3)"),
-            "snapkv: unknown key 'windw'; did you mean 'window'? (known: ratio, positions, decode, window, "
+            "snapkv: unknown key 'windw'; did you mean 'window'? (known: ratio, positions, decode, "
+            "prefill, budget_bytes, window, "
             "kernel, pooling, "
             "protect, ties)");
   EXPECT_EQ(refusal("none(ratio=0.5)"), "none: unknown key 'ratio'; it takes no parameters");
@@ -190,6 +191,37 @@ TEST(Registry, ReadsDecode) {
   EXPECT_EQ(one("knorm(ratio=0.5)").plan.decode, nullptr);
 }
 
+TEST(Registry, ReadsCutsOfThePromptAndBudgets) {
+  const std::string both =
+      "keydiff(ratio=0,positions=original,decode=(every=64),prefill=(every=1024),budget_bytes="
+      "1000000)";
+  EXPECT_EQ(canonical(both), both);
+  EXPECT_EQ(canonical("knorm(budget_bytes=70000)"),
+            "knorm(ratio=0,positions=original,decode=(every=32),budget_bytes=70000)");
+  EXPECT_EQ(canonical("knorm(prefill=(keep=100))+int4"),
+            "knorm(ratio=0,positions=original,prefill=(every=512,keep=100))+"
+            "int4(group=32,keys=pre_rope,hadamard=false)");
+  EXPECT_EQ(one(both).plan.budget_bytes, 1000000);
+  EXPECT_EQ(one(both).plan.prefill->every, 1024);
+  EXPECT_NE(refusal("knorm(ratio=0.5,prefill=())").find("beside 'prefill' leave it out"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(ratio=0.5,budget_bytes=9)").find("beside 'budget_bytes' leave it out"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(decode=(keep=5),budget_bytes=9)").find("both say how many rows stay"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(budget_bytes=9,protect=[[0,3]])").find("'protect' may keep more rows"),
+            std::string::npos);
+  EXPECT_NE(refusal("kvzip(budget_bytes=9,decode=(inner=knorm))").find("cannot be told how many"),
+            std::string::npos);
+  EXPECT_NE(refusal("kvzip(prefill=())").find("cannot cut back while tokens come"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(prefill=(inner=tova))").find("unknown key 'inner'"), std::string::npos);
+  EXPECT_NE(refusal("knorm(prefill=())+tova(ratio=0.5)").find("expected one policy"),
+            std::string::npos);
+  EXPECT_NE(refusal("knorm(prefill=())+kivi2").find("its groups of codes span tokens"),
+            std::string::npos);
+}
+
 TEST(Registry, RefusesDecodeThatCannotBe) {
   EXPECT_EQ(refusal("knorm(decode=(every=6,keep=48,ratio=0.5))"),
             "knorm: decode: 'keep' and 'ratio' both say how many rows stay: leave one out");
@@ -208,7 +240,8 @@ TEST(Registry, RefusesDecodeThatCannotBe) {
   EXPECT_NE(refusal("knorm(decode=())+absmax8").find("share their scales"), std::string::npos);
   EXPECT_NE(refusal("knorm(decode=(),positions=canary)").find("kv-canary's cache"),
             std::string::npos);
-  EXPECT_NE(refusal("knorm(decode=())+tova(decode=())").find("the second policy with 'decode'"),
+  EXPECT_NE(refusal("knorm(decode=())+tova(decode=())")
+                .find("the second policy with 'decode' or 'prefill'"),
             std::string::npos);
   EXPECT_NE(refusal("knorm(decode=())+think(ratio=0.5)").find("masks channels"), std::string::npos);
   EXPECT_NE(refusal("int4(decode=())").find("unknown key 'decode'"), std::string::npos);

@@ -1,0 +1,61 @@
+#include "engine/kv_budget.h"
+
+#include <algorithm>
+
+#include "engine/cut_state.h"
+#include "engine/error.h"
+#include "kernels/kernels.h"
+
+namespace kv {
+namespace {
+
+// What a sequence carries for its cuts.
+int64_t memory_of(const std::shared_ptr<const RepeatedCut>& cut, const ModelConfig& config) {
+  if (!cut) return 0;
+  return static_cast<int64_t>(CutState(config, cut, Positions::kOriginal).bytes());
+}
+
+// Bytes of n rows in each KV head, or of as many in a layer however its heads share them out: each
+// head's last page may then hold a single row.
+int64_t bytes_of(int64_t n, const ModelConfig& config, const KvCodec& codec) {
+  const auto page = static_cast<int64_t>(codec.key_tile_bytes(config.head_dim) +
+                                         codec.value_tile_bytes(config.head_dim));
+  const int64_t heads = config.n_kv_heads;
+  const int64_t pages = (heads * n + heads * (kTile - 1)) / kTile;
+  const int64_t lists = heads * n * static_cast<int64_t>(sizeof(int32_t));
+  return config.n_layers * (pages * page + lists);
+}
+
+}  // namespace
+
+int rows_in_budget(const CompressionPlan& plan, const ModelConfig& config, const KvCodec& codec) {
+  int between = 0;  // rows that come from one cut to the next
+  if (plan.decode) between = std::max(between, plan.decode->every);
+  if (plan.prefill) between = std::max(between, plan.prefill->every);
+  const int64_t memory = std::max(memory_of(plan.decode, config), memory_of(plan.prefill, config));
+  const int64_t room = plan.budget_bytes - memory;
+  int64_t low = 0, high = 1 << 30;  // low rows fit, high do not
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    (bytes_of(middle, config, codec) <= room ? low : high) = middle;
+  }
+  if (low <= between) {
+    throw_usage(
+        "budget_bytes={} has room for {} rows of each KV head, but {} come from one cut to the "
+        "next; "
+        "expected at least {} bytes, or a smaller 'every'",
+        plan.budget_bytes, low, between, memory + bytes_of(between + 1, config, codec));
+  }
+  return static_cast<int>(low) - between;
+}
+
+std::shared_ptr<const RepeatedCut> within_budget(const std::shared_ptr<const RepeatedCut>& cut,
+                                                 const CompressionPlan& plan,
+                                                 const ModelConfig& config, const KvCodec& codec) {
+  if (!cut || plan.budget_bytes == 0) return cut;
+  auto counted = std::make_shared<RepeatedCut>(*cut);
+  counted->keep = rows_in_budget(plan, config, codec);
+  return counted;
+}
+
+}  // namespace kv
