@@ -235,6 +235,10 @@ CutState::Memory read_cuts(const Safetensors& tensors) {
 void save_cache(const std::filesystem::path& file, const KvCache& cache,
                 const std::vector<float>& last_logits, const SavedCacheInfo& info) {
   KV_CHECK(cache.step() == nullptr, "{}", info.compressor);
+  if (cache.codec().layer_codec() != nullptr || cache.head(0, 0).key_channels != nullptr) {
+    throw_usage("{}: caches of {} hold more than such a file does; expected another compressor",
+                file.string(), info.compressor);
+  }
   SafetensorsWriter out;
   out.set_metadata({{"format", kFormat},
                     {"version", kVersion},
