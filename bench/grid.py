@@ -31,21 +31,24 @@ NLL_LIMIT = 1e-4     # relative
 MARGIN_LIMIT = 2e-3  # logits closer than this may swap
 
 
-def config_text(options, presses, ratios):
+def config_text(options, folder, presses, ratios):
     cells = "".join(f"  - {{name: {press}, ratio: [{', '.join(map(str, ratios))}]"
                     f"{', ties: torch' if press == 'LagKV' else ''}}}\n" for press in presses)
     ids = json.dumps(str(pathlib.Path(options.ids).resolve()))
+    # The first chunk of each list alone: the task would cut longer lists into several.
+    lists = json.loads(pathlib.Path(options.ids).read_text())[: options.contexts]
+    (folder / "chunks.json").write_text(json.dumps([one[: options.ppl_length] for one in lists]))
     memory = f", memory: {options.memory}" if options.memory else ""
     return (f"models: [{json.dumps(str(pathlib.Path(options.model).resolve()))}]\ncompressors:\n{cells}tasks:\n"
             f"  - {{name: continuation, data: {ids}, context: {options.context}, question: 1, max_new_tokens: {options.new},"
             f" samples: {options.contexts}}}\n"
-            f"  - {{name: perplexity, data: {ids}, max_length: {options.ppl_length}, samples: {options.contexts}}}\n"
+            f"  - {{name: perplexity, data: chunks.json, max_length: {options.ppl_length}, samples: {options.contexts}}}\n"
             f"run: {{threads: {options.threads}, kv_dtype: {options.kv_dtype}, weights: {options.weights}{memory}}}\n")
 
 
 def run_grid(options, folder, name, presses=PRESSES, ratios=RATIOS):
     """The manifest's last session and the records of one sweep."""
-    (folder / f"{name}.yaml").write_text(config_text(options, presses, ratios))
+    (folder / f"{name}.yaml").write_text(config_text(options, folder, presses, ratios))
     subprocess.run([options.kvengine, "run", str(folder / f"{name}.yaml"), "--out", str(folder / name), "--quiet"],
                    check=True, stdout=subprocess.DEVNULL)
     manifest = json.loads((folder / name / "manifest.json").read_text())

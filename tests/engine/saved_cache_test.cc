@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
@@ -21,8 +22,9 @@ using testing::random_ids;
 using testing::random_model;
 using testing::small_config;
 
+// One for each process: tests run beside each other.
 std::string file_name() {
-  return ::testing::TempDir() + "saved.cache";
+  return fmt::format("{}saved.cache.{}", ::testing::TempDir(), getpid());
 }
 
 std::string read_file() {
