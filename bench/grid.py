@@ -31,13 +31,10 @@ NLL_LIMIT = 1e-4     # relative
 MARGIN_LIMIT = 2e-3  # logits closer than this may swap
 
 
-def config_text(options, folder, presses, ratios):
+def config_text(options, presses, ratios):
     cells = "".join(f"  - {{name: {press}, ratio: [{', '.join(map(str, ratios))}]"
                     f"{', ties: torch' if press == 'LagKV' else ''}}}\n" for press in presses)
     ids = json.dumps(str(pathlib.Path(options.ids).resolve()))
-    # The first chunk of each list alone: the task would cut longer lists into several.
-    lists = json.loads(pathlib.Path(options.ids).read_text())[: options.contexts]
-    (folder / "chunks.json").write_text(json.dumps([one[: options.ppl_length] for one in lists]))
     memory = f", memory: {options.memory}" if options.memory else ""
     return (f"models: [{json.dumps(str(pathlib.Path(options.model).resolve()))}]\ncompressors:\n{cells}tasks:\n"
             f"  - {{name: continuation, data: {ids}, context: {options.context}, question: 1, max_new_tokens: {options.new},"
@@ -48,7 +45,7 @@ def config_text(options, folder, presses, ratios):
 
 def run_grid(options, folder, name, presses=PRESSES, ratios=RATIOS):
     """The manifest's last session and the records of one sweep."""
-    (folder / f"{name}.yaml").write_text(config_text(options, folder, presses, ratios))
+    (folder / f"{name}.yaml").write_text(config_text(options, presses, ratios))
     subprocess.run([options.kvengine, "run", str(folder / f"{name}.yaml"), "--out", str(folder / name), "--quiet"],
                    check=True, stdout=subprocess.DEVNULL)
     manifest = json.loads((folder / name / "manifest.json").read_text())
@@ -175,6 +172,8 @@ def main():
     options.contexts = min(options.contexts, len(ids))
     with tempfile.TemporaryDirectory(prefix="kvengine-grid-") as folder:
         folder = pathlib.Path(folder)
+        # The first chunk of each list alone: perplexity would cut longer lists into several.
+        (folder / "chunks.json").write_text(json.dumps([one[: options.ppl_length] for one in ids]))
         peak = options.peak or measured_peak(options)
         runs = [run_grid(options, folder, f"run{i}") for i in range(options.repeat)]
         sessions = [manifest["sessions"][-1] for manifest, _ in runs]
