@@ -11,6 +11,7 @@
 #include "kernels/aligned.h"
 #include "kernels/kernels.h"
 #include "tests/compress/spec_testing.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
@@ -60,7 +61,7 @@ Decoded through(const LayerCodec& codec, const std::vector<float>& x, int n_rows
 }
 
 TEST(LayerCodec, DecodesWhatTheOriginalsDo) {
-  std::ifstream file(std::string(KV_SOURCE_DIR) + "/tests/data/quantized_cache.txt");
+  std::ifstream file(source_dir().string() + "/tests/data/quantized_cache.txt");
   std::set<std::string> seen;
   std::string name, line;
   int axis = 0;

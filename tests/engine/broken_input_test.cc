@@ -13,11 +13,12 @@
 #include "tests/engine/file_testing.h"
 #include "tests/engine/gguf_builder.h"
 #include "tests/mutate.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
 
-const std::filesystem::path kData = std::filesystem::path(KV_SOURCE_DIR) / "tests" / "data";
+const std::filesystem::path kData = source_dir() / "tests" / "data";
 
 const std::vector<std::string>& json_words() {
   static const std::vector<std::string> words = {

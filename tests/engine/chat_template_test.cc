@@ -8,12 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
 
 using Json = nlohmann::ordered_json;
-const std::string kData = std::string(KV_SOURCE_DIR) + "/tests/data/chat_template/";
+const std::string kData = source_dir().string() + "/tests/data/chat_template/";
 
 std::shared_ptr<const ChatTemplate> parse(const std::string& source) {
   return ChatTemplate::parse(source, "test.jinja", {{"bos_token", "<s>"}, {"eos_token", "</s>"}});

@@ -10,6 +10,7 @@
 #include "engine/model.h"
 #include "engine/safetensors.h"
 #include "tests/engine/gguf_builder.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path tiny(const std::string& name) {
-  return fs::path(KV_SOURCE_DIR) / "tests" / "data" / name;
+  return source_dir() / "tests" / "data" / name;
 }
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {

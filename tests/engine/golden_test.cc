@@ -12,6 +12,7 @@
 #include "engine/compression.h"
 #include "engine/safetensors.h"
 #include "engine/session.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-const fs::path kData = fs::path(KV_SOURCE_DIR) / "tests" / "data";
+const fs::path kData = source_dir() / "tests" / "data";
 
 std::vector<std::string> tiny_models() {
   std::vector<std::string> names;

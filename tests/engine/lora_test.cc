@@ -9,6 +9,7 @@
 #include "engine/safetensors_writer.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "tests/engine/file_testing.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-const fs::path kData = fs::path(KV_SOURCE_DIR) / "tests" / "data";
+const fs::path kData = source_dir() / "tests" / "data";
 const char kGate[] = "base_model.model.model.layers.1.mlp.gate_proj.lora_A.weight";
 
 // A copy of the committed adapter that a test may damage.

@@ -13,6 +13,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/parallel.h"
 #include "tests/engine/gguf_builder.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path tiny(const std::string& name) {
-  return fs::path(KV_SOURCE_DIR) / "tests" / "data" / name;
+  return source_dir() / "tests" / "data" / name;
 }
 
 std::vector<float> rows_of(const Linear& linear) {

@@ -17,6 +17,7 @@
 #include "engine/session.h"
 #include "kernels/parallel.h"
 #include "tests/engine/random_model.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
@@ -221,7 +222,7 @@ TEST(StepMethods, RoomForAllIsTheFullCache) {
 }
 
 TEST(StepMethods, GoldenValuesOfAnIndependentImplementation) {
-  const std::filesystem::path data = std::filesystem::path(KV_SOURCE_DIR) / "tests" / "data";
+  const std::filesystem::path data = source_dir() / "tests" / "data";
   const Json cases = Json::parse(std::ifstream(data / "step_methods" / "golden.json"));
   const Safetensors tensors = Safetensors::open_file(data / "step_methods" / "golden.safetensors");
   ASSERT_EQ(cases.size(), 20u);

@@ -8,12 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
 
 using Json = nlohmann::json;
-const std::string kData = std::string(KV_SOURCE_DIR) + "/tests/data/tokenizer/";
+const std::string kData = source_dir().string() + "/tests/data/tokenizer/";
 
 Json read(const std::string& name) {
   return Json::parse(std::ifstream(kData + name));

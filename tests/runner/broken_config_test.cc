@@ -3,12 +3,13 @@
 #include "runner/value_io.h"
 #include "tests/engine/file_testing.h"
 #include "tests/mutate.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
 
 TEST(BrokenConfig, IsAcceptedOrRefused) {
-  const std::filesystem::path source(KV_SOURCE_DIR);
+  const std::filesystem::path& source = source_dir();
   const std::vector<std::string> configs = {
       "models: [tiny-qwen2]\ntasks: [{name: perplexity, samples: 2}]\n"
       "compressors: [none, {name: snapkv, ratio: [0.5, 0.75]}, 'int4(group=32)']\nrun: {out: ../r, "

@@ -6,11 +6,12 @@
 #include <functional>
 
 #include "runner/prepare.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
 
-const std::filesystem::path kFile = std::filesystem::path(KV_SOURCE_DIR) / "tests/data/x.yaml";
+const std::filesystem::path kFile = source_dir() / "tests/data/x.yaml";
 
 struct Inputs {
   ModelIdentity model;

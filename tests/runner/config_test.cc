@@ -12,11 +12,12 @@
 #include "engine/error.h"
 #include "engine/mapped_file.h"
 #include "runner/value_io.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
 
-const std::filesystem::path kFile = std::filesystem::path(KV_SOURCE_DIR) / "tests/data/x.yaml";
+const std::filesystem::path kFile = source_dir() / "tests/data/x.yaml";
 
 // Models are found beside the config, so that tests need no model folder.
 RunConfig parse(const std::string& text, const RunFlags& flags = {}) {
@@ -122,12 +123,12 @@ INSTANTIATE_TEST_SUITE_P(
 // Models are not looked up here: a tiny one stands in for those that users fetch.
 TEST(Config, EveryShippedConfigIsValid) {
   int n_read = 0;
-  const std::filesystem::path folder = std::filesystem::path(KV_SOURCE_DIR) / "configs";
+  const std::filesystem::path folder = source_dir() / "configs";
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     if (entry.path().extension() != ".yaml") continue;
     SCOPED_TRACE(entry.path().string());
     RunFlags flags;
-    flags.models = {std::string(KV_SOURCE_DIR) + "/tests/data/tiny-qwen2"};
+    flags.models = {source_dir().string() + "/tests/data/tiny-qwen2"};
     flags.allow_code_execution = true;
     flags.sets = {"run.sandbox=rlimits"};  // valid also where this machine cannot isolate
     const RunConfig config = parse_config(read_whole_file(entry.path()), entry.path(), flags);
@@ -140,9 +141,9 @@ TEST(Config, EveryShippedConfigIsValid) {
 
 // What kv-exec-bench's results.csv has rows for: {press, ratio}, besides the full cache.
 std::vector<std::string> grid_of(const std::string& config_name) {
-  const std::filesystem::path file = std::filesystem::path(KV_SOURCE_DIR) / "configs" / config_name;
+  const std::filesystem::path file = source_dir() / "configs" / config_name;
   RunFlags flags;
-  flags.models = {std::string(KV_SOURCE_DIR) + "/tests/data/tiny-qwen2"};
+  flags.models = {source_dir().string() + "/tests/data/tiny-qwen2"};
   flags.allow_code_execution = true;
   flags.sets = {"run.sandbox=rlimits"};
   std::vector<std::string> grid;

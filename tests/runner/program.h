@@ -10,6 +10,8 @@
 #include <sstream>
 #include <string>
 
+#include "tests/paths.h"
+
 namespace kv {
 
 inline std::string file_text(const std::filesystem::path& path) {
@@ -46,8 +48,8 @@ class TestFolder {
   ProgramResult run(const std::string& arguments, const std::string& environment = "") const {
     const std::filesystem::path out = path_ / "stdout.txt", err = path_ / "stderr.txt";
     const std::string command = "cd '" + path_.string() + "' && " + environment + " '" +
-                                KV_BINARY_DIR + "/kvengine' " + arguments + " >'" + out.string() +
-                                "' 2>'" + err.string() + "'";
+                                build_dir().string() + "/kvengine' " + arguments + " >'" +
+                                out.string() + "' 2>'" + err.string() + "'";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), file_text(out),
             file_text(err)};
@@ -58,7 +60,7 @@ class TestFolder {
 };
 
 inline std::string tiny_model(const std::string& name = "tiny-qwen2") {
-  return std::string(KV_SOURCE_DIR) + "/tests/data/" + name;
+  return source_dir().string() + "/tests/data/" + name;
 }
 
 }  // namespace kv

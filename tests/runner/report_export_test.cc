@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "tests/paths.h"
 #include "tests/runner/program.h"
 
 namespace kv {
@@ -15,7 +16,7 @@ namespace {
 using Json = nlohmann::json;
 
 std::filesystem::path shared_data() {
-  return std::filesystem::path(KV_SOURCE_DIR) / "../shared/data";
+  return source_dir() / "../shared/data";
 }
 
 #define SKIP_WITHOUT(path) \

@@ -11,6 +11,7 @@
 
 #include "engine/error.h"
 #include "runner/results.h"
+#include "tests/paths.h"
 #include "tests/runner/program.h"
 
 extern char** environ;
@@ -226,7 +227,7 @@ TEST_F(Sweep, AnotherTokenLimitIsAnotherExperiment) {
 // status.
 int run_until(const std::vector<std::string>& arguments, const fs::path& samples, uintmax_t bytes,
               int signal) {
-  std::vector<std::string> words = {std::string(KV_BINARY_DIR) + "/kvengine"};
+  std::vector<std::string> words = {build_dir().string() + "/kvengine"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

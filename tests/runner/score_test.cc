@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "tests/paths.h"
 #include "tests/runner/program.h"
 
 namespace kv {
@@ -24,7 +25,7 @@ std::vector<json> lines_of(const fs::path& path) {
 }
 
 TEST(Score, ReferenceAggregate) {
-  const fs::path reference = fs::path(KV_SOURCE_DIR) / ".." / "shared/data/kv-exec-bench";
+  const fs::path reference = source_dir() / ".." / "shared/data/kv-exec-bench";
   if (!fs::exists(reference)) {
     GTEST_SKIP() << "the reference inputs are not beside the source folder";
   }

@@ -8,6 +8,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tests/paths.h"
+
 namespace kv {
 namespace {
 
@@ -20,8 +22,7 @@ double number(const json& value) {
 }
 
 TEST(Sds, ReferenceCases) {
-  const auto path =
-      std::filesystem::path(KV_SOURCE_DIR) / ".." / "shared/data/kv-canary/golden_sds.json";
+  const auto path = source_dir() / ".." / "shared/data/kv-canary/golden_sds.json";
   if (!std::filesystem::exists(path)) {
     GTEST_SKIP() << "the reference inputs are not beside the source folder";
   }

@@ -11,6 +11,7 @@
 #include "tasks/sandbox.h"
 #include "tasks/scorers/edit_sim.h"
 #include "tasks/text_data.h"
+#include "tests/paths.h"
 #include "tests/tasks/test_tools.h"
 
 namespace kv {
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 fs::path reference(const std::string& name) {
-  return fs::path(KV_SOURCE_DIR) / "../shared/data" / name;
+  return source_dir() / "../shared/data" / name;
 }
 
 std::string sandbox_problem() {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tests/paths.h"
 #include "tests/tasks/sha256.h"
 #include "tests/tasks/test_tools.h"
 
@@ -13,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const fs::path kReference = fs::path(KV_SOURCE_DIR) / ".." / "shared" / "data" / "longctx_bench";
+const fs::path kReference = source_dir() / ".." / "shared" / "data" / "longctx_bench";
 constexpr const char* kNoReference = "the reference inputs are not beside the source folder";
 
 std::string prompt(const Sample& sample) {

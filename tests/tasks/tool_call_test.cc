@@ -8,6 +8,7 @@
 #include "tasks/gold_calls.h"
 #include "tasks/scorers/call_score.h"
 #include "tasks/six_columns.h"
+#include "tests/paths.h"
 #include "tests/tasks/test_tools.h"
 
 namespace kv {
@@ -16,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const fs::path kReference = fs::path(KV_SOURCE_DIR) / ".." / "shared" / "data";
+const fs::path kReference = source_dir() / ".." / "shared" / "data";
 constexpr const char* kNoReference = "the reference inputs are not beside the source folder";
 
 std::vector<json> lines_of(const fs::path& path) {
@@ -141,8 +142,8 @@ TEST(ToolCall, WorksWithoutDataAndItsGoldCallsScore) {
   const auto task = make_task(text_value("tool_call"), ".");
   const auto samples = task->samples(chat_tools(), -1);
   ASSERT_EQ(samples.size(), 20u);
-  const auto rows = read_six_columns(fs::path(KV_SOURCE_DIR) / "tasks/data/tool_calls.jsonl",
-                                     Columns::kQuestions);
+  const auto rows =
+      read_six_columns(source_dir() / "tasks/data/tool_calls.jsonl", Columns::kQuestions);
   for (size_t i = 0; i < samples.size(); ++i) {
     EXPECT_EQ(samples[i].context_ids, samples[0].context_ids) << "one prefill for all";
     for (const auto& [metric, value] : task->score(samples[i], answered(rows[i].answer))) {
