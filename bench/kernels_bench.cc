@@ -158,19 +158,36 @@ struct Operands {
   float max = 0, sum = 1;
 };
 
+// A function in place, of the same inputs each time.
+Micro function_micro(const std::shared_ptr<Operands>& o, const char* name,
+                     void (*Kernels::*function)(float*, int64_t)) {
+  return {name, 0, 8.0 * kN, [o, function](const Kernels& k) {
+            k.scale(o->x.data(), 0.1f, kN, o->out.data());
+            (k.*function)(o->out.data(), kN);
+          }};
+}
+
 std::vector<Micro> row_micros(const std::shared_ptr<Operands>& o) {
   const double n = kN;
   return {
       {"rms_norm", 4 * n, 12 * n,
        [o](const Kernels& k) { k.rms_norm(o->x.data(), o->y.data(), kN, 1e-5f, o->out.data()); }},
+      {"layer_norm", 6 * n, 16 * n,
+       [o](const Kernels& k) {
+         k.layer_norm(o->x.data(), o->y.data(), o->cos.data(), kN, 1e-5f, o->out.data());
+       }},
       {"add", n, 12 * n, [o](const Kernels& k) { k.add(o->out.data(), o->y.data(), kN); }},
       {"silu_mul", 0, 12 * n,
        [o](const Kernels& k) { k.silu_mul(o->x.data(), o->y.data(), kN, o->out.data()); }},
-      {"exp_inplace", 0, 8 * n,
+      {"mul", n, 12 * n,
        [o](const Kernels& k) {
-         k.scale(o->x.data(), 0.1f, kN, o->out.data());  // from the same inputs each time
-         k.exp_inplace(o->out.data(), kN);
+         k.scale(o->x.data(), 1.0f, kN, o->out.data());  // products of products would vanish
+         k.mul(o->out.data(), o->y.data(), kN);
        }},
+      function_micro(o, "tanh_inplace", &Kernels::tanh_inplace),
+      function_micro(o, "gelu_tanh", &Kernels::gelu_tanh),
+      function_micro(o, "gelu_erf", &Kernels::gelu_erf),
+      function_micro(o, "exp_inplace", &Kernels::exp_inplace),
       {"softmax_block", 0, 8.0 * kAttnBlock,
        [o](const Kernels& k) { k.softmax_block(o->out.data(), kAttnBlock, &o->max, &o->sum); }},
       {"merge_blocks", 3.0 * kHeadDim, 12.0 * kHeadDim,

@@ -68,8 +68,15 @@ class Loader {
     return result;
   }
 
-  std::vector<float> vector(const std::string& module) const {
-    return read_floats(files_.tensor(module + ".weight"));
+  // Weights of a norm as they multiply, and its bias where the model's norms have one.
+  void norm(const std::string& module, std::vector<float>* weight,
+            std::vector<float>* bias = nullptr) const {
+    *weight = read_floats(files_.tensor(module + ".weight"));
+    if (files_.config.norm_plus_one) {
+      for (float& w : *weight) w += 1.0f;
+    }
+    if (bias != nullptr && files_.config.norm == Norm::kLayer)
+      *bias = read_floats(files_.tensor(module + ".bias"));
   }
 
  private:
@@ -141,15 +148,23 @@ LayerWeights load_layer(const Loader& loader, const ModelConfig& config, const T
                         int layer) {
   const auto at = [&](const char* pattern) { return tensor_name(pattern, layer); };
   LayerWeights weights;
-  weights.attention_norm = loader.vector(at(names.attention_norm));
+  if (config.norm_before) {
+    loader.norm(at(names.attention_norm), &weights.attention_norm, &weights.attention_norm_bias);
+    loader.norm(at(names.mlp_norm), &weights.mlp_norm, &weights.mlp_norm_bias);
+  }
+  if (config.norm_after) {
+    loader.norm(at(names.attention_post_norm), &weights.attention_post_norm);
+    loader.norm(at(names.mlp_post_norm), &weights.mlp_post_norm);
+  }
   weights.qkv = loader.linear({at(names.q), at(names.k), at(names.v)}, config.qkv_bias);
-  if (config.qk_norm) {
-    weights.q_norm = loader.vector(at(names.q_norm));
-    weights.k_norm = loader.vector(at(names.k_norm));
+  if (config.qk_norm != QkNorm::kNone) {
+    loader.norm(at(names.q_norm), &weights.q_norm);
+    loader.norm(at(names.k_norm), &weights.k_norm);
   }
   weights.o = loader.linear({at(names.o)}, config.o_bias);
-  weights.mlp_norm = loader.vector(at(names.mlp_norm));
-  weights.gate_up = loader.linear({at(names.gate), at(names.up)}, config.mlp_bias);
+  std::vector<std::string> wide = {at(names.up)};
+  if (config.gated_mlp) wide.insert(wide.begin(), at(names.gate));
+  weights.gate_up = loader.linear(wide, config.mlp_bias);
   weights.down = loader.linear({at(names.down)}, config.mlp_bias);
   return weights;
 }
@@ -160,7 +175,7 @@ std::string hash_weights(const ModelFiles& files) {
   std::vector<XXH128_hash_t> hashes(tensors.size());
   parallel_for(static_cast<int64_t>(tensors.size()), [&](int64_t i) {
     const StoredTensor& tensor = tensors[static_cast<size_t>(i)];
-    hashes[static_cast<size_t>(i)] = XXH3_128bits(tensor.data, tensor.bytes);
+    hashes[static_cast<size_t>(i)] = XXH3_128bits(tensor.data, tensor.stored_bytes());
   });
   std::string all;
   for (size_t i = 0; i < tensors.size(); ++i) {
@@ -190,16 +205,18 @@ void check_repeated_embedding(const ModelFiles& files) {
 }
 
 size_t memory_of(const Model& model) {
-  size_t bytes = model.embedding.bytes() + model.final_norm.size() * sizeof(float);
+  size_t bytes = model.embedding.bytes() + model.positions.bytes();
   if (!model.config.tied_embeddings) bytes += model.lm_head.bytes();
+  size_t floats = model.final_norm.size() + model.final_norm_bias.size();
   for (const LayerWeights& layer : model.layers) {
     bytes += layer.qkv.bytes() + layer.o.bytes() + layer.gate_up.bytes() + layer.down.bytes();
-    for (const auto* vector :
-         {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
-      bytes += vector->size() * sizeof(float);
+    for (const auto* vector : {&layer.attention_norm, &layer.attention_norm_bias, &layer.q_norm,
+                               &layer.k_norm, &layer.attention_post_norm, &layer.mlp_norm,
+                               &layer.mlp_norm_bias, &layer.mlp_post_norm}) {
+      floats += vector->size();
     }
   }
-  return bytes;
+  return bytes + floats * sizeof(float);
 }
 
 ModelText gguf_text(const Gguf& gguf) {
@@ -249,10 +266,12 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
 
   model->weights_hash = hash_weights(files);
   model->embedding = loader.linear({names.embedding}, false);
+  if (model->config.learned_positions > 0)
+    model->positions = loader.linear({names.positions}, false);
   for (int layer = 0; layer < model->config.n_layers; ++layer) {
     model->layers.push_back(load_layer(loader, model->config, names, layer));
   }
-  model->final_norm = loader.vector(names.final_norm);
+  loader.norm(names.final_norm, &model->final_norm, &model->final_norm_bias);
   model->lm_head = model->config.tied_embeddings ? model->embedding.share()
                                                  : loader.linear({names.lm_head}, false);
   model->weight_bytes = memory_of(*model);

@@ -86,7 +86,10 @@ void write_head(const KvCache& cache, int layer, int h, Numbered<int32_t>& lists
   fields[kDropped] = dropped.of(head.dropped_channels);
   fields[kPlainFirst] = static_cast<int32_t>(first_plain - head.plain.begin());
   out.add(head_name("head", layer, h), {kHeadFields}, std::span<const int32_t>(fields));
-  write_pages(head_name("pages", layer, h), head.pages, out);
+  // Tiles that left a layer with a window are not there; how many follows from its length.
+  const size_t gone = static_cast<size_t>(head.first_row / kTile);
+  const auto held = std::span(head.pages).subspan(std::min(gone, head.pages.size()));
+  write_pages(head_name("pages", layer, h), held, out);
   if (cache.codec().keeps_residual())
     write_pages(head_name("plain", layer, h), {first_plain, head.plain.end()}, out);
 }
@@ -119,18 +122,24 @@ class HeadReader {
     head.originals = positions(fields[kOriginals], head.n_rows);
     require(head.originals == nullptr || cuts_, "the list of original positions");
     read_mask(fields, head);
-    const int n_tiles = (head.n_rows + kTile - 1) / kTile;
+    const int window = cache_.window(layer), n_tiles = (head.n_rows + kTile - 1) / kTile;
+    if (window > 0) {
+      require(head.n_rows == n_tokens_ && head.shift == 0 && !head.listed && !head.originals,
+              "the number of rows of a layer with a window");
+      head.first_row = std::max(0, head.n_rows - window + 1);
+    }
+    const int gone = head.first_row / kTile;
     if (!codec_.keeps_residual()) {
-      read_pages(head_name("pages", layer, h), codec_, 0, n_tiles, head.pages);
+      read_pages(head_name("pages", layer, h), codec_, gone, n_tiles, head.pages);
       return;
     }
     const CodedRows coded = codec_.coded_rows(head.n_rows);
     require(coded.keys == fields[kCodedKeys] && coded.values == fields[kCodedValues],
             "the number of coded rows");
     head.coded = coded;
-    read_pages(head_name("pages", layer, h), codec_, 0,
-               (std::max(coded.keys, coded.values) + kTile - 1) / kTile, head.pages);
-    const int first = std::min(coded.keys, coded.values) / kTile;
+    const int n_coded = (std::max(coded.keys, coded.values) + kTile - 1) / kTile;
+    read_pages(head_name("pages", layer, h), codec_, std::min(gone, n_coded), n_coded, head.pages);
+    const int first = std::max(gone, std::min(coded.keys, coded.values) / kTile);
     require(fields[kPlainFirst] == std::min(first, n_tiles), "the first page of plain rows");
     read_pages(head_name("plain", layer, h), residual_, fields[kPlainFirst], n_tiles, head.plain);
   }

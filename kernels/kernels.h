@@ -72,11 +72,24 @@ struct Kernels {
   // per lane, tree16. out may be x.
   void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out);
 
-  // x[i] += y[i].
+  // out[i] = fma((x[i] - mean) * r, weight[i], bias[i]), r = 1 / sqrt(variance + eps): mean and variance
+  // are tree16 sums over n, of x and of fma chains of (x - mean)^2. out may be x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int n, float eps,
+                     float* out);
+
+  // x[i] += y[i]; x[i] *= y[i].
   void (*add)(float* x, const float* y, int64_t n);
+  void (*mul)(float* x, const float* y, int64_t n);
 
   // out[i] = (gate[i] / (1 + exp(-gate[i]))) * up[i]. out may be gate.
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+
+  // x[i] = tanh(x[i]), at most 2 ulp off.
+  void (*tanh_inplace)(float* x, int64_t n);
+
+  // GELU in place: x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), and x / 2 (1 + erf(x / sqrt(2))).
+  void (*gelu_tanh)(float* x, int64_t n);
+  void (*gelu_erf)(float* x, int64_t n);
 
   // x[i] = exp(x[i]) by the project's polynomial: at most 1 ulp from exp for results >= FLT_MIN;
   // below exp(-87.33) gives +0, above FLT_MAX inf.

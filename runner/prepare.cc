@@ -9,6 +9,7 @@
 #include "engine/compression.h"
 #include "engine/error.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "runner/memory_plan.h"
 #include "runner/prefixes.h"
 
 namespace kv {
@@ -65,6 +66,17 @@ void check_samples(const Task& task, const std::vector<Sample>& samples,
   }
 }
 
+// Before any work: models that take only so many tokens get no more.
+void check_lengths(const RunConfig& config, const Task& task, const std::vector<Sample>& samples,
+                   const ModelConfig& model) {
+  for (const Sample& sample : samples) {
+    auto n = static_cast<int64_t>(sample.context_ids.size() + sample.continuation_ids.size());
+    if (sample.kind != Sample::Kind::kScore)
+      n += most_answer_tokens(sample, config.run.max_new_tokens) - 1;
+    check_length(model, n, fmt::format("task {}: sample '{}': ", task.canonical(), sample.id));
+  }
+}
+
 // The question of every sample at the end of its context.
 void move_questions(const Task& task, std::vector<Sample>& samples) {
   for (Sample& sample : samples) {
@@ -111,6 +123,7 @@ PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, co
     check_samples(*task.task, prepared.samples.back(), model.config);
     if (task.task->query_aware()) move_questions(*task.task, prepared.samples.back());
     check_questions(config, *task.task, prepared.samples.back());
+    check_lengths(config, *task.task, prepared.samples.back(), model.config);
   }
   prepared.units = make_units(prepared.samples, config.shard);
   return prepared;

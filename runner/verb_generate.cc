@@ -270,6 +270,7 @@ int verb_generate(const GenerateFlags& flags) {
   spec.plan.check_model(shape_of(model->config));
   spec.plan.with_question(0);  // refuses plans that need a task to mark the question
   const std::vector<int32_t> ids = prompt_ids(*model, flags, prompt);
+  check_length(model->config, static_cast<int64_t>(ids.size()) + flags.max_new_tokens - 1, "");
   catch_stop_signals();
 
   Statistics stats;

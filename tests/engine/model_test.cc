@@ -120,8 +120,8 @@ TEST_P(TinyModel, EveryWeightIsWhereTheForwardPassExpectsIt) {
     EXPECT_EQ(rows_of(layer.down), file.floats(mlp + "down_proj.weight"));
     EXPECT_EQ(layer.attention_norm, file.floats(at + "input_layernorm.weight"));
     EXPECT_EQ(layer.mlp_norm, file.floats(at + "post_attention_layernorm.weight"));
-    EXPECT_EQ(layer.q_norm.empty(), !c.qk_norm);
-    if (c.qk_norm) {
+    EXPECT_EQ(layer.q_norm.empty(), c.qk_norm == QkNorm::kNone);
+    if (c.qk_norm != QkNorm::kNone) {
       EXPECT_EQ(layer.q_norm, file.floats(attention + "q_norm.weight"));
       EXPECT_EQ(layer.k_norm, file.floats(attention + "k_norm.weight"));
     }
