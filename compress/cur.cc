@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "compress/method.h"
+#include "compress/row_norms.h"
 #include "kernels/kernels.h"
 #include "kernels/parallel.h"
 
@@ -28,21 +29,6 @@ struct CurParams {
   bool local = true;
   Leverage leverage = Leverage::kProduct;
 };
-
-std::vector<double> squared_key_norms(const LayerView& view, const LayerView::HeadRows& head) {
-  const double factor = static_cast<double>(view.rope_factor) * view.rope_factor;
-  std::vector<double> out(head.n_rows, 0.0);
-  for (int j = 0; j < head.n_rows; ++j) {
-    const float* column =
-        head.raw_keys + static_cast<int64_t>(j / kTile) * view.head_dim * kTile + j % kTile;
-    for (int d = 0; d < view.head_dim; ++d) {
-      const double x = column[d * kTile];
-      out[j] += x * x;
-    }
-    out[j] *= factor;
-  }
-  return out;
-}
 
 std::vector<double> squared_value_norms(const LayerView& view, const LayerView::HeadRows& head) {
   std::vector<double> out(head.n_rows, 0.0);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "engine/kv_policy.h"
 #include "kernels/kernels.h"
@@ -16,5 +17,9 @@ inline double value_norm(const LayerView& view, const LayerView::HeadRows& head,
   for (int d = 0; d < view.head_dim; ++d) sum += static_cast<double>(v[d]) * v[d];
   return std::sqrt(sum);
 }
+
+// ||K_row||_2^2 of every row of a head as attention sees its keys: RoPE turns the first channels and may
+// multiply them (yarn, longrope), the others stay. Summed in double in channel order.
+std::vector<double> squared_key_norms(const LayerView& view, const LayerView::HeadRows& head);
 
 }  // namespace kv

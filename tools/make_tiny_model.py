@@ -369,6 +369,10 @@ def write_architecture(name, config, index, folder):
     model.config.dtype = torch.bfloat16
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(str(folder))
+    if isinstance(config, transformers.GPTNeoXConfig):  # else transformers reads its default share back
+        saved = json.loads((folder / "config.json").read_text())
+        saved["rotary_pct"] = saved["rope_parameters"]["partial_rotary_factor"]
+        (folder / "config.json").write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
     model = transformers.AutoModelForCausalLM.from_pretrained(
         str(folder), dtype=torch.float32, attn_implementation="eager").eval()
     vocab = model.config.vocab_size

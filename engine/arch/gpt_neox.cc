@@ -10,12 +10,18 @@ namespace {
 constexpr double kDefaultTheta = 10000.0;
 constexpr double kDefaultShare = 0.25;  // of a head that rotates
 
-// Older configs have keys of their own for both.
+// Configs have keys of their own for both. Where the share has none, transformers takes its default
+// whatever rope_parameters say; a file on which the two readings differ is refused.
 void read_neox_rope(const ConfigReader& reader, ModelConfig* config) {
   std::optional<ConfigReader> rope = reader.object("rope_scaling");
   if (!rope) rope = reader.object("rope_parameters");
-  double share = reader.number_or("rotary_pct", kDefaultShare);
-  if (rope) share = rope->number_or("partial_rotary_factor", share);
+  const double share = reader.number_or("rotary_pct", kDefaultShare);
+  if (rope && rope->number_or("partial_rotary_factor", share) != share) {
+    rope->fail(
+        "partial_rotary_factor",
+        fmt::format("{}, which transformers takes here whatever stands there; say rotary_pct",
+                    share));
+  }
   config->rotary_dim = static_cast<int>(config->head_dim * share);
   if (!(share > 0 && share <= 1) || config->rotary_dim < 2 || config->rotary_dim % 2 != 0) {
     reader.fail("rotary_pct", fmt::format("a share of the {} channels of a head that makes pairs",

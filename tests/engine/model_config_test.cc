@@ -387,6 +387,9 @@ TEST(ModelConfig, GptNeox) {
   EXPECT_TRUE(c.qkv_bias && c.o_bias && c.mlp_bias);
   EXPECT_TRUE(read(named("GPTNeoXForCausalLM", {{"layer_norm_eps", 1e-5}})).parallel_residual);
   expect_refused(named("GPTNeoXForCausalLM", with(keys, {{"rotary_pct", 0.1}})), {"rotary_pct"});
+  const json other = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
+  expect_refused(named("GPTNeoXForCausalLM", with(keys, {{"rope_parameters", other}})),
+                 {"partial_rotary_factor", "0.25", "rotary_pct"});
 }
 
 TEST(ModelConfig, Granite) {
