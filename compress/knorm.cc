@@ -4,7 +4,7 @@
 //   S_j = -||K_j||_2
 //
 // Squares are added in double over rising channels of the key before RoPE, which turns keys and
-// leaves norms alone (but for yarn's factor).
+// leaves norms alone (but for the factor of yarn and longrope on the channels that it turns).
 //
 // Differs from the paper: every layer is compressed (the paper leaves out the first two).
 // Differs from kvpress: it takes the norm of the rotated key in float. In layer 0 a norm depends on
