@@ -11,7 +11,7 @@ What is compressed: the context of each request, once, after its prefill and bef
 - loglikelihood_rolling (perplexity): the first `rolling_split` of each window's tokens are scored by their own prefill
   and then compressed; the later ones are scored from that cache. The windows are the harness's own.
 
-With compressor=none the scores are those of `--model hf` on the same float32 weights, up to float32 rounding.
+Tokenisation, windows, truncation and stop texts follow the harness's own `hf` model, so that compressor=none compares with it.
 
 model_args: pretrained (what kvengine.Model takes), compressor, kv_dtype (f32), weights (stored), threads (all),
 batch_size (contexts in memory and decoded together, 8; no score depends on it), max_length (the model's), max_gen_toks
