@@ -65,6 +65,19 @@ void check_samples(const Task& task, const std::vector<Sample>& samples,
   }
 }
 
+// The beginning of every context that is longer than the task allows (kvpress's evaluation does the
+// same; its max_context_length).
+void cut_contexts(size_t max_length, std::vector<Sample>& samples) {
+  for (Sample& sample : samples) {
+    std::vector<int32_t>& context = sample.context_ids;
+    if (max_length == 0 || context.size() <= max_length) continue;
+    std::string& note = sample.meta["note"];
+    note += fmt::format("{}contexts were cut to their first {} tokens", note.empty() ? "" : "; ",
+                        max_length);
+    context.resize(max_length);
+  }
+}
+
 // The question of every sample at the end of its context.
 void move_questions(const Task& task, std::vector<Sample>& samples) {
   for (Sample& sample : samples) {
@@ -109,6 +122,7 @@ PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, co
       for (Sample& sample : prepared.samples.back()) sample.max_new_tokens = 0;
     }
     check_samples(*task.task, prepared.samples.back(), model.config);
+    cut_contexts(static_cast<size_t>(task.task->max_context_length()), prepared.samples.back());
     if (task.task->query_aware()) move_questions(*task.task, prepared.samples.back());
     check_questions(config, *task.task, prepared.samples.back());
   }

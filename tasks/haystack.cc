@@ -1,5 +1,6 @@
 #include "tasks/haystack.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/error.h"
@@ -69,6 +70,33 @@ std::string Haystack::words(size_t begin, size_t end) {
 std::string Haystack::with_needle(size_t n_words, double depth, std::string_view needle) {
   const size_t split = static_cast<size_t>(static_cast<double>(n_words) * depth);
   return fmt::format("{} {} {} ", words(0, split), needle, words(split, n_words));
+}
+
+std::string Haystack::with_texts(size_t n_words, std::vector<PlacedText> texts) {
+  std::stable_sort(texts.begin(), texts.end(),
+                   [](const PlacedText& a, const PlacedText& b) { return a.word < b.word; });
+  std::string result;
+  const auto append = [&result](const std::string& part) {
+    if (!part.empty()) result += part + " ";
+  };
+  size_t done = 0;
+  for (const PlacedText& one : texts) {
+    append(words(done, std::min(one.word, n_words)));
+    append(one.text);
+    done = std::min(one.word, n_words);
+  }
+  append(words(done, n_words));
+  return result;
+}
+
+size_t largest_that_fits(size_t limit, size_t guess, const std::function<bool(size_t)>& fits) {
+  if (guess > 0 && guess + 1 < limit && fits(guess) && !fits(guess + 1)) return guess;
+  size_t low = 0, high = limit;
+  while (high - low > 1) {
+    const size_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
 }
 
 }  // namespace kv

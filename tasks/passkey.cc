@@ -191,24 +191,18 @@ class Passkey : public Task {
            tools.encode(kQuestion, false).size();
   }
 
-  // The largest number of words with which the prompt has at most needle.length tokens. The last prompt's number is tried
-  // first, since keys and depths hardly change it; else by bisection.
+  // The largest number of words with which the prompt has at most needle.length tokens. The last
+  // prompt's number is tried first, since keys and depths hardly change it.
   size_t words_that_fit(const Needle& needle, Haystack& haystack, const TextTools& tools,
                         size_t guess) const {
     const size_t length = static_cast<size_t>(needle.length);
     const auto fits = [&](size_t n) { return prompt_tokens(needle, n, haystack, tools) <= length; };
-    if (guess > 0 && fits(guess) && !fits(guess + 1)) return guess;
     const size_t empty = prompt_tokens(needle, 0, haystack, tools);
     if (empty > length) {
       throw_usage("{}: length {} is too short: instruction, key and question alone take {} tokens",
                   place_, length, empty);
     }
-    size_t low = 0, high = length + 1;  // low fits; a word takes a token or more, so high does not
-    while (high - low > 1) {
-      const size_t middle = low + (high - low) / 2;
-      (fits(middle) ? low : high) = middle;
-    }
-    return low;
+    return largest_that_fits(length + 1, guess, fits);  // a word takes a token or more
   }
 
   Sample make_sample(const Needle& needle, size_t n_words, Haystack& haystack,

@@ -51,11 +51,11 @@ struct Sample {
 
 // The runner's answer.
 struct Answer {
-  std::string text;          // kGenerate: all parts and what was fed between them
-  std::vector<int32_t> ids;  // kGenerate: the same, without the ids that ended a part
+  std::string text;                     // kGenerate: all parts and what was fed between them
+  std::vector<int32_t> ids;             // kGenerate: the same, without the ids that ended a part
   std::vector<std::string> parts = {};  // kGenerate: what the model wrote, 1 + follow-ups
-  std::string stop_reason;   // "eos" | "length" | "stop"
-  std::vector<float> nll;    // kScore: -log p of each continuation token, nats
+  std::string stop_reason;              // "eos" | "length" | "stop"
+  std::vector<float> nll;               // kScore: -log p of each continuation token, nats
 };
 
 using Scores = std::map<std::string, double>;
@@ -99,12 +99,17 @@ class Task {
   // Whether the question moves from the continuation into the context, where compressors see it.
   bool query_aware() const { return query_aware_; }
   void set_query_aware(bool query_aware) { query_aware_ = query_aware; }
+  // The most tokens of a context that are read, from its start; 0: all. The question, which comes
+  // after the context, is never cut.
+  int max_context_length() const { return max_context_length_; }
+  void set_max_context_length(int tokens) { max_context_length_ = tokens; }
   // scores: one entry for each finished sample of one cell. The default: mean and a bootstrap or
   // Wilson interval.
   virtual std::map<std::string, Aggregate> aggregate(const std::vector<Scores>& scores) const;
 
  private:
   bool compares_ = false, query_aware_ = false;
+  int max_context_length_ = 0;
 };
 
 struct TaskInfo {
