@@ -213,6 +213,14 @@ void read_answer_limits(const Value& root, const RunFlags& flags, RunOptions& ru
   run.same_max_new_tokens = value != nullptr || flags.max_new_tokens.has_value();
 }
 
+// As the config writes them, and as this program calls them.
+std::vector<std::string> known_task_names(const Value& root, const std::vector<TaskEntry>& tasks) {
+  std::vector<std::string> names;
+  for (const Value& item : list_of(root, "tasks")) names.push_back(task_name(item));
+  for (const TaskEntry& entry : tasks) names.push_back(entry.task->name());
+  return names;
+}
+
 void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry>& tasks) {
   const Value* limits = root.find("limits");
   if (limits != nullptr && !limits->is_null()) {
@@ -220,9 +228,7 @@ void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry
       throw_usage("{}: expected a map from task to samples, found {}", limits->place,
                   limits->describe());
     }
-    std::vector<std::string> listed;
-    for (const Value& item : list_of(root, "tasks")) listed.push_back(task_name(item));
-    for (const TaskEntry& entry : tasks) listed.push_back(entry.task->name());
+    const std::vector<std::string> listed = known_task_names(root, tasks);
     for (const auto& [name, value] : limits->entries) {
       if (name == kAnswerLimit) continue;
       if (std::find(listed.begin(), listed.end(), name) == listed.end()) {
@@ -257,6 +263,25 @@ void set_number(Value& root, const char* assignment_path, std::optional<int> num
       if (std::string("run.") + name == assignment_path) entry.place = flag;
     }
   }
+}
+
+// A name that no task has would leave everything unmeasured. Tasks that --task leaves out are known.
+void check_timed_tasks(const TimingOptions& timing, const Value& root,
+                       const std::vector<TaskEntry>& tasks, const std::string& file) {
+  const std::vector<std::string> names = known_task_names(root, tasks);
+  for (const std::string& name : timing.tasks) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    throw_usage("{}: run.timing.tasks: no task '{}' in this config{}", file, name,
+                did_you_mean(name, names));
+  }
+}
+
+nlohmann::ordered_json timing_json(const TimingOptions& timing) {
+  if (!timing.on) return false;
+  nlohmann::ordered_json json = {{"warmup", timing.warmup}, {"repetitions", timing.repetitions}};
+  if (!timing.tasks.empty()) json["tasks"] = timing.tasks;
+  json["samples"] = timing.samples;
+  return json;
 }
 
 }  // namespace
@@ -295,6 +320,7 @@ RunConfig parse_config(const std::string& text, const fs::path& file, const RunF
   config.compressors = with_baseline(read_specs(root, file, flags), shown, config.notes);
   config.tasks = read_tasks(root, file, flags, config.run.sandbox, config.notes);
   read_limits(root, flags, config.tasks);
+  check_timed_tasks(config.run.timing, root, config.tasks, shown);
   config.models = read_models(root, file, flags);
   return config;
 }
@@ -330,7 +356,7 @@ nlohmann::ordered_json resolved_config_json(const RunConfig& config) {
       {"prefill_chunk", run.prefill_chunk},
       {"batch", run.batch},
       {"memory", run.memory_bytes > 0 ? nlohmann::ordered_json(run.memory_bytes) : nullptr},
-      {"timing", run.timing},
+      {"timing", timing_json(run.timing)},
       {"max_new_tokens", run.max_new_tokens},
       {"seed", run.seed},
       {"out", run.out.string()},
