@@ -1,75 +1,123 @@
 #include "engine/dequantize.h"
 
-#include <cstring>
+#include <algorithm>
+#include <cmath>
 
-#include "kernels/kernels.h"
+#include "engine/block_bytes.h"
 
 namespace kv {
 namespace {
 
-constexpr int kBlock = 32;        // values of a simple block
-constexpr int kSuperBlock = 256;  // values of a q6_k block
+constexpr int kBlock = 32;  // values
+constexpr int kHalf = kBlock / 2;
 
-float read_half(const std::byte* bytes) {
-  uint16_t bits;
-  std::memcpy(&bits, bytes, sizeof(bits));
-  float value;
-  kernels().from_f16(&bits, 1, &value);
-  return value;
+// 16-bit values through an aligned buffer.
+template <typename Widen>
+void widen_16(const std::byte* values, int64_t n, float* out, Widen widen) {
+  uint16_t buffer[256];
+  for (int64_t at = 0; at < n; at += 256) {
+    const int64_t count = std::min<int64_t>(256, n - at);
+    std::memcpy(buffer, values + at * 2, static_cast<size_t>(count) * 2);
+    widen(buffer, count, out + at);
+  }
 }
 
-const uint8_t* as_bytes(const std::byte* bytes) {
-  return reinterpret_cast<const uint8_t*>(bytes);
+// level(code) for the nibbles of one block.
+template <typename Level>
+void spread_nibbles(const uint8_t* codes, float* out, Level level) {
+  for (int i = 0; i < kHalf; ++i) {
+    out[i] = level(codes[i] & 15);
+    out[i + kHalf] = level(codes[i] >> 4);
+  }
+}
+
+// level(code) for nibbles with a fifth bit.
+template <typename Level>
+void spread_five_bits(const std::byte* bits, float* out, Level level) {
+  uint32_t high;
+  std::memcpy(&high, bits, sizeof(high));
+  const uint8_t* codes = as_bytes(bits + sizeof(high));
+  for (int i = 0; i < kHalf; ++i) {
+    out[i] = level((codes[i] & 15) | (high >> i & 1) << 4);
+    out[i + kHalf] = level(codes[i] >> 4 | (high >> (i + kHalf) & 1) << 4);
+  }
 }
 
 }  // namespace
 
+void widen_f32(const std::byte* values, int64_t n, float* out) {
+  std::memcpy(out, values, static_cast<size_t>(n) * sizeof(float));
+}
+
+void widen_f16(const std::byte* values, int64_t n, float* out) {
+  widen_16(values, n, out, kernels().from_f16);
+}
+
+void widen_bf16(const std::byte* values, int64_t n, float* out) {
+  widen_16(values, n, out, kernels().from_bf16);
+}
+
+void round_f64(const std::byte* values, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    double value;
+    std::memcpy(&value, values + i * 8, sizeof(value));
+    out[i] = static_cast<float>(value);
+  }
+}
+
 void dequantize_q4_0(const std::byte* blocks, int64_t n, float* out) {
-  for (int64_t block = 0; block < n / kBlock; ++block, blocks += 18, out += kBlock) {
+  for (const float* end = out + n; out < end; blocks += 18, out += kBlock) {
     const float d = read_half(blocks);
-    const uint8_t* codes = as_bytes(blocks + 2);
-    for (int i = 0; i < kBlock / 2; ++i) {
-      out[i] = d * static_cast<float>((codes[i] & 15) - 8);
-      out[i + kBlock / 2] = d * static_cast<float>((codes[i] >> 4) - 8);
-    }
+    spread_nibbles(as_bytes(blocks + 2), out,
+                   [d](int code) { return d * static_cast<float>(code - 8); });
   }
 }
 
 void dequantize_q4_1(const std::byte* blocks, int64_t n, float* out) {
-  for (int64_t block = 0; block < n / kBlock; ++block, blocks += 20, out += kBlock) {
+  for (const float* end = out + n; out < end; blocks += 20, out += kBlock) {
     const float d = read_half(blocks), m = read_half(blocks + 2);
-    const uint8_t* codes = as_bytes(blocks + 4);
-    for (int i = 0; i < kBlock / 2; ++i) {
-      out[i] = d * static_cast<float>(codes[i] & 15) + m;
-      out[i + kBlock / 2] = d * static_cast<float>(codes[i] >> 4) + m;
-    }
+    spread_nibbles(as_bytes(blocks + 4), out,
+                   [d, m](int code) { return d * static_cast<float>(code) + m; });
+  }
+}
+
+void dequantize_q5_0(const std::byte* blocks, int64_t n, float* out) {
+  for (const float* end = out + n; out < end; blocks += 22, out += kBlock) {
+    const float d = read_half(blocks);
+    spread_five_bits(blocks + 2, out, [d](uint32_t code) {
+      return d * static_cast<float>(static_cast<int>(code) - 16);
+    });
+  }
+}
+
+void dequantize_q5_1(const std::byte* blocks, int64_t n, float* out) {
+  for (const float* end = out + n; out < end; blocks += 24, out += kBlock) {
+    const float d = read_half(blocks), m = read_half(blocks + 2);
+    spread_five_bits(blocks + 4, out,
+                     [d, m](uint32_t code) { return d * static_cast<float>(code) + m; });
   }
 }
 
 void dequantize_q8_0(const std::byte* blocks, int64_t n, float* out) {
-  for (int64_t block = 0; block < n / kBlock; ++block, blocks += 34, out += kBlock) {
+  for (const float* end = out + n; out < end; blocks += 34, out += kBlock) {
     const float d = read_half(blocks);
     const auto* codes = reinterpret_cast<const int8_t*>(blocks + 2);
     for (int i = 0; i < kBlock; ++i) out[i] = d * static_cast<float>(codes[i]);
   }
 }
 
-void dequantize_q6_k(const std::byte* blocks, int64_t n, float* out) {
-  for (int64_t block = 0; block < n / kSuperBlock; ++block, blocks += 210) {
-    const uint8_t* low = as_bytes(blocks);
-    const uint8_t* high = as_bytes(blocks + 128);
-    const auto* scales = reinterpret_cast<const int8_t*>(blocks + 192);
-    const float d = read_half(blocks + 208);
-    for (int half = 0; half < 2; ++half, low += 64, high += 32, scales += 8) {
-      for (int run = 0; run < 4; ++run, out += 32) {
-        for (int i = 0; i < 32; ++i) {
-          const int nibble = (low[(run % 2) * 32 + i] >> (run / 2 * 4)) & 15;
-          const int code = nibble | ((high[i] >> (2 * run)) & 3) << 4;
-          const float scale = d * static_cast<float>(scales[run * 2 + i / 16]);
-          out[i] = scale * static_cast<float>(code - 32);
-        }
-      }
-    }
+void dequantize_iq4_nl(const std::byte* blocks, int64_t n, float* out) {
+  for (const float* end = out + n; out < end; blocks += 18, out += kBlock) {
+    const float d = read_half(blocks);
+    spread_nibbles(as_bytes(blocks + 2), out, [d](int code) { return d * kIq4Levels[code]; });
+  }
+}
+
+void dequantize_mxfp4(const std::byte* blocks, int64_t n, float* out) {
+  static constexpr float kLevels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  for (const float* end = out + n; out < end; blocks += 17, out += kBlock) {
+    const float scale = std::ldexp(1.0f, as_bytes(blocks)[0] - 128);
+    spread_nibbles(as_bytes(blocks + 1), out, [&](int code) { return scale * kLevels[code]; });
   }
 }
 

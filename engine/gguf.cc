@@ -158,35 +158,16 @@ class Cursor {
   size_t at_ = 0;
 };
 
-StorageType storage_of(uint32_t type, const std::string& place) {
-  switch (type) {
-    case 0:
-      return StorageType::kF32;
-    case 1:
-      return StorageType::kF16;
-    case 2:
-      return StorageType::kQ4_0;
-    case 3:
-      return StorageType::kQ4_1;
-    case 8:
-      return StorageType::kQ8_0;
-    case 14:
-      return StorageType::kQ6_K;
-    case 30:
-      return StorageType::kBF16;
-    default:
-      break;
-  }
+StorageType storage_of(uint32_t number, const std::string& place) {
+  if (const auto type = storage_of_gguf(number)) return *type;
   // By the numbers of the format; gaps are types that were withdrawn.
   static const std::map<uint32_t, const char*> kOthers = {
-      {6, "Q5_0"},     {7, "Q5_1"},   {9, "Q8_1"},    {10, "Q2_K"},    {11, "Q3_K"},
-      {12, "Q4_K"},    {13, "Q5_K"},  {15, "Q8_K"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"},
-      {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},   {22, "IQ2_S"},
-      {23, "IQ4_XS"},  {24, "I8"},    {25, "I16"},    {26, "I32"},     {27, "I64"},
-      {28, "F64"},     {29, "IQ1_M"}, {34, "TQ1_0"},  {35, "TQ2_0"},   {39, "MXFP4"}};
-  const auto known = kOthers.find(type);
-  throw_data("{}: type {} is not supported; expected F32, F16, BF16, Q8_0, Q4_0, Q4_1 or Q6_K",
-             place, known == kOthers.end() ? std::to_string(type) : known->second);
+      {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+      {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {24, "I8"},     {25, "I16"},
+      {26, "I32"},   {27, "I64"},   {29, "IQ1_M"},   {40, "NVFP4"}};
+  const auto known = kOthers.find(number);
+  throw_data("{}: type {} is not supported; expected one of {}", place,
+             known == kOthers.end() ? std::to_string(number) : known->second, storage_names());
 }
 
 // Bytes that the tensor takes; whole blocks in every row.
@@ -379,25 +360,26 @@ std::string Gguf::string_or(const std::string& key, const std::string& fallback)
   return has(key) ? string(key) : fallback;
 }
 
-std::vector<std::string> Gguf::strings_or_empty(const std::string& key) const {
-  std::vector<std::string> result;
+template <typename T>
+std::vector<T> Gguf::list_or_empty(const std::string& key, const char* expected) const {
+  std::vector<T> result;
   if (!has(key)) return result;
-  const auto& array = as<GgufValue::Array>(required(key), *this, key, "an array of strings");
+  const auto& array = as<GgufValue::Array>(required(key), *this, key, expected);
   result.reserve(array.size());
-  for (const GgufValue& item : array) {
-    result.push_back(as<std::string>(item, *this, key, "an array of strings"));
-  }
+  for (const GgufValue& item : array) result.push_back(as<T>(item, *this, key, expected));
   return result;
 }
 
+std::vector<std::string> Gguf::strings_or_empty(const std::string& key) const {
+  return list_or_empty<std::string>(key, "an array of strings");
+}
+
 std::vector<int64_t> Gguf::integers_or_empty(const std::string& key) const {
-  std::vector<int64_t> result;
-  if (!has(key)) return result;
-  const auto& array = as<GgufValue::Array>(required(key), *this, key, "an array of integers");
-  for (const GgufValue& item : array) {
-    result.push_back(as<int64_t>(item, *this, key, "an array of integers"));
-  }
-  return result;
+  return list_or_empty<int64_t>(key, "an array of integers");
+}
+
+std::vector<double> Gguf::numbers_or_empty(const std::string& key) const {
+  return list_or_empty<double>(key, "an array of floats");
 }
 
 }  // namespace kv

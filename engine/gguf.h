@@ -46,9 +46,12 @@ class Gguf {
   std::string string_or(const std::string& key, const std::string& fallback) const;
   std::vector<std::string> strings_or_empty(const std::string& key) const;
   std::vector<int64_t> integers_or_empty(const std::string& key) const;
+  std::vector<double> numbers_or_empty(const std::string& key) const;  // of floats
 
  private:
   const GgufValue& required(const std::string& key) const;
+  template <typename T>
+  std::vector<T> list_or_empty(const std::string& key, const char* expected) const;
 
   std::string place_;
   MappedFile file_;

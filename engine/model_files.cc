@@ -21,7 +21,8 @@ StorageType storage_of(const SafetensorsEntry& entry, const std::string& name) {
   if (entry.dtype == "F32") return StorageType::kF32;
   if (entry.dtype == "F16") return StorageType::kF16;
   if (entry.dtype == "BF16") return StorageType::kBF16;
-  throw_data("{}: tensor '{}': expected dtype F32, F16 or BF16, found {}", entry.file, name,
+  if (entry.dtype == "F64") return StorageType::kF64;
+  throw_data("{}: tensor '{}': expected dtype F32, F16, BF16 or F64, found {}", entry.file, name,
              entry.dtype);
 }
 

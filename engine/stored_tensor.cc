@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <cstring>
+#include <iterator>
 
 #include "engine/dequantize.h"
 #include "engine/error.h"
@@ -12,15 +13,37 @@ namespace {
 
 struct StorageInfo {
   const char* name;
-  int values;
-  size_t bytes;
+  uint32_t gguf_number;
+  int values;                                                      // of a block
+  size_t bytes;                                                    // of a block
+  void (*decode)(const std::byte* source, int64_t n, float* out);  // source needs no alignment
+};
+
+// In the order of StorageType.
+constexpr StorageInfo kStorage[] = {
+    {"F32", 0, 1, 4, widen_f32},
+    {"F16", 1, 1, 2, widen_f16},
+    {"BF16", 30, 1, 2, widen_bf16},
+    {"F64", 28, 1, 8, round_f64},
+    {"Q4_0", 2, 32, 18, dequantize_q4_0},
+    {"Q4_1", 3, 32, 20, dequantize_q4_1},
+    {"Q5_0", 6, 32, 22, dequantize_q5_0},
+    {"Q5_1", 7, 32, 24, dequantize_q5_1},
+    {"Q8_0", 8, 32, 34, dequantize_q8_0},
+    {"IQ4_NL", 20, 32, 18, dequantize_iq4_nl},
+    {"MXFP4", 39, 32, 17, dequantize_mxfp4},
+    {"Q2_K", 10, 256, 84, dequantize_q2_k},
+    {"Q3_K", 11, 256, 110, dequantize_q3_k},
+    {"Q4_K", 12, 256, 144, dequantize_q4_k},
+    {"Q5_K", 13, 256, 176, dequantize_q5_k},
+    {"Q6_K", 14, 256, 210, dequantize_q6_k},
+    {"IQ4_XS", 23, 256, 136, dequantize_iq4_xs},
+    {"TQ1_0", 34, 256, 54, dequantize_tq1_0},
+    {"TQ2_0", 35, 256, 66, dequantize_tq2_0},
 };
 
 const StorageInfo& info(StorageType type) {
-  static const StorageInfo kInfo[] = {{"F32", 1, 4},     {"F16", 1, 2},    {"BF16", 1, 2},
-                                      {"Q4_0", 32, 18},  {"Q4_1", 32, 20}, {"Q8_0", 32, 34},
-                                      {"Q6_K", 256, 210}};
-  return kInfo[static_cast<int>(type)];
+  return kStorage[static_cast<int>(type)];
 }
 
 // Row of the file that holds row `row` of the half-split order: within a head, i and i + half lie
@@ -38,33 +61,21 @@ bool same_bits(StorageType stored, DType wanted) {
          (stored == StorageType::kBF16 && wanted == DType::kBF16);
 }
 
-// n consecutive values of the file as float. source needs no alignment; scratch holds n 16-bit
-// values.
-void decode(StorageType type, const std::byte* source, int64_t n, std::vector<uint16_t>& scratch,
-            float* out) {
-  switch (type) {
-    case StorageType::kF32:
-      std::memcpy(out, source, static_cast<size_t>(n) * sizeof(float));
-      return;
-    case StorageType::kF16:
-    case StorageType::kBF16:
-      scratch.resize(static_cast<size_t>(n));
-      std::memcpy(scratch.data(), source, scratch.size() * sizeof(uint16_t));
-      (type == StorageType::kF16 ? kernels().from_f16 : kernels().from_bf16)(scratch.data(), n,
-                                                                             out);
-      return;
-    case StorageType::kQ4_0:
-      return dequantize_q4_0(source, n, out);
-    case StorageType::kQ4_1:
-      return dequantize_q4_1(source, n, out);
-    case StorageType::kQ8_0:
-      return dequantize_q8_0(source, n, out);
-    case StorageType::kQ6_K:
-      return dequantize_q6_k(source, n, out);
+}  // namespace
+
+std::optional<StorageType> storage_of_gguf(uint32_t number) {
+  for (size_t i = 0; i < std::size(kStorage); ++i) {
+    if (kStorage[i].gguf_number == number) return static_cast<StorageType>(i);
   }
+  return std::nullopt;
 }
 
-}  // namespace
+std::string storage_names() {
+  std::string names;
+  for (const StorageInfo& storage : kStorage)
+    names += (names.empty() ? "" : ", ") + std::string(storage.name);
+  return names;
+}
 
 const char* storage_name(StorageType type) {
   return info(type).name;
@@ -100,7 +111,6 @@ void read_rows(const StoredTensor& tensor, int64_t first, int64_t n, DType dtype
       static_cast<size_t>(length / block_values(tensor.type)) * block_bytes(tensor.type);
   const size_t out_row_bytes = static_cast<size_t>(length) * dtype_bytes(dtype);
   std::vector<float> wide;
-  std::vector<uint16_t> scratch;
   for (int64_t i = 0; i < n; ++i) {
     const std::byte* source =
         tensor.data + static_cast<size_t>(file_row(tensor, first + i)) * stored_row_bytes;
@@ -108,10 +118,10 @@ void read_rows(const StoredTensor& tensor, int64_t first, int64_t n, DType dtype
     if (same_bits(tensor.type, dtype)) {
       std::memcpy(target, source, out_row_bytes);
     } else if (dtype == DType::kF32) {
-      decode(tensor.type, source, length, scratch, reinterpret_cast<float*>(target));
+      info(tensor.type).decode(source, length, reinterpret_cast<float*>(target));
     } else {
       wide.resize(static_cast<size_t>(length));
-      decode(tensor.type, source, length, scratch, wide.data());
+      info(tensor.type).decode(source, length, wide.data());
       (dtype == DType::kF16 ? kernels().to_f16 : kernels().to_bf16)(
           wide.data(), length, reinterpret_cast<uint16_t*>(target));
     }
@@ -124,8 +134,7 @@ std::vector<float> read_floats(const StoredTensor& tensor) {
     read_rows(tensor, 0, tensor.rows(), DType::kF32, stored.data());
     return stored;
   }
-  std::vector<uint16_t> scratch;
-  decode(tensor.type, tensor.data, tensor.elements(), scratch, stored.data());
+  info(tensor.type).decode(tensor.data, tensor.elements(), stored.data());
   if (tensor.interleaved_head_dim == 0) return stored;
   std::vector<float> ordered(stored.size());
   for (size_t i = 0; i < ordered.size(); ++i) {

@@ -1,10 +1,12 @@
 // A tensor as a model file stores it, and reading its rows as f32, f16 or bf16.
 //
 // Safetensors and GGUF files both come down to a list of these; the loader knows neither format.
+// How the bytes of each type become numbers stands in dequantize.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +14,31 @@
 
 namespace kv {
 
-enum class StorageType { kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ8_0, kQ6_K };
+enum class StorageType {
+  kF32,
+  kF16,
+  kBF16,
+  kF64,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kIQ4_NL,
+  kMXFP4,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_XS,
+  kTQ1_0,
+  kTQ2_0
+};
 
+// By the number that GGUF files have for a type; nothing for those that cannot be read.
+std::optional<StorageType> storage_of_gguf(uint32_t number);
+std::string storage_names();                 // all of them, for messages
 const char* storage_name(StorageType type);  // "F32", "Q4_1", … as the formats spell it
 int block_values(StorageType type);          // values that are stored together: 1, 32 or 256
 size_t block_bytes(StorageType type);        // bytes of such a block
@@ -39,7 +64,7 @@ struct StoredTensor {
 std::string shape_text(const std::vector<int64_t>& shape);
 
 // The type in which products read such a tensor when nothing else is asked for: itself, or f32 for
-// quantised ones.
+// quantised and 64-bit ones.
 DType stored_dtype(StorageType type);
 
 // Rows first .. first + n - 1 as elements of `dtype` (n, row_length()), 16-bit ones rounded to

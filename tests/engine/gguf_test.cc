@@ -1,9 +1,11 @@
 #include "engine/gguf.h"
 
+#include <bit>
 #include <cmath>
 #include <random>
 
 #include "tests/engine/gguf_builder.h"
+#include "tests/paths.h"
 
 namespace kv {
 namespace {
@@ -168,8 +170,8 @@ TEST(Gguf, RefusesBadTensors) {
   expect_refused(one(0, {1, 1, 1, 1, 1}, 32), {"'t'", "dimensions", "5"});
   expect_refused(one(8, {2, 48}, 32), {"'t'", "48", "32", "Q8_0"});
   expect_refused(one(14, {2, 128}, 32), {"'t'", "256", "Q6_K"});
-  expect_refused(one(12, {256}, 32), {"'t'", "Q4_K", "not supported", "Q4_1"});
-  expect_refused(one(10, {256}, 32), {"'t'", "Q2_K"});
+  expect_refused(one(21, {256}, 32), {"'t'", "IQ3_S", "not supported", "Q4_1", "Q4_K"});
+  expect_refused(one(24, {256}, 32), {"'t'", "I8"});
   expect_refused(one(77, {256}, 32), {"'t'", "type 77"});
   GgufBuilder twice;
   twice.floats("t", {1}, {1});
@@ -275,15 +277,37 @@ INSTANTIATE_TEST_SUITE_P(All, GgufFormat,
                                          Format{"Q6_K", 14, 256, 210, {208}, q6_k}),
                          [](const auto& test) { return std::string(test.param.name); });
 
-TEST(Gguf, ReadsHalfAndBfloatTensors) {
+// The same bits as the package `gguf` gives (tools/make_gguf_golden.py).
+TEST(Gguf, EveryBlockFormatEqualsThePackagesValues) {
+  const Gguf file(source_dir() / "tests/data/gguf_formats.gguf");
+  size_t compared = 0;
+  for (const StoredTensor& tensor : file.tensors()) {
+    const StoredTensor* expected = file.find_tensor(tensor.name + ".f32");
+    if (expected == nullptr) continue;
+    SCOPED_TRACE(tensor.name);
+    EXPECT_EQ(storage_name(tensor.type), tensor.name);
+    EXPECT_EQ(tensor.shape, expected->shape);
+    const std::vector<float> ours = read_floats(tensor), theirs = read_floats(*expected);
+    for (size_t i = 0; i < ours.size(); ++i) {
+      ASSERT_EQ(std::bit_cast<uint32_t>(ours[i]), std::bit_cast<uint32_t>(theirs[i]))
+          << "value " << i << ": " << ours[i] << " instead of " << theirs[i];
+    }
+    ++compared;
+  }
+  EXPECT_EQ(compared, 15u);
+}
+
+TEST(Gguf, ReadsHalfBfloatAndDoubleTensors) {
   const std::vector<uint16_t> half = {0x3c00, 0xc000}, brain = {0x3f80, 0xc000};
   GgufBuilder b;
   b.tensor("h", 1, {2}, bytes_of(half[0]) + bytes_of(half[1]));
   b.tensor("b", 30, {2}, bytes_of(brain[0]) + bytes_of(brain[1]));
+  b.tensor("d", 28, {2}, bytes_of(0.1) + bytes_of(-2.0));
   const TempFolder folder;
   const Gguf file = open(folder, b.build());
   EXPECT_EQ(read_floats(*file.find_tensor("h")), (std::vector<float>{1, -2}));
   EXPECT_EQ(read_floats(*file.find_tensor("b")), (std::vector<float>{1, -2}));
+  EXPECT_EQ(read_floats(*file.find_tensor("d")), (std::vector<float>{0.1f, -2}));
 }
 
 }  // namespace

@@ -263,7 +263,7 @@ TEST(Model, WrongShapesAndTypesAreNamed) {
 
   ModelCopy integers("tiny-llama");
   integers.tensors().at("model.norm.weight").dtype = "I32";
-  integers.expect_refused({"model.norm.weight", "F32, F16 or BF16", "I32"});
+  integers.expect_refused({"model.norm.weight", "F32, F16, BF16 or F64", "I32"});
 
   ModelCopy fewer("tiny-llama");
   fewer.replace_in_config("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
