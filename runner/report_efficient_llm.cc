@@ -222,7 +222,8 @@ std::string efficient_csv(const std::vector<EfficientRow>& rows) {
     csv += csv_field(row.model) + "," + csv_field(row.dataset) + "," + csv_field(row.method);
     for (const Field& field : kFields) {
       const double value = row.*field.member;
-      csv += "," + (std::isnan(value) ? std::string() : number_text(value));
+      csv += ',';
+      if (!std::isnan(value)) csv += number_text(value);
     }
     csv += "\n";
   }

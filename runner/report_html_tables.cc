@@ -34,8 +34,9 @@ std::string score_html(const ReportCell& cell, const std::string& metric) {
 
 // Coloured where the interval leaves zero out.
 std::string difference_html(const PairedDifference& d, bool more_is_better) {
-  const std::string text = value_html((d.value > 0 ? "+" : "") + number_for_people(d.value),
-                                      d.interval.low, d.interval.high);
+  const std::string signed_value =
+      fmt::format("{}{}", d.value > 0 ? "+" : "", number_for_people(d.value));
+  const std::string text = value_html(signed_value, d.interval.low, d.interval.high);
   if (d.interval.low <= 0 && d.interval.high >= 0) return text;
   if (std::isnan(d.interval.low)) return text;
   const bool better = (d.value > 0) == more_is_better;
