@@ -292,6 +292,7 @@ GgufTokenizer gguf_tokenizer(const Gguf& gguf) {
   if (result.tokens.empty())
     return result;  // ids of special tokens may stand in a file without a vocabulary
   result.merges = gguf.strings_or_empty(prefix + "merges");
+  result.scores = gguf.numbers_or_empty(prefix + "scores");
   for (const int64_t type : gguf.integers_or_empty(prefix + "token_type")) {
     result.token_types.push_back(static_cast<int>(type));
   }
@@ -311,8 +312,10 @@ GgufTokenizer gguf_tokenizer(const Gguf& gguf) {
   result.eos_id = id("eos_token_id");
   result.pad_id = id("padding_token_id");
   result.unk_id = id("unknown_token_id");
-  // Llama 3's tokenizer begins every text with BOS, and files leave the key out.
-  result.add_bos = gguf.boolean_or(prefix + "add_bos_token", result.pre == "llama-bpe");
+  // Llama's tokenizers begin every text with BOS, and files leave the key out.
+  result.add_bos = gguf.boolean_or(prefix + "add_bos_token",
+                                   result.model == "llama" || result.pre == "llama-bpe");
+  result.add_space_prefix = gguf.boolean_or(prefix + "add_space_prefix", true);
   result.add_eos = gguf.boolean_or(prefix + "add_eos_token", false);
   return result;
 }
