@@ -154,7 +154,9 @@ TEST(Tokenizer, SentencePieceFromGgufEqualsJson) {
         Tokenizer::from_gguf(as_sentencepiece_gguf(name, space_prefix), "test.gguf");
     const auto from_json = load(name);
     // Gemma's tokenizer.json also splits at spaces, of which its normalizer leaves none.
-    if (space_prefix) EXPECT_EQ(from_gguf->hash(), from_json->hash());
+    if (space_prefix) {
+      EXPECT_EQ(from_gguf->hash(), from_json->hash());
+    }
     for (const Json& text : read("texts.json")) {
       const std::vector<int32_t> ids = from_gguf->encode(text.get<std::string>(), true);
       EXPECT_EQ(ids, from_json->encode(text.get<std::string>(), true)) << name << " " << text;
