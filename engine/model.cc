@@ -266,6 +266,14 @@ const Tokenizer& Model::require_tokenizer() const {
 
 void throw_no_tokenizer(const std::filesystem::path& location) {
   const bool folder = std::filesystem::is_directory(location);
+  for (const char* other : {"tokenizer.model", "spiece.model", "vocab.json"}) {
+    if (!folder || !std::filesystem::exists(location / other)) continue;
+    throw_data(
+        "{0}: expected tokenizer.json, found {1}, which is not read; convert it with\n  python -c "
+        "\"from transformers import AutoTokenizer as T; "
+        "T.from_pretrained('{0}').save_pretrained('{0}')\"",
+        location.string(), other);
+  }
   throw_data("{}: the model has no tokenizer: expected {}; without one only token ids can be given",
              location.string(),
              folder ? "tokenizer.json in the folder" : "tokenizer.ggml.tokens in the file");

@@ -340,5 +340,28 @@ TEST(Model, MissingPlacesAreNamed) {
   expect_error([&] { Model::load(folder.path()); }, {"adapter_config.json", "peft_type"});
 }
 
+TEST(Model, AMissingTokenizerIsRefusedWithTheCommandThatMakesIt) {
+  const TempFolder folder;
+  expect_error([&] { throw_no_tokenizer(folder.path()); }, {"no tokenizer", "tokenizer.json"});
+  folder.write("tokenizer.model", "");
+  expect_error([&] { throw_no_tokenizer(folder.path()); },
+               {"expected tokenizer.json, found tokenizer.model", "python -c", "save_pretrained"});
+}
+
+// A checkpoint in float64 is rounded to float32, as transformers does with dtype=float32.
+TEST(Model, ReadsDoubles) {
+  ModelCopy copy("tiny-llama");
+  auto& norm = copy.tensors().at("model.norm.weight");
+  const size_t n = norm.bytes.size() / sizeof(float);
+  ASSERT_EQ(norm.dtype, "F32");
+  std::string wide;
+  for (size_t i = 0; i < n; ++i) wide += bytes_of(0.1 * static_cast<double>(i));
+  norm = {"F64", norm.shape, wide};
+  copy.write("model.safetensors", [](const std::string&) { return true; });
+  const auto model = Model::load(copy.path());
+  for (size_t i = 0; i < n; ++i)
+    EXPECT_EQ(model->final_norm[i], static_cast<float>(0.1 * static_cast<double>(i)));
+}
+
 }  // namespace
 }  // namespace kv
