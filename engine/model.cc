@@ -35,11 +35,10 @@ class Loader {
   Loader(const ModelFiles& files, const LoadOptions& options)
       : files_(files),
         wanted_(wanted_dtype(options.weights)),
-        openblas_(options.openblas),
-        kind_(openblas_                   ? LinearKind::kOpenblas
+        kind_(options.openblas            ? LinearKind::kOpenblas
               : options.weights == "int8" ? LinearKind::kInt8
                                           : LinearKind::kPacked) {
-    if (openblas_ && options.weights == "int8")
+    if (options.openblas && options.weights == "int8")
       throw_usage("weights: int8 is multiplied by our own kernels; expected gemm: native");
   }
 
@@ -55,7 +54,7 @@ class Loader {
     }
     const DType dtype = dtype_of(sources, merged);
     Linear result(n_out, static_cast<int>(sources[0]->row_length()),
-                  openblas_ ? DType::kF32 : dtype, kind_);
+                  kind_ == LinearKind::kOpenblas ? DType::kF32 : dtype, kind_);
     int first = 0;
     for (size_t i = 0; i < sources.size(); ++i) {
       fill(*sources[i], modules[i], dtype, first, &result);
@@ -97,7 +96,7 @@ class Loader {
       } else {
         read_rows(source, begin, n, dtype, values.data());
       }
-      if (openblas_ && dtype != DType::kF32) values = widened(values, dtype);
+      if (kind_ == LinearKind::kOpenblas && dtype != DType::kF32) values = widened(values, dtype);
       if (!target->set_rows(values.data(), first + static_cast<int>(begin), static_cast<int>(n)))
         fits = false;
     });
@@ -133,7 +132,6 @@ class Loader {
 
   const ModelFiles& files_;
   std::optional<DType> wanted_;
-  bool openblas_;
   LinearKind kind_;
 };
 

@@ -20,6 +20,9 @@ namespace {
 inline void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }
+inline void prefetch_to_l2(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
 
 // The sum and the maximum of the lanes; l + 8 first, then l + 4, l + 2, l + 1 (tree16).
 inline float sum16(Vec v) {
