@@ -1,7 +1,8 @@
 // Decode speed of several sequences on one shared prompt, beside the same number on prompts of their
 // own.
 //
-//   shared_prompt MODEL [SEQUENCES [TOKENS [STEPS]]]      default 16 sequences, 2048 tokens, 16 steps
+//   shared_prompt MODEL [SEQUENCES [TOKENS [STEPS [WEIGHTS]]]]
+//       default 16 sequences, 2048 tokens, 16 steps, weights as stored
 #include <chrono>
 #include <cstdlib>
 #include <random>
@@ -43,13 +44,15 @@ KvCache copy_of(const KvCache& cache, const ModelConfig& config) {
 
 int run(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "usage: shared_prompt MODEL [SEQUENCES [TOKENS [STEPS]]]\n");
+    fmt::print(stderr, "usage: shared_prompt MODEL [SEQUENCES [TOKENS [STEPS [WEIGHTS]]]]\n");
     return 2;
   }
   const auto number = [&](int i, int value) { return argc > i ? std::atoi(argv[i]) : value; };
   const int n_sequences = number(2, 16), n_tokens = number(3, 2048), steps = number(4, 16);
   set_threads(2);
-  Session session(Model::load(argv[1], {}));
+  LoadOptions load;
+  if (argc > 5) load.weights = argv[5];
+  Session session(Model::load(argv[1], load));
   const ModelConfig& config = session.model().config;
   std::mt19937 generator(1);
   std::vector<int32_t> ids(static_cast<size_t>(n_tokens));
