@@ -3,25 +3,15 @@
 #include <utility>
 
 #include "engine/error.h"
-#include "tasks/text_data.h"
+#include "tasks/unicode.h"
 
 namespace kv {
 namespace {
 
-// Bytes of the white space character (Unicode White_Space, and the four ASCII separators that
-// Python counts as well) that begins at text[at]; 0 where there is none.
+// Bytes of the white space character that begins at text[at]; 0 where there is none.
 size_t space_bytes(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) {
-    return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0;
-  };
-  const unsigned first = byte(0);
-  if ((first >= 0x09 && first <= 0x0d) || (first >= 0x1c && first <= 0x20)) return 1;
-  if (first == 0xc2) return byte(1) == 0x85 || byte(1) == 0xa0 ? 2 : 0;
-  const unsigned code = (first & 0x0fu) << 12 | (byte(1) & 0x3fu) << 6 | (byte(2) & 0x3fu);
-  if (first < 0xe1 || first > 0xe3 || byte(1) == 0 || byte(2) == 0) return 0;
-  const bool space = code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-                     code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
-  return space ? 3 : 0;
+  const CodePoint point = code_point_at(text, at);
+  return is_space(point.value) ? static_cast<size_t>(point.n_bytes) : 0;
 }
 
 std::vector<size_t> word_starts(std::string_view text) {
