@@ -68,6 +68,7 @@ void check_samples(const Task& task, const std::vector<Sample>& samples,
 // The question of every sample at the end of its context.
 void move_questions(const Task& task, std::vector<Sample>& samples) {
   for (Sample& sample : samples) {
+    if (sample.question_tokens > 0) continue;  // the task has put it there
     if (sample.continuation_ids.empty()) {
       throw_usage(
           "task {}: query_aware: sample '{}' has no question apart from its context; leave the key "
@@ -126,6 +127,7 @@ std::shared_ptr<const Model> load_model(const ModelEntry& entry, const RunOption
   LoadOptions options;
   options.weights = run.weights;
   options.openblas = run.gemm == "openblas";
+  options.rope_theta_factor = entry.rope_theta_factor;
   return Model::load(entry.location, options);
 }
 
@@ -135,6 +137,7 @@ TextTools text_tools(const Model& model) {
   if (!model.tokenizer) return tools;
   const std::shared_ptr<const Tokenizer> tokenizer = model.tokenizer;
   const std::shared_ptr<const ChatTemplate> chat = model.chat_template;
+  tools.has_chat_template = chat != nullptr;
   tools.eos_id = tokenizer->eos_id;
   tools.encode = [tokenizer](const std::string& text, bool add_special_tokens) {
     return tokenizer->encode(text, add_special_tokens);

@@ -11,5 +11,6 @@ TaskInfo tool_call_task();
 TaskInfo code_exec_task();
 TaskInfo long_output_task();
 TaskInfo continuation_task();
+TaskInfo longbench_task();
 
 }  // namespace kv

@@ -105,8 +105,18 @@ const std::vector<TaskInfo>& all_tasks() {
       with_common(perplexity_task()),  with_common(passkey_task()),
       with_common(tool_call_task()),   with_common(code_exec_task()),
       with_common(long_output_task()), with_common(continuation_task()),
+      with_common(longbench_task()),
   };
   return tasks;
+}
+
+std::vector<Value> split_task(const Value& value, const std::string& base_folder) {
+  const Value* name = value.is_map() ? value.find("name") : &value;
+  for (const TaskInfo& info : all_tasks()) {
+    if (info.split && name != nullptr && name->is_string() && name->text == info.name)
+      return info.split(value, base_folder);
+  }
+  return {value};  // what is no task is an error of make_task
 }
 
 std::unique_ptr<Task> make_task(const Value& written, const std::string& base_folder) {
