@@ -238,6 +238,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
 
   auto model = std::make_shared<Model>();
   model->config = files.config;
+  model->config.rope.theta *= options.rope_theta_factor;
   model->location = files.location;
   model->stored_dtype = files.stored_dtype();
   model->n_parameters = files.n_parameters();

@@ -35,6 +35,7 @@ struct LoadOptions {
   // eight bits for every product. Never both int8 and openblas.
   std::string weights = "stored";
   bool openblas = false;  // gemm: openblas (float32 copies of every matrix; not bit-reproducible)
+  double rope_theta_factor = 1;  // the configuration's rope_theta is multiplied by it
 };
 
 class Model {

@@ -9,6 +9,7 @@
 
 #include "engine/error.h"
 #include "engine/mapped_file.h"
+#include "runner/longctx_config.h"
 #include "runner/resolve_model.h"
 #include "runner/run_options.h"
 #include "runner/value_io.h"
@@ -18,7 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> kTopLevelKeys = {"models", "compressors", "tasks", "run", "limits"};
+const std::vector<std::string> kTopLevelKeys = {"models", "compressors", "tasks",
+                                                "run",    "limits",      "longctx_bench"};
 
 void check_top_level(const Value& root, const std::string& file) {
   if (root.is_null())
@@ -43,6 +45,33 @@ std::vector<Value> list_of(const Value& root, const std::string& key) {
   return {*value};
 }
 
+// Puts more items behind those under a key.
+void append_to(Value& root, const std::string& key, const std::vector<Value>& more) {
+  if (more.empty()) return;
+  Value list;
+  list.kind = Value::Kind::kList;
+  list.place = more[0].place;
+  list.items = list_of(root, key);
+  list.items.insert(list.items.end(), more.begin(), more.end());
+  std::erase_if(root.entries, [&](const auto& entry) { return entry.first == key; });
+  root.entries.emplace_back(key, std::move(list));
+}
+
+// What longctx_bench's files say goes into the other lists; the model only where none is listed.
+// Answers with the pipelines whose model is taken.
+std::vector<LongctxPipeline> take_longctx(Value& root, const fs::path& file,
+                                          const RunFlags& flags) {
+  const Value* map = root.find("longctx_bench");
+  if (map == nullptr || map->is_null()) return {};
+  LongctxEntries entries = read_longctx(*map, file.parent_path());
+  append_to(root, "compressors", entries.compressors);
+  append_to(root, "tasks", entries.tasks);
+  const bool own_model = flags.models.empty() && list_of(root, "models").empty();
+  if (!own_model || entries.model.is_null()) return {};
+  append_to(root, "models", {entries.model});
+  return std::move(entries.pipelines);
+}
+
 std::vector<ModelEntry> read_models(const Value& root, const fs::path& file,
                                     const RunFlags& flags) {
   std::vector<ModelEntry> models;
@@ -51,8 +80,9 @@ std::vector<ModelEntry> read_models(const Value& root, const fs::path& file,
       if (known.name == name)
         throw_usage("{}: model '{}' is listed twice; remove one of the two", place, name);
     }
+    const NamedModel named = read_model_name(name, place);
     try {
-      models.push_back({name, resolve_model(name, base)});
+      models.push_back({name, resolve_model(named.name, base), named.rope_theta_factor});
     } catch (const Error& e) {
       throw Error(e.kind(), place + ": " + e.what());
     }
@@ -163,9 +193,13 @@ std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const
     }
   }
   if (flags.tasks.empty()) chosen = listed;
+  std::vector<Value> items;
+  for (const Value& entry : chosen) {
+    for (Value& item : split_task(entry, base)) items.push_back(std::move(item));
+  }
   std::vector<TaskEntry> tasks;
   std::map<std::string, std::string> place_of;
-  for (Value& item : chosen) {
+  for (Value& item : items) {
     const bool if_allowed = take_if_allowed(item);
     std::unique_ptr<Task> task = make_task(item, base);
     if (task->runs_code()) {
@@ -285,6 +319,8 @@ RunConfig parse_config(const std::string& text, const fs::path& file, const RunF
   set_number(root, "run.max_new_tokens", flags.max_new_tokens, "--max-new-tokens");
   check_top_level(root, shown);
 
+  const std::vector<LongctxPipeline> pipelines = take_longctx(root, file, flags);
+
   RunConfig config;
   config.file = file;
   const Value* run = root.find("run");
@@ -296,6 +332,7 @@ RunConfig parse_config(const std::string& text, const fs::path& file, const RunF
   config.tasks = read_tasks(root, file, flags, config.run.sandbox, config.notes);
   read_limits(root, flags, config.tasks);
   config.models = read_models(root, file, flags);
+  if (!pipelines.empty()) check_longctx_rope(pipelines, config.models[0].location);
   return config;
 }
 

@@ -46,6 +46,7 @@ struct RunOptions {
 struct ModelEntry {
   std::string name;                // as written
   std::filesystem::path location;  // absolute
+  double rope_theta_factor = 1;    // "M(rope_theta_factor=32)"
 };
 
 struct TaskEntry {

@@ -71,7 +71,7 @@ void add_run(CLI::App& app, Verbs& v, Action& action) {
       "--out", v.report.out,
       "where the report goes (default: the first folder; with --format its folder FORMAT)");
   report->add_option("--format", v.report.format,
-                     "another system's files: kv-exec-bench or kv-canary");
+                     "another system's files: kv-exec-bench, kv-canary or longctx-bench");
   report->footer("Example: kvengine report results/smoke");
   report->callback([&] { action = [&] { return kv::verb_report(v.report); }; });
 }

@@ -10,6 +10,7 @@
 #include "engine/safetensors_writer.h"
 #include "runner/chart_svg.h"
 #include "runner/figures.h"
+#include "runner/report_longctx.h"
 #include "runner/report_text.h"
 
 namespace kv {
@@ -125,8 +126,10 @@ fs::path export_report(const std::string& format, const std::vector<SampleRecord
                        const ManifestInfo& manifest, const fs::path& dir) {
   if (format == "kv-exec-bench") return export_exec_bench(records, manifest, dir);
   if (format == "kv-canary") return export_canary(records, dir);
-  throw_usage("report: --format {} is not in this build; it has kv-exec-bench and kv-canary",
-              format);
+  if (format == "longctx-bench") return export_longctx_bench(records, manifest, dir);
+  throw_usage(
+      "report: --format {} is not in this build; it has kv-exec-bench, kv-canary and longctx-bench",
+      format);
 }
 
 }  // namespace kv

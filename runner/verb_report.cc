@@ -34,10 +34,12 @@ void merge_info(ManifestInfo& into, const ManifestInfo& other) {
 }  // namespace
 
 int verb_report(const ReportFlags& flags) {
-  static const std::set<std::string> formats = {"", "kv-exec-bench", "kv-canary"};
+  static const std::set<std::string> formats = {"", "kv-exec-bench", "kv-canary", "longctx-bench"};
   if (formats.count(flags.format) == 0) {
-    throw_usage("report: --format {} is not in this build; it has kv-exec-bench and kv-canary",
-                flags.format);
+    throw_usage(
+        "report: --format {} is not in this build; it has kv-exec-bench, kv-canary and "
+        "longctx-bench",
+        flags.format);
   }
   ManifestInfo info;
   std::vector<SampleRecord> records;
