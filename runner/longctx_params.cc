@@ -188,10 +188,10 @@ LongctxCell longctx_cell(const SampleRecord& record) {
     cell.prediction_file =
         fmt::format("{}_{}", cell.set->name, chat.is_null() ? "None" : chat.get<std::string>());
     if (cell.method == "stream-llm" || cell.method == "inf-llm") {
-      cell.prediction_file += "_compression_" + fields["compression_ratio"].dump();
+      cell.prediction_file += fmt::format("_compression_{}", fields["compression_ratio"].dump());
     }
   } else {
-    cell.group = "paulgraham_passkey/" + grid_name(params);
+    cell.group = fmt::format("paulgraham_passkey/{}", grid_name(params));
     cell.eval_params = passkey_eval(params);
   }
   cell.eval_params["kvengine_task"] = record.task_spec;

@@ -194,7 +194,8 @@ void tell_apart(std::vector<Cell>& cells) {
     if (specs[cell.names.folder()].size() == 1) continue;
     cell.names.method_folder = file_name(cell.records[0].spec);
     cell.names.rate.clear();
-    if (cell.names.set == nullptr) cell.names.group += "-" + file_name(cell.records[0].task_spec);
+    if (cell.names.set == nullptr)
+      cell.names.group += fmt::format("-{}", file_name(cell.records[0].task_spec));
   }
 }
 

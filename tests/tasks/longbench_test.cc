@@ -90,7 +90,7 @@ TEST(LongBench, ReferencePromptsAndLengths) {
 
 TEST(LongBench, RougeOfSentencesTooLongForThePackage) {
   std::string text;
-  for (int i = 0; i < 1500; ++i) text += "w" + std::to_string(i) + " ";
+  for (int i = 0; i < 1500; ++i) text += fmt::format("w{} ", i);
   EXPECT_NEAR(rouge_l(text, text), 1, 1e-8);
 }
 
