@@ -135,18 +135,14 @@ RopeTile RopeTable::tile(const HeadCache& head, int tile, float* scratch) const 
 }
 
 RopeTile RopeTable::gather(const int32_t* positions, int n, float* scratch) const {
-  float* cos = scratch;
-  float* sin = scratch + half_ * kTile;
+  const float* rows[kTile];
   for (int r = 0; r < kTile; ++r) {
     const int p = positions[std::min(r, n - 1)];
     KV_CHECK(p >= 0 && p < n_positions_, "position {} of {}", p, n_positions_);
-    const float* row = cos_row(p);
-    for (int i = 0; i < half_; ++i) {
-      cos[i * kTile + r] = row[i];
-      sin[i * kTile + r] = row[half_ + i];
-    }
+    rows[r] = cos_row(p);
   }
-  return {cos, sin, 2 * half_};
+  kernels().transpose_rows(rows, 2 * half_, scratch);  // cosines, then sines
+  return {scratch, scratch + half_ * kTile, 2 * half_};
 }
 
 }  // namespace kv

@@ -136,6 +136,14 @@ struct Kernels {
   // ceil(n * bits / 8) bytes, as float.
   void (*unpack_codes)(int bits, const uint8_t* codes, int n, float* out);
 
+  // Codes become values in place, every step rounded: x[i] = x[i] * scale + offset, or, subtract_first,
+  // (x[i] - offset) * scale. step 1: scales[i] and offsets[i]; step 0: scales[0] and offsets[0].
+  void (*apply_scales)(float* x, int n, const float* scales, const float* offsets, int step,
+                       bool subtract_first);
+
+  // out (n_columns, kTile): element (c, r) = rows[r][c], of kTile rows, which may be the same ones.
+  void (*transpose_rows)(const float* const* rows, int n_columns, float* out);
+
   // Round to nearest even, NaN stays NaN, overflow becomes inf; and the exact way back.
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);
   void (*to_bf16)(const float* x, int64_t n, uint16_t* out);

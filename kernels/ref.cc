@@ -256,6 +256,20 @@ void unpack_codes(int bits, const uint8_t* codes, int n, float* out) {
   }
 }
 
+void apply_scales(float* x, int n, const float* scales, const float* offsets, int step,
+                  bool subtract_first) {
+  for (int i = 0; i < n; ++i) {
+    const float scale = scales[i * step], offset = offsets[i * step];
+    x[i] = subtract_first ? (x[i] - offset) * scale : x[i] * scale + offset;
+  }
+}
+
+void transpose_rows(const float* const* rows, int n_columns, float* out) {
+  for (int c = 0; c < n_columns; ++c) {
+    for (int r = 0; r < kTile; ++r) out[c * kTile + r] = rows[r][c];
+  }
+}
+
 void to_f16(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = float_to_f16(x[i]);
 }
@@ -313,6 +327,8 @@ const Kernels kTable = {
     .load_values_bf16 = load_values<BF16>,
     .load_values_int = load_values_int,
     .unpack_codes = unpack_codes,
+    .apply_scales = apply_scales,
+    .transpose_rows = transpose_rows,
     .to_f16 = to_f16,
     .to_bf16 = to_bf16,
     .from_f16 = from_f16,

@@ -229,6 +229,31 @@ TEST(Ref, UnpackCodesReadsFromTheLowestBits) {
   EXPECT_EQ(out[0], 0b10101100);
 }
 
+TEST(Ref, ApplyScalesRoundsEveryStep) {
+  const float third = 1.0f / 3, offset = 0.1f;
+  std::vector<float> x = {1, 2, 3};
+  ref().apply_scales(x.data(), 3, &third, &offset, 0, false);
+  for (int i = 0; i < 3; ++i) {
+    const volatile float product = static_cast<float>(i + 1) * third;
+    EXPECT_EQ(x[i], product + offset);
+  }
+  x = {1, 2, 3};
+  const std::vector<float> scales = {1, 2, 4}, offsets = {0.5f, 1.5f, 2};
+  ref().apply_scales(x.data(), 3, scales.data(), offsets.data(), 1, true);
+  EXPECT_EQ(x, (std::vector<float>{0.5f, 1, 4}));
+}
+
+TEST(Ref, TransposeRowsPutsRowsIntoColumns) {
+  const std::vector<float> x = {1, 2, 3, 4, 5, 6};
+  const float* rows[kTile];
+  for (int r = 0; r < kTile; ++r) rows[r] = x.data() + (r == 0 ? 3 : 0);
+  std::vector<float> out(3 * kTile);
+  ref().transpose_rows(rows, 3, out.data());
+  for (int c = 0; c < 3; ++c) {
+    for (int r = 0; r < kTile; ++r) EXPECT_EQ(out[c * kTile + r], x[(r == 0 ? 3 : 0) + c]);
+  }
+}
+
 TEST(Ref, LoadValuesPadsWithZeros) {
   const std::vector<float> tile = {1, 2, 3, 4, 5, 6};
   std::vector<float> out(2 * kPanel, -1);
