@@ -6,6 +6,7 @@
 #include "compress/registry.h"
 #include "engine/compression.h"
 #include "engine/error.h"
+#include "engine/query_statistics.h"
 #include "runner/answer.h"
 #include "runner/env.h"
 
@@ -106,8 +107,10 @@ int64_t MemoryCosts::prompt(size_t n_tokens, const KvCodec& codec, const KvNeeds
   const auto n = static_cast<int64_t>(n_tokens);
   const int64_t heads = int64_t{model_.n_layers} * model_.n_heads, d = model_.head_dim;
   int64_t recorded = heads * std::min<int64_t>(needs.window_queries, n) * d * kFloat;
-  recorded += static_cast<int64_t>(needs.query_statistics.size()) * heads * (d + 1) * d *
-              static_cast<int64_t>(sizeof(double));
+  // The sums, and the mean and covariance made of them.
+  const auto moments = static_cast<int64_t>(QueryMoments::bytes_for(model_));
+  recorded += static_cast<int64_t>(needs.query_statistics.size()) *
+              (moments + heads * (d + 1) * d * static_cast<int64_t>(sizeof(double)));
   if (needs.attention_received) recorded += heads * n * static_cast<int64_t>(sizeof(double));
   recorded +=
       static_cast<int64_t>(needs.repeats.size()) * model_.n_layers * model_.n_kv_heads * n * kFloat;
@@ -123,8 +126,8 @@ int64_t MemoryCosts::cell(size_t n_tokens, const CompressionPlan& plan) const {
     const KvNeeds needs = plan.decode->policy->needs(kEndless);
     const int64_t d = model_.head_dim, heads = int64_t{model_.n_layers} * model_.n_heads;
     bytes += 2 * heads * d * needs.window_queries * int64_t{sizeof(float)};
-    bytes += 2 * heads * d * (d + 1) * static_cast<int64_t>(needs.query_statistics.size()) *
-             int64_t{sizeof(double)};
+    bytes +=
+        2 * static_cast<int64_t>(needs.query_statistics.size() * QueryMoments::bytes_for(model_));
   }
   if (plan.policies.empty() && plan.step == nullptr) return bytes;
   // Rows that stay, their scores and positions, on their way through the policies.
