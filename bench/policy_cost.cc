@@ -165,7 +165,6 @@ std::vector<std::string> all_policies() {
                            "merging",
                            "think"})
     specs.push_back(fmt::format("{}(ratio=0.5)", name));
-  specs.push_back("finch(ratio=0.5,window=64)");
   return specs;
 }
 
