@@ -70,28 +70,27 @@ void LayerGroupCodec::pack(const uint8_t* codes, int n, int head_dim, std::byte*
   }
 }
 
-void LayerGroupCodec::decode_row(const LayerGroups& groups, int64_t row, int head_dim,
-                                 float* x) const {
-  const auto decode = [&](int64_t g, int step, int n, float* codes) {
-    kernels().apply_scales(codes, n, groups.scales.data() + g, groups.offsets.data() + g, step,
-                           o_.decode == Decode::kSubtractThenScale);
-  };
-  const int64_t n_groups = this->n_groups(groups.n_rows, head_dim), first = row * head_dim;
-  if (o_.shape == GroupShape::kChannels) {
-    return decode(row / o_.group * head_dim, 1, head_dim, x);
-  }
-  for (int d = 0; d < head_dim;) {
+void LayerGroupCodec::decode_values(const LayerGroups& groups, int64_t first, int64_t n,
+                                    int head_dim, float* x) const {
+  const int64_t n_groups = this->n_groups(groups.n_rows, head_dim);
+  for (int64_t i = 0; i < n;) {
+    const int64_t at = first + i;
     int64_t g, left;  // the values that follow with the same step through the groups
     if (o_.shape == GroupShape::kRuns) {
-      g = (first + d) / o_.group;
-      left = (g + 1) * o_.group - (first + d);
-    } else {
-      g = (first + d) % n_groups;
+      g = at / o_.group;
+      left = (g + 1) * o_.group - at;
+    } else if (o_.shape == GroupShape::kColumns) {
+      g = at % n_groups;
       left = n_groups - g;
+    } else {
+      g = at / head_dim / o_.group * head_dim + at % head_dim;
+      left = head_dim - at % head_dim;
     }
-    const int n = static_cast<int>(std::min<int64_t>(left, head_dim - d));
-    decode(g, o_.shape == GroupShape::kColumns ? 1 : 0, n, x + d);
-    d += n;
+    const auto count = static_cast<int>(std::min(left, n - i));
+    kernels().apply_scales(x + i, count, groups.scales.data() + g, groups.offsets.data() + g,
+                           o_.shape == GroupShape::kRuns ? 0 : 1,
+                           o_.decode == Decode::kSubtractThenScale);
+    i += count;
   }
 }
 
@@ -100,10 +99,15 @@ const float* LayerGroupCodec::load_layer_values(const std::byte* tile, const Lay
                                                 float* scratch) const {
   const auto* codes = reinterpret_cast<const uint8_t*>(tile);
   const int width = padded(head_dim);
+  if (width == head_dim) {  // rows lie side by side, as codes and as values
+    kernels().unpack_codes(o_.bits, codes, n * head_dim, scratch);
+    decode_values(groups, first * head_dim, int64_t{n} * head_dim, head_dim, scratch);
+    return scratch;
+  }
   for (int r = 0; r < n; ++r, codes += row_bytes(head_dim)) {
     float* out = scratch + r * width;
     kernels().unpack_codes(o_.bits, codes, head_dim, out);
-    decode_row(groups, first + r, head_dim, out);
+    decode_values(groups, (first + r) * head_dim, head_dim, head_dim, out);
     std::fill(out + head_dim, out + width, 0.0f);
   }
   return scratch;

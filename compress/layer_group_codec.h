@@ -78,8 +78,9 @@ class LayerGroupCodec : public LayerCodec {
   size_t row_bytes(int head_dim) const { return (static_cast<size_t>(head_dim) * o_.bits + 7) / 8; }
   // The place in the flat order of value i of group g, of n values.
   int64_t flat_index(int64_t g, int i, int64_t n, int head_dim) const;
-  // The codes of row `row` of the layer, as floats in x (head_dim), become values.
-  void decode_row(const LayerGroups& groups, int64_t row, int head_dim, float* x) const;
+  // The codes of n values from `first` on in the flat order, as floats in x, become values.
+  void decode_values(const LayerGroups& groups, int64_t first, int64_t n, int head_dim,
+                     float* x) const;
 
   LayerGroupOptions o_;
 };
