@@ -6,20 +6,13 @@
 // codec; methods that read a file are left out. One prompt of random tokens is prefilled; every
 // sequence has a copy of its rows of its own, so that nothing is served from another one's memory.
 // Full cache and method take turns, three times; the medians are compared.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <optional>
-#include <random>
-#include <string>
-#include <vector>
 
+#include "bench/bench_main.h"
 #include "compress/registry.h"
 #include "engine/compression.h"
-#include "engine/error.h"
 #include "engine/session.h"
 
 namespace {
@@ -81,9 +74,7 @@ class Bench {
         n_sequences_(n_sequences),
         n_steps_(n_steps),
         logits_(static_cast<size_t>(n_sequences) * session_.model().config.vocab) {
-    std::mt19937 generator(1);
-    std::uniform_int_distribution<int32_t> token(0, session_.model().config.vocab - 1);
-    for (int i = 0; i < n_rows; ++i) ids_.push_back(token(generator));
+    ids_ = kv::random_ids(n_rows, session_.model().config.vocab);
   }
 
   void run(const std::vector<std::string>& specs) {
@@ -173,20 +164,11 @@ class Bench {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fmt::print(stderr, "usage: decode_methods MODEL [SEQUENCES [ROWS [STEPS [SPEC ...]]]]\n");
-    return 2;
-  }
-  const auto number = [&](int at, int otherwise) {
-    return argc > at ? std::max(1, std::atoi(argv[at])) : otherwise;
-  };
-  try {
-    const int n_rows = number(3, 8192), n_steps = std::min(number(4, 8), n_rows);
-    Bench bench(kv::Model::load(argv[1]), number(2, 16), n_rows, n_steps);
-    bench.run(argc > 5 ? std::vector<std::string>(argv + 5, argv + argc) : every_spec());
-  } catch (const kv::Error& e) {
-    fmt::print(stderr, "decode_methods: {}\n", e.what());
-    return e.exit_status();
-  }
-  return 0;
+  return kv::bench_main("decode_methods MODEL [SEQUENCES [ROWS [STEPS [SPEC ...]]]]", argc, argv,
+                        [](const kv::BenchArguments& arguments) {
+                          const int n_rows = arguments.number(3, 8192);
+                          Bench bench(kv::Model::load(arguments.text(1)), arguments.number(2, 16),
+                                      n_rows, std::min(arguments.number(4, 8), n_rows));
+                          bench.run(arguments.has(5) ? arguments.from(5) : every_spec());
+                        });
 }

@@ -9,15 +9,12 @@
 // each token after all those before it.
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <optional>
-#include <vector>
 
+#include "bench/bench_main.h"
 #include "compress/registry.h"
 #include "engine/compression.h"
-#include "engine/error.h"
 #include "engine/mapped_file.h"
 #include "engine/model.h"
 #include "engine/safetensors_writer.h"
@@ -96,39 +93,32 @@ void read_text(const std::shared_ptr<const kv::Model>& model, const kv::Compress
   }
 }
 
+void run(const kv::BenchArguments& arguments) {
+  if (!arguments.has(3)) kv::throw_usage("expected MODEL, TEXT and SPEC");
+  const auto n_tokens = static_cast<size_t>(arguments.number(4, 100000));
+  const auto block = static_cast<size_t>(arguments.number(5, 10000));
+  if (n_tokens < 2) kv::throw_usage("TOKENS must be at least 2");
+  const std::string text = arguments.text(2);
+  const kv::CompressionPlan plan = kv::parse_compressors(arguments.text(3), "SPEC").at(0).plan;
+  const auto model = kv::Model::load(arguments.text(1));
+  plan.check_model(kv::shape_of(model->config));
+  std::vector<int32_t> ids = model->require_tokenizer().encode(kv::read_whole_file(text), false);
+  if (ids.size() < n_tokens)
+    kv::throw_data("{}: expected at least {} tokens, found {}", text, n_tokens, ids.size());
+  ids.resize(n_tokens);
+  Reader reader(*model, std::move(ids));
+  read_text(model, plan, reader, block);
+  if (!arguments.has(6)) return;
+  kv::SafetensorsWriter out;
+  const std::vector<int64_t> shape = {static_cast<int64_t>(n_tokens)};
+  out.add("ids", shape, std::span(reader.ids()));
+  out.add("nll", shape, std::span(reader.nll()));
+  out.write(arguments.text(6));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    std::fprintf(stderr,
-                 "usage: endless_text MODEL TEXT SPEC [TOKENS [BLOCK [OUT.safetensors]]]\n");
-    return 2;
-  }
-  try {
-    const size_t n_tokens = argc > 4 ? std::strtoul(argv[4], nullptr, 10) : 100000;
-    const size_t block = argc > 5 ? std::strtoul(argv[5], nullptr, 10) : 10000;
-    if (n_tokens < 2 || block < 1) kv::throw_usage("TOKENS must be at least 2, BLOCK at least 1");
-    const kv::CompressionPlan plan = kv::parse_compressors(argv[3], "SPEC").at(0).plan;
-    const auto model = kv::Model::load(argv[1]);
-    plan.check_model(kv::shape_of(model->config));
-    std::vector<int32_t> ids =
-        model->require_tokenizer().encode(kv::read_whole_file(argv[2]), false);
-    if (ids.size() < n_tokens) {
-      kv::throw_data("{}: expected at least {} tokens, found {}", argv[2], n_tokens, ids.size());
-    }
-    ids.resize(n_tokens);
-    Reader reader(*model, std::move(ids));
-    read_text(model, plan, reader, block);
-    if (argc > 6) {
-      kv::SafetensorsWriter out;
-      const std::vector<int64_t> shape = {static_cast<int64_t>(n_tokens)};
-      out.add("ids", shape, std::span(reader.ids()));
-      out.add("nll", shape, std::span(reader.nll()));
-      out.write(argv[6]);
-    }
-  } catch (const kv::Error& e) {
-    std::fprintf(stderr, "endless_text: %s\n", e.what());
-    return 3;
-  }
-  return 0;
+  return kv::bench_main("endless_text MODEL TEXT SPEC [TOKENS [BLOCK [OUT.safetensors]]]", argc,
+                        argv, run);
 }

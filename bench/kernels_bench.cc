@@ -7,22 +7,20 @@
 //
 // The context printed first holds what this machine can do at that moment: multiply-adds per
 // instruction set and reading from memory, both with all threads. Other programs on the machine
-// lower both; compare only within one run.
+// lower both; compare only within one run. %limit is the share of the roofline that a benchmark
+// reaches: the time that its operations at the peak, or its bytes at the speed of reading, would take.
 #include <benchmark/benchmark.h>
 #include <cblas.h>
 #include <fmt/format.h>
-#include <immintrin.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "bench/machine.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_int8.h"
@@ -35,92 +33,24 @@ constexpr int kThreads = 2;
 constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
 
 // ----------------------------------------------------------------------------------------------
-// the machine
-
-// Twelve independent chains hide the latency of the multiply-add; the asm keeps them in registers.
-__attribute__((target("avx2,fma"))) void fma_chains_avx2(int64_t steps) {
-  __m256 x[12];
-  for (int i = 0; i < 12; ++i) x[i] = _mm256_set1_ps(static_cast<float>(i));
-  const __m256 factor = _mm256_set1_ps(0.999f);
-  for (int64_t s = 0; s < steps; ++s) {
-#pragma GCC unroll 12
-    for (int i = 0; i < 12; ++i) x[i] = _mm256_fmadd_ps(x[i], factor, factor);
-  }
-  for (int i = 0; i < 12; ++i) asm volatile("" : : "x"(x[i]));
-}
-
-__attribute__((target("avx512f"))) void fma_chains_avx512(int64_t steps) {
-  __m512 x[12];
-  for (int i = 0; i < 12; ++i) x[i] = _mm512_set1_ps(static_cast<float>(i));
-  const __m512 factor = _mm512_set1_ps(0.999f);
-  for (int64_t s = 0; s < steps; ++s) {
-#pragma GCC unroll 12
-    for (int i = 0; i < 12; ++i) x[i] = _mm512_fmadd_ps(x[i], factor, factor);
-  }
-  for (int i = 0; i < 12; ++i) asm volatile("" : : "v"(x[i]));
-}
-
-// Seconds of the fastest of five runs of fn(thread) on all threads.
-double fastest(const std::function<void(int64_t)>& fn) {
-  double best = 1e9;
-  for (int run = 0; run < 5; ++run) {
-    const auto start = std::chrono::steady_clock::now();
-    parallel_for(kThreads, fn);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::min(best, seconds.count());
-  }
-  return best;
-}
-
-double fma_peak_gflops(Isa isa) {
-  if (isa == Isa::kScalar || kernels_for(isa) == nullptr) return 0;
-  constexpr int64_t kSteps = 2'000'000;
-  const bool wide = isa == Isa::kAvx512;
-  const double seconds =
-      fastest([&](int64_t) { wide ? fma_chains_avx512(kSteps) : fma_chains_avx2(kSteps); });
-  return 2e-9 * 12 * (wide ? 16 : 8) * kSteps * kThreads / seconds;
-}
-
-// Reads n bytes in four streams, each prefetched far ahead: the hardware alone keeps too few lines
-// in flight to reach the memory's limit from two cores.
-__attribute__((target("avx2"))) void read_streams(const std::byte* p, int64_t n) {
-  constexpr int64_t kStreams = 4, kAhead = 2048;
-  __m256i sums[kStreams] = {};
-  const int64_t part = n / kStreams;
-  for (int64_t i = 0; i < part; i += 64) {
-#pragma GCC unroll 4
-    for (int s = 0; s < kStreams; ++s) {
-      const std::byte* line = p + s * part + i;
-      _mm_prefetch(reinterpret_cast<const char*>(line + kAhead), _MM_HINT_T0);
-      const auto* halves = reinterpret_cast<const __m256i*>(line);
-      sums[s] = _mm256_xor_si256(sums[s], _mm256_load_si256(halves));
-      sums[s] = _mm256_xor_si256(sums[s], _mm256_load_si256(halves + 1));
-    }
-  }
-  for (const __m256i& sum : sums) asm volatile("" : : "x"(sum));
-}
-
-double read_gigabytes_per_s() {
-  constexpr int64_t kBytes = int64_t{256} << 20;  // each thread; well beyond the caches
-  constexpr int64_t kHugePage = int64_t{2} << 20;
-  AlignedBuffer memory((kThreads * kBytes + kHugePage));
-  const auto address = reinterpret_cast<uintptr_t>(memory.data());
-  std::byte* start = memory.data() + (kHugePage - address % kHugePage) % kHugePage;
-  madvise(start, kThreads * kBytes, MADV_HUGEPAGE);  // a wish: without it the figure is lower
-  std::memset(start, 1, kThreads * kBytes);
-  const double seconds =
-      fastest([&](int64_t thread) { read_streams(start + thread * kBytes, kBytes); });
-  return 1e-9 * kThreads * static_cast<double>(kBytes) / seconds;
-}
-
-// ----------------------------------------------------------------------------------------------
 // counters
 
-void set_rates(benchmark::State& state, double flops, double bytes) {
+// What the machine can do with as many threads as a benchmark has.
+struct Limits {
+  double gflops = 0;     // 0: unknown
+  double gigabytes = 0;  // a second; 0: the operands lie in a cache
+};
+
+// Rates, and the share of the time that the slower of the two limits alone would take.
+void set_rates(benchmark::State& state, double flops, double bytes, const Limits& limits) {
   const auto iterations = static_cast<double>(state.iterations());
   using benchmark::Counter;
   if (flops > 0) state.counters["GFLOP/s"] = Counter(1e-9 * flops * iterations, Counter::kIsRate);
   if (bytes > 0) state.counters["GB/s"] = Counter(1e-9 * bytes * iterations, Counter::kIsRate);
+  double seconds = 0;
+  if (limits.gflops > 0) seconds = std::max(seconds, 1e-9 * flops / limits.gflops);
+  if (limits.gigabytes > 0) seconds = std::max(seconds, 1e-9 * bytes / limits.gigabytes);
+  if (seconds > 0) state.counters["%limit"] = Counter(100 * seconds * iterations, Counter::kIsRate);
 }
 
 std::vector<float> random_floats(int64_t n) {
@@ -158,19 +88,36 @@ struct Operands {
   float max = 0, sum = 1;
 };
 
+// A function in place, of the same inputs each time.
+Micro function_micro(const std::shared_ptr<Operands>& o, const char* name,
+                     void (*Kernels::*function)(float*, int64_t)) {
+  return {name, 0, 8.0 * kN, [o, function](const Kernels& k) {
+            k.scale(o->x.data(), 0.1f, kN, o->out.data());
+            (k.*function)(o->out.data(), kN);
+          }};
+}
+
 std::vector<Micro> row_micros(const std::shared_ptr<Operands>& o) {
   const double n = kN;
   return {
       {"rms_norm", 4 * n, 12 * n,
        [o](const Kernels& k) { k.rms_norm(o->x.data(), o->y.data(), kN, 1e-5f, o->out.data()); }},
+      {"layer_norm", 6 * n, 16 * n,
+       [o](const Kernels& k) {
+         k.layer_norm(o->x.data(), o->y.data(), o->cos.data(), kN, 1e-5f, o->out.data());
+       }},
       {"add", n, 12 * n, [o](const Kernels& k) { k.add(o->out.data(), o->y.data(), kN); }},
       {"silu_mul", 0, 12 * n,
        [o](const Kernels& k) { k.silu_mul(o->x.data(), o->y.data(), kN, o->out.data()); }},
-      {"exp_inplace", 0, 8 * n,
+      {"mul", n, 12 * n,
        [o](const Kernels& k) {
-         k.scale(o->x.data(), 0.1f, kN, o->out.data());  // from the same inputs each time
-         k.exp_inplace(o->out.data(), kN);
+         k.scale(o->x.data(), 1.0f, kN, o->out.data());  // products of products would vanish
+         k.mul(o->out.data(), o->y.data(), kN);
        }},
+      function_micro(o, "tanh_inplace", &Kernels::tanh_inplace),
+      function_micro(o, "gelu_tanh", &Kernels::gelu_tanh),
+      function_micro(o, "gelu_erf", &Kernels::gelu_erf),
+      function_micro(o, "exp_inplace", &Kernels::exp_inplace),
       {"softmax_block", 0, 8.0 * kAttnBlock,
        [o](const Kernels& k) { k.softmax_block(o->out.data(), kAttnBlock, &o->max, &o->sum); }},
       {"merge_blocks", 3.0 * kHeadDim, 12.0 * kHeadDim,
@@ -291,6 +238,8 @@ std::vector<Micro> int8_micros(const std::shared_ptr<Operands>& o) {
 }
 
 void register_micros() {
+  double one_thread_peak[std::size(kIsas)];
+  for (Isa isa : kIsas) one_thread_peak[static_cast<int>(isa)] = fma_peak_gflops(isa, 1);
   const auto operands = std::make_shared<Operands>();
   for (const auto& make : {row_micros, tile_micros, gemm_micros, int8_micros}) {
     for (const Micro& micro : make(operands)) {
@@ -298,12 +247,13 @@ void register_micros() {
         const Kernels* table = kernels_for(isa);
         if (table == nullptr) continue;
         const std::string name = fmt::format("{}/{}", micro.name, isa_name(isa));
-        benchmark::RegisterBenchmark(name.c_str(), [micro, table](benchmark::State& state) {
+        const double peak = one_thread_peak[static_cast<int>(isa)];
+        benchmark::RegisterBenchmark(name.c_str(), [micro, table, peak](benchmark::State& state) {
           for (auto _ : state) {
             micro.run(*table);
             benchmark::ClobberMemory();
           }
-          set_rates(state, micro.flops, micro.bytes);
+          set_rates(state, micro.flops, micro.bytes, {peak, 0});
         });
       }
     }
@@ -327,7 +277,12 @@ int n_copies(int m, size_t bytes) {
   return m > 16 ? 1 : static_cast<int>(std::max<size_t>(1, kBeyondCaches / bytes));
 }
 
-void run_matmul(benchmark::State& state, Shape s, int m, DType dtype) {
+// Of few rows the weights come from memory; those of many rows are served from a cache.
+Limits product_limits(const Limits& machine, int m) {
+  return {machine.gflops, m > 16 ? 0 : machine.gigabytes};
+}
+
+void run_matmul(benchmark::State& state, Shape s, int m, DType dtype, const Limits& machine) {
   std::vector<PackedMatrix> matrices(1);
   matrices[0] = PackedMatrix(s.n_out, s.n_in, dtype);
   const auto weights = random_floats(static_cast<int64_t>(s.n_out) * s.n_in);
@@ -348,10 +303,11 @@ void run_matmul(benchmark::State& state, Shape s, int m, DType dtype) {
     next = (next + 1) % matrices.size();
     benchmark::ClobberMemory();
   }
-  set_rates(state, 2.0 * m * s.n_in * s.n_out, static_cast<double>(matrices[0].bytes()));
+  set_rates(state, 2.0 * m * s.n_in * s.n_out, static_cast<double>(matrices[0].bytes()),
+            product_limits(machine, m));
 }
 
-void run_matmul_int8(benchmark::State& state, Shape s, int m) {
+void run_matmul_int8(benchmark::State& state, Shape s, int m, const Limits& machine) {
   const auto weights = random_floats(static_cast<int64_t>(s.n_out) * s.n_in);
   Int8Matrix first(s.n_out, s.n_in);
   std::vector<Int8Matrix> matrices(static_cast<size_t>(n_copies(m, first.bytes())));
@@ -367,11 +323,12 @@ void run_matmul_int8(benchmark::State& state, Shape s, int m) {
     next = (next + 1) % matrices.size();
     benchmark::ClobberMemory();
   }
-  set_rates(state, 2.0 * m * s.n_in * s.n_out, static_cast<double>(first.bytes()));
+  set_rates(state, 2.0 * m * s.n_in * s.n_out, static_cast<double>(first.bytes()),
+            {0, product_limits(machine, m).gigabytes});
 }
 
 // Row-major float weights, outputs split between the threads; OpenBLAS itself runs on one.
-void run_openblas(benchmark::State& state, Shape s, int m) {
+void run_openblas(benchmark::State& state, Shape s, int m, const Limits& machine) {
   const auto w = random_floats(static_cast<int64_t>(s.n_out) * s.n_in);
   const size_t bytes = w.size() * sizeof(float);
   const std::vector<std::vector<float>> matrices(static_cast<size_t>(n_copies(m, bytes)), w);
@@ -388,21 +345,22 @@ void run_openblas(benchmark::State& state, Shape s, int m) {
     next = (next + 1) % matrices.size();
     benchmark::ClobberMemory();
   }
-  set_rates(state, 2.0 * m * s.n_in * s.n_out, static_cast<double>(bytes));
+  set_rates(state, 2.0 * m * s.n_in * s.n_out, static_cast<double>(bytes),
+            product_limits(machine, m));
 }
 
-void register_products() {
+void register_products(const Limits& machine) {
   for (const Shape& s : kShapes) {
-    for (int m : {1, 16, 512}) {
-      for (DType dtype : {DType::kF32, DType::kBF16}) {
+    for (int m : {1, 4, 16, 512}) {
+      for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
         const std::string name =
             fmt::format("matmul/{}x{}/rows:{}/{}", s.n_in, s.n_out, m, dtype_name(dtype));
-        benchmark::RegisterBenchmark(name.c_str(), run_matmul, s, m, dtype)->UseRealTime();
+        benchmark::RegisterBenchmark(name.c_str(), run_matmul, s, m, dtype, machine)->UseRealTime();
       }
       const std::string int8 = fmt::format("matmul/{}x{}/rows:{}/int8", s.n_in, s.n_out, m);
-      benchmark::RegisterBenchmark(int8.c_str(), run_matmul_int8, s, m)->UseRealTime();
+      benchmark::RegisterBenchmark(int8.c_str(), run_matmul_int8, s, m, machine)->UseRealTime();
       const std::string name = fmt::format("openblas/{}x{}/rows:{}/f32", s.n_in, s.n_out, m);
-      benchmark::RegisterBenchmark(name.c_str(), run_openblas, s, m)->UseRealTime();
+      benchmark::RegisterBenchmark(name.c_str(), run_openblas, s, m, machine)->UseRealTime();
     }
   }
 }
@@ -411,16 +369,21 @@ void run_empty_parallel_for(benchmark::State& state) {
   for (auto _ : state) parallel_for(kThreads, [](int64_t i) { benchmark::DoNotOptimize(i); });
 }
 
-void add_context() {
+// Measures the machine, says so, and returns what the table in use can reach with all threads.
+Limits add_context() {
   benchmark::AddCustomContext("threads", std::to_string(kThreads));
   benchmark::AddCustomContext("isa in use", isa_name(isa()));
-  for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
-    if (kernels_for(isa) == nullptr) continue;
-    benchmark::AddCustomContext(fmt::format("peak of fma {}", isa_name(isa)),
-                                fmt::format("{:.1f} GFLOP/s", fma_peak_gflops(isa)));
+  Limits machine;
+  for (Isa each : {Isa::kAvx2, Isa::kAvx512}) {
+    const double peak = fma_peak_gflops(each, kThreads);
+    if (peak == 0) continue;
+    benchmark::AddCustomContext(fmt::format("peak of fma {}", isa_name(each)),
+                                fmt::format("{:.1f} GFLOP/s", peak));
+    if (each == isa()) machine.gflops = peak;
   }
-  benchmark::AddCustomContext("peak of reading",
-                              fmt::format("{:.1f} GB/s", read_gigabytes_per_s()));
+  machine.gigabytes = read_gigabytes_per_s(kThreads);
+  benchmark::AddCustomContext("peak of reading", fmt::format("{:.1f} GB/s", machine.gigabytes));
+  return machine;
 }
 
 }  // namespace
@@ -431,9 +394,9 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   kv::set_threads(kv::kThreads);
   openblas_set_num_threads(1);
-  kv::add_context();
+  const kv::Limits machine = kv::add_context();
   benchmark::RegisterBenchmark("parallel_for/empty", kv::run_empty_parallel_for)->UseRealTime();
-  kv::register_products();
+  kv::register_products(machine);
   kv::register_micros();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

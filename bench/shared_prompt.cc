@@ -1,13 +1,12 @@
 // Decode speed of several sequences on one shared prompt, beside the same number on prompts of their
 // own.
 //
-//   shared_prompt MODEL [SEQUENCES [TOKENS [STEPS]]]      default 16 sequences, 2048 tokens, 16 steps
+//   shared_prompt MODEL [SEQUENCES [TOKENS [STEPS [WEIGHTS]]]]
+//       default 16 sequences, 2048 tokens, 16 steps, weights as stored
 #include <chrono>
-#include <cstdlib>
-#include <random>
 
+#include "bench/bench_main.h"
 #include "compress/registry.h"
-#include "engine/error.h"
 #include "engine/session.h"
 #include "kernels/parallel.h"
 
@@ -41,20 +40,15 @@ KvCache copy_of(const KvCache& cache, const ModelConfig& config) {
   return copy;
 }
 
-int run(int argc, char** argv) {
-  if (argc < 2) {
-    fmt::print(stderr, "usage: shared_prompt MODEL [SEQUENCES [TOKENS [STEPS]]]\n");
-    return 2;
-  }
-  const auto number = [&](int i, int value) { return argc > i ? std::atoi(argv[i]) : value; };
-  const int n_sequences = number(2, 16), n_tokens = number(3, 2048), steps = number(4, 16);
+void run(const BenchArguments& arguments) {
+  const int n_sequences = arguments.number(2, 16), n_tokens = arguments.number(3, 2048),
+            steps = arguments.number(4, 16);
   set_threads(2);
-  Session session(Model::load(argv[1], {}));
+  LoadOptions load;
+  if (arguments.has(5)) load.weights = arguments.text(5);
+  Session session(Model::load(arguments.text(1), load));
   const ModelConfig& config = session.model().config;
-  std::mt19937 generator(1);
-  std::vector<int32_t> ids(static_cast<size_t>(n_tokens));
-  for (int32_t& id : ids)
-    id = static_cast<int32_t>(generator() % static_cast<uint32_t>(config.vocab));
+  const std::vector<int32_t> ids = random_ids(n_tokens, config.vocab);
   for (const char* kv_dtype : {"f32", "f16"}) {
     PrefillOptions options;
     options.codec = plain_codec(kv_dtype);
@@ -72,16 +66,11 @@ int run(int argc, char** argv) {
       std::fflush(stdout);
     }
   }
-  return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "shared_prompt: {}\n", e.what());
-    return 2;
-  }
+  return kv::bench_main("shared_prompt MODEL [SEQUENCES [TOKENS [STEPS [WEIGHTS]]]]", argc, argv,
+                        run);
 }

@@ -93,10 +93,12 @@ class AbsmaxCodec : public KvCodec {
   const float* load_keys(const std::byte* tile, int, int head_dim, const RopeTile& rope,
                          float* scratch) const override {
     const auto* codes = reinterpret_cast<const uint8_t*>(tile);
-    const float* scale = scales(tile, head_dim);
+    float middles[kTile];
+    std::fill_n(middles, kTile, middle());
     for (int d = 0; d < head_dim; ++d) {
-      unpack(codes + d * column_bytes(), kTile, scratch + d * kTile);
-      for (int r = 0; r < kTile; ++r) scratch[d * kTile + r] *= scale[r];
+      float* out = scratch + d * kTile;
+      kernels().unpack_codes(bits_, codes + d * column_bytes(), kTile, out);
+      kernels().apply_scales(out, kTile, scales(tile, head_dim), middles, 1, true);
     }
     if (rope.cos != nullptr)
       kernels().load_keys_f32(scratch, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
@@ -107,10 +109,11 @@ class AbsmaxCodec : public KvCodec {
     const auto* codes = reinterpret_cast<const uint8_t*>(tile);
     const float* scale = scales(tile, head_dim);
     const int width = padded(head_dim);
+    const float zero_code = middle();
     for (int r = 0; r < n; ++r) {
       float* out = scratch + r * width;
-      unpack(codes + r * row_bytes(head_dim), head_dim, out);
-      for (int d = 0; d < head_dim; ++d) out[d] *= scale[r];
+      kernels().unpack_codes(bits_, codes + r * row_bytes(head_dim), head_dim, out);
+      kernels().apply_scales(out, head_dim, scale + r, &zero_code, 0, true);
       std::fill(out + head_dim, out + width, 0.0f);
     }
     return scratch;
@@ -134,11 +137,8 @@ class AbsmaxCodec : public KvCodec {
     }
     return largest;
   }
-  void unpack(const uint8_t* codes, int n, float* out) const {
-    const auto middle = static_cast<float>(largest_code() + 1);
-    kernels().unpack_codes(bits_, codes, n, out);
-    for (int i = 0; i < n; ++i) out[i] -= middle;
-  }
+  // The code of 0.
+  float middle() const { return static_cast<float>(largest_code() + 1); }
 
   int64_t column_bytes() const { return int64_t{bits_} * kTile / 8; }
   // Rounded up so that the scales behind the codes stay aligned.

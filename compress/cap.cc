@@ -9,13 +9,16 @@
 //   S_j = mean over the query heads of the group of w_j (v_j^T M^-1 v_j)
 //   the first `sinks` rows get max(S over all heads) + 1 and stay
 //
-// M is positive definite; v^T M^-1 v = |L^-1 v|^2 with its Cholesky factor L, all in double.
+// M is positive definite, no eigenvalue below 1; v^T M^-1 v = |L^-1 v|^2 with its Cholesky factor L,
+// both in double, the products with the values in float.
 // Differs from kvpress: a prompt of at most `sinks` tokens is no error.
 #include <algorithm>
 #include <cmath>
 
 #include "compress/future_queries.h"
+#include "compress/lower_panels.h"
 #include "compress/method.h"
+#include "compress/value_tiles.h"
 #include "kernels/kernels.h"
 #include "kernels/parallel.h"
 
@@ -31,29 +34,32 @@ struct CapParams {
 
 // In place: the lower triangle of a positive definite (n, n) becomes its Cholesky factor.
 void factorise(std::vector<double>& m, int n) {
-  for (int i = 0; i < n; ++i) {
-    double* row = m.data() + static_cast<int64_t>(i) * n;
-    for (int j = 0; j <= i; ++j) {
-      const double* other = m.data() + static_cast<int64_t>(j) * n;
-      double sum = row[j];
-      for (int k = 0; k < j; ++k) sum -= row[k] * other[k];
-      row[j] = i == j ? std::sqrt(sum) : sum / other[j];
+  std::vector<double> column(n);
+  for (int k = 0; k < n; ++k) {
+    const double root = std::sqrt(m[static_cast<size_t>(k) * n + k]);
+    m[static_cast<size_t>(k) * n + k] = root;
+    for (int i = k + 1; i < n; ++i) column[i] = m[static_cast<size_t>(i) * n + k] /= root;
+    for (int i = k + 1; i < n; ++i) {
+      double* row = m.data() + static_cast<int64_t>(i) * n;
+      for (int j = k + 1; j <= i; ++j) row[j] -= row[k] * column[j];
     }
   }
 }
 
-// |L^-1 v|^2.
-double leverage(const std::vector<double>& factor, const float* v, int n) {
-  std::vector<double> x(n);
-  double sum = 0;
+// L^-1 (n, n), zeros above its diagonal.
+std::vector<float> inverse(const std::vector<double>& factor, int n) {
+  std::vector<double> rows(static_cast<size_t>(n) * n, 0.0);
   for (int i = 0; i < n; ++i) {
-    const double* row = factor.data() + static_cast<int64_t>(i) * n;
-    double value = v[i];
-    for (int k = 0; k < i; ++k) value -= row[k] * x[k];
-    x[i] = value / row[i];
-    sum += x[i] * x[i];
+    const double* of = factor.data() + static_cast<int64_t>(i) * n;
+    double* row = rows.data() + static_cast<int64_t>(i) * n;
+    row[i] = 1;
+    for (int k = 0; k < i; ++k) {
+      const double* other = rows.data() + static_cast<int64_t>(k) * n;
+      for (int j = 0; j <= k; ++j) row[j] -= of[k] * other[j];
+    }
+    for (int j = 0; j <= i; ++j) row[j] /= of[i];
   }
-  return sum;
+  return {rows.begin(), rows.end()};
 }
 
 class CapPolicy : public EvictionPolicy {
@@ -96,22 +102,56 @@ class CapPolicy : public EvictionPolicy {
                                   int query_head) const {
     const LayerView::HeadRows& head = view.heads[query_head / (view.n_heads / view.n_kv_heads)];
     const int dim = view.head_dim, first = std::min(params_.sinks, head.n_rows);
-    const int64_t width = padded(dim);
     std::vector<double> weights = relevance(view, head, rotation.mean(query_head), first);
-    std::vector<double> m(static_cast<size_t>(dim) * dim, 0.0);
-    for (int d = 0; d < dim; ++d) m[static_cast<size_t>(d) * dim + d] = 1;
-    for (size_t j = 0; j < weights.size(); ++j) {
-      const float* v = head.values + static_cast<int64_t>(first + j) * width;
-      for (int a = 0; a < dim; ++a) {
-        const double scaled = (weights[j] + params_.epsilon) * v[a];
-        for (int b = 0; b <= a; ++b) m[static_cast<size_t>(a) * dim + b] += scaled * v[b];
-      }
-    }
+    const std::vector<float> values = value_tiles(head, dim, first);
+    std::vector<double> m = weighted_products(head, dim, first, values, weights);
     factorise(m, dim);
-    for (size_t j = 0; j < weights.size(); ++j) {
-      weights[j] *= leverage(m, head.values + static_cast<int64_t>(first + j) * width, dim);
+    const std::vector<float> unmix = inverse(m, dim);
+    std::vector<float> product(static_cast<size_t>(dim) * kTile);
+    for (int row = first; row < head.n_rows; row += kTile) {
+      lower_product(unmix.data(), dim, values.data() + int64_t{row - first} * dim, product.data());
+      double leverage[kTile] = {};
+      for (int d = 0; d < dim; ++d) {
+        for (int r = 0; r < kTile; ++r) {
+          const double x = product[d * kTile + r];
+          leverage[r] += x * x;
+        }
+      }
+      for (int r = 0; r < std::min(kTile, head.n_rows - row); ++r)
+        weights[row - first + r] *= leverage[r];
     }
     return weights;
+  }
+
+  // M, (dim, dim); only its lower triangle is right. values: tiles of the rows from `first` on. Products of kAttnBlock rows are summed in float,
+  // these sums in double.
+  std::vector<double> weighted_products(const LayerView::HeadRows& head, int dim, int first,
+                                        const std::vector<float>& values,
+                                        const std::vector<double>& weights) const {
+    const int64_t width = padded(dim);
+    std::vector<double> m(static_cast<size_t>(dim) * dim, 0.0);
+    for (int d = 0; d < dim; ++d) m[static_cast<size_t>(d) * dim + d] = 1;
+    std::vector<float> scaled(static_cast<size_t>(dim) * kTile), block(dim * width);
+    for (int row = first; row < head.n_rows; row += kTile) {
+      const int n = std::min(kTile, head.n_rows - row), in_block = (row - first) % kAttnBlock;
+      float factors[kTile] = {};
+      for (int r = 0; r < n; ++r)
+        factors[r] = static_cast<float>(weights[row - first + r] + params_.epsilon);
+      const float* tile = values.data() + int64_t{row - first} * dim;
+      for (int d = 0; d < dim; ++d) {
+        for (int r = 0; r < kTile; ++r) scaled[d * kTile + r] = tile[d * kTile + r] * factors[r];
+      }
+      for (int from = 0; from < dim; from += kPanel) {
+        kernels().gemm_f32(scaled.data() + from * kTile, kTile, dim - from, n,
+                           head.values + row * width + from, width,
+                           block.data() + from * width + from, width, in_block > 0);
+      }
+      if (in_block + kTile < kAttnBlock && row + kTile < head.n_rows) continue;
+      for (int a = 0; a < dim; ++a) {
+        for (int b = 0; b <= a; ++b) m[static_cast<size_t>(a) * dim + b] += block[a * width + b];
+      }
+    }
+    return m;
   }
 
   // w_j.
@@ -123,18 +163,21 @@ class CapPolicy : public EvictionPolicy {
     mean_norm = std::max(std::sqrt(mean_norm), kSmallest);
     std::vector<float> logits;
     float largest = -INFINITY;
-    for (int r = first; r < head.n_rows; ++r) {
-      const float* key =
-          head.keys + static_cast<int64_t>(r / kTile) * view.head_dim * kTile + r % kTile;
-      double dot = 0, norm = 0;
+    for (int tile = first / kTile * kTile; tile < head.n_rows; tile += kTile) {
+      const float* keys = head.keys + static_cast<int64_t>(tile) * view.head_dim;
+      double dots[kTile] = {}, squares[kTile] = {};
       for (int d = 0; d < view.head_dim; ++d) {
-        const double k = key[d * kTile];
-        dot += mean[d] * k;
-        norm += k * k;
+        for (int r = 0; r < kTile; ++r) {
+          const double k = keys[d * kTile + r];
+          dots[r] += mean[d] * k;
+          squares[r] += k * k;
+        }
       }
-      const double cosine = dot / (mean_norm * std::max(std::sqrt(norm), kSmallest));
-      logits.push_back(static_cast<float>(params_.tau * std::clamp(cosine, -1.0, 1.0)));
-      largest = std::max(largest, logits.back());
+      for (int r = std::max(0, first - tile); r < std::min(kTile, head.n_rows - tile); ++r) {
+        const double cosine = dots[r] / (mean_norm * std::max(std::sqrt(squares[r]), kSmallest));
+        logits.push_back(static_cast<float>(params_.tau * std::clamp(cosine, -1.0, 1.0)));
+        largest = std::max(largest, logits.back());
+      }
     }
     for (float& x : logits) x -= largest;
     kernels().exp_inplace(logits.data(), static_cast<int64_t>(logits.size()));

@@ -14,7 +14,7 @@
 #include <cmath>
 
 #include "compress/method.h"
-#include "kernels/kernels.h"
+#include "compress/row_norms.h"
 #include "kernels/parallel.h"
 
 namespace kv {
@@ -28,30 +28,6 @@ struct CurParams {
   bool local = true;
   Leverage leverage = Leverage::kProduct;
 };
-
-std::vector<double> squared_key_norms(const LayerView& view, const LayerView::HeadRows& head) {
-  const double factor = static_cast<double>(view.rope_factor) * view.rope_factor;
-  std::vector<double> out(head.n_rows, 0.0);
-  for (int j = 0; j < head.n_rows; ++j) {
-    const float* column =
-        head.raw_keys + static_cast<int64_t>(j / kTile) * view.head_dim * kTile + j % kTile;
-    for (int d = 0; d < view.head_dim; ++d) {
-      const double x = column[d * kTile];
-      out[j] += x * x;
-    }
-    out[j] *= factor;
-  }
-  return out;
-}
-
-std::vector<double> squared_value_norms(const LayerView& view, const LayerView::HeadRows& head) {
-  std::vector<double> out(head.n_rows, 0.0);
-  for (int j = 0; j < head.n_rows; ++j) {
-    const float* row = head.values + static_cast<int64_t>(j) * padded(view.head_dim);
-    for (int d = 0; d < view.head_dim; ++d) out[j] += static_cast<double>(row[d]) * row[d];
-  }
-  return out;
-}
 
 // Each value divided by the sum of its block; a block of zeros stays zero.
 void normalise_blocks(std::vector<double>& x, int block) {
@@ -82,7 +58,8 @@ class CurPolicy : public EvictionPolicy {
 
  private:
   std::vector<float> leverages(const LayerView& view, const LayerView::HeadRows& head) const {
-    std::vector<double> k = squared_key_norms(view, head), v = squared_value_norms(view, head);
+    std::vector<double> k = squared_key_norms(view, head);
+    std::vector<double> v = squared_value_norms(head, view.head_dim);
     if (params_.local) {
       normalise_blocks(k, params_.window);
       normalise_blocks(v, params_.window);

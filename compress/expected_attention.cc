@@ -14,12 +14,14 @@
 // After a former policy mean and covariance are still those of the whole prompt.
 //
 // Differs from the paper: the queries of this prompt are the sample, not those of another text.
-// Differs from kvpress: a prompt of at most `sinks` tokens is no error; C is summed in double.
+// Differs from kvpress: a prompt of at most `sinks` tokens is no error; C is summed block by block
+// (engine/query_statistics.h).
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "compress/future_queries.h"
+#include "compress/lower_panels.h"
 #include "compress/method.h"
 #include "compress/row_norms.h"
 #include "compress/softmax.h"
@@ -71,43 +73,50 @@ class ExpectedAttentionPolicy : public EvictionPolicy {
     return std::min(params_.sinks, head.n_rows);
   }
 
+  // What turns keys into exponents, (dim + 1, dim) or (1, dim): the lower triangle of Sigma / (2 D)
+  // in whole panels of rows, with what stands above it added to it, then m / sqrt(D).
+  std::vector<float> weights_of(const MeanRotation& rotation, int dim, int query_head) const {
+    std::vector<float> weights;
+    if (params_.covariance) {
+      const std::vector<double> sigma = rotation.covariance(query_head);
+      weights.resize(sigma.size());
+      for (int a = 0; a < dim; ++a) {
+        for (int b = 0; b < dim; ++b) {
+          const double times = b / kPanel < a / kPanel ? 2 : 1;
+          const size_t at = static_cast<size_t>(a) * dim + b;
+          weights[at] = static_cast<float>(times * sigma[at] / (2.0 * dim));
+        }
+      }
+    }
+    for (const double m : rotation.mean(query_head))
+      weights.push_back(static_cast<float>(m / std::sqrt(static_cast<double>(dim))));
+    return weights;
+  }
+
   // p of one query head.
   std::vector<float> expected_weights(const LayerView& view, const MeanRotation& rotation,
                                       int query_head) const {
-    const int dim = view.head_dim;
+    const int dim = view.head_dim, n_quadratic = params_.covariance ? dim : 0;
     const LayerView::HeadRows& head = view.heads[query_head / (view.n_heads / view.n_kv_heads)];
-    // Rows of Sigma / (2 D), then m / sqrt(D): one product with the keys gives all of e.
-    const int n_rows = params_.covariance ? dim + 1 : 1;
-    std::vector<float> weights(static_cast<size_t>(n_rows) * dim);
-    if (params_.covariance) {
-      const std::vector<double> sigma = rotation.covariance(query_head);
-      for (size_t i = 0; i < sigma.size(); ++i) {
-        weights[i] = static_cast<float>(sigma[i] / (2.0 * dim));
-      }
-    }
-    const std::vector<double> mean = rotation.mean(query_head);
-    for (int d = 0; d < dim; ++d) {
-      weights[static_cast<size_t>(n_rows - 1) * dim + d] =
-          static_cast<float>(mean[d] / std::sqrt(static_cast<double>(dim)));
-    }
-    std::vector<float> exponents;
-    std::vector<float> product(static_cast<size_t>(n_rows) * kTile);
+    const std::vector<float> weights = weights_of(rotation, dim, query_head);
     const int n_tiles = (head.n_rows + kTile - 1) / kTile;
+    std::vector<float> exponents(static_cast<size_t>(n_tiles) * kTile + kLanes);
+    std::vector<float> product(static_cast<size_t>(n_quadratic + 1) * kTile);
     for (int t = 0; t < n_tiles; ++t) {
       const float* keys = head.keys + static_cast<int64_t>(t) * dim * kTile;
-      kernels().gemm_f32(weights.data(), dim, n_rows, dim, keys, kTile, product.data(), kTile,
-                         false);
-      for (int r = 0; r < std::min(kTile, head.n_rows - t * kTile); ++r) {
-        double e = product[static_cast<size_t>(n_rows - 1) * kTile + r];
-        for (int d = 0; d + 1 < n_rows; ++d) {
-          e += static_cast<double>(product[d * kTile + r]) * keys[d * kTile + r];
-        }
-        exponents.push_back(static_cast<float>(e));
+      lower_product(weights.data(), n_quadratic, keys, product.data());
+      kernels().gemm_f32(weights.data() + static_cast<int64_t>(n_quadratic) * dim, dim, 1, dim,
+                         keys, kTile, product.data() + n_quadratic * kTile, kTile, false);
+      double e[kTile];
+      std::copy_n(product.data() + n_quadratic * kTile, kTile, e);
+      for (int d = 0; d < n_quadratic; ++d) {
+        for (int r = 0; r < kTile; ++r)
+          e[r] += static_cast<double>(product[d * kTile + r]) * keys[d * kTile + r];
       }
+      std::copy_n(e, kTile, exponents.data() + t * kTile);
     }
+    const int n = head.n_rows - first_rows(head);
     exponents.erase(exponents.begin(), exponents.begin() + first_rows(head));
-    const int n = static_cast<int>(exponents.size());
-    exponents.resize(n + kLanes);
     softmax(exponents.data(), n);
     exponents.resize(n);
     return exponents;
@@ -119,14 +128,14 @@ class ExpectedAttentionPolicy : public EvictionPolicy {
     const LayerView::HeadRows& head = view.heads[kv_head];
     const int group = view.n_heads / view.n_kv_heads, first = first_rows(head);
     std::vector<float> scores(head.n_rows - first, 0.0f);
+    const std::vector<double> norms =
+        params_.vnorm ? value_norms(head, view.head_dim) : std::vector<double>();
     for (int i = kv_head * group; i < (kv_head + 1) * group; ++i) {
       for (size_t j = 0; j < scores.size(); ++j) scores[j] += expected[i][j];
     }
     for (size_t j = 0; j < scores.size(); ++j) {
       scores[j] = scores[j] / static_cast<float>(group) + static_cast<float>(params_.epsilon);
-      if (params_.vnorm) {
-        scores[j] *= static_cast<float>(value_norm(view, head, first + static_cast<int>(j)));
-      }
+      if (params_.vnorm) scores[j] *= static_cast<float>(norms[first + j]);
     }
     return scores;
   }

@@ -2,6 +2,7 @@
 // positions after the prompt. What expected_attention and cap score by.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "engine/kv_policy.h"
@@ -21,11 +22,17 @@ class MeanRotation {
   std::vector<double> covariance(int query_head) const;
 
  private:
-  // x[i * stride], i < head_dim, becomes R x.
-  void apply(double* x, int stride) const;
+  // Mean cosine and sine of every frequency, (rotary_dim / 2) each.
+  struct Means {
+    int first = 0, future = 0;  // positions
+    float factor = 1;
+    std::vector<float> inv_freq;
+    std::vector<double> cos, sin;
+  };
+  static std::shared_ptr<const Means> means_of(const LayerView& view, int future);
 
   const LayerView& view_;
-  std::vector<double> cos_, sin_;  // (rotary_dim / 2)
+  std::shared_ptr<const Means> means_;
 };
 
 }  // namespace kv

@@ -40,6 +40,7 @@
 #include <vector>
 
 #include "compress/codes.h"
+#include "compress/value_range.h"
 #include "engine/error.h"
 #include "kernels/half.h"
 #include "kernels/kernels.h"
@@ -64,32 +65,12 @@ uint16_t half_at_least(double x) {
   return f16_to_float(h) >= x ? h : static_cast<uint16_t>(h + 1);
 }
 
-struct Range {
-  float lo, hi;
-  bool has_nan;
-};
-
-// Smallest and largest of n values, cut to what a half holds. The lanes only save time: the result
-// is the same in any order.
-Range range_of(const float* x, int n) {
-  constexpr int kWidth = 8;
-  float lo[kWidth], hi[kWidth];
-  int nan[kWidth] = {};
-  std::fill_n(lo, kWidth, kLargestF16);
-  std::fill_n(hi, kWidth, -kLargestF16);
-  const auto take = [&](int lane, float v) {
-    lo[lane] = v < lo[lane] ? v : lo[lane];
-    hi[lane] = v > hi[lane] ? v : hi[lane];
-    nan[lane] |= static_cast<int>(v != v);
-  };
-  int i = 0;
-  for (; i + kWidth <= n; i += kWidth) {
-    for (int lane = 0; lane < kWidth; ++lane) take(lane, x[i + lane]);
-  }
-  for (; i < n; ++i) take(i % kWidth, x[i]);
-  return {std::max(*std::min_element(lo, lo + kWidth), -kLargestF16),
-          std::min(*std::max_element(hi, hi + kWidth), kLargestF16),
-          std::any_of(nan, nan + kWidth, [](int found) { return found != 0; })};
+// A group's range, cut to what a half holds.
+ValueRange range_of(const float* x, int n) {
+  ValueRange range = value_range(x, n);
+  range.lo = std::clamp(range.lo, -kLargestF16, kLargestF16);
+  range.hi = std::clamp(range.hi, -kLargestF16, kLargestF16);
+  return range;
 }
 
 // How one scale or minimum lies in a tile.
@@ -110,7 +91,7 @@ struct Group {
   std::array<uint8_t, kMaxGroup> codes;
 };
 
-void choose_scale(const Range& range, float largest_code, GroupScales rule, Group<Half>& out) {
+void choose_scale(const ValueRange& range, float largest_code, GroupScales rule, Group<Half>& out) {
   if (rule == GroupScales::kCovering) {
     out.minimum = half_at_most(range.lo);
     out.scale =
@@ -121,7 +102,7 @@ void choose_scale(const Range& range, float largest_code, GroupScales rule, Grou
   }
 }
 
-void choose_scale(const Range& range, float largest_code, GroupScales, Group<Full>& out) {
+void choose_scale(const ValueRange& range, float largest_code, GroupScales, Group<Full>& out) {
   out.minimum = range.lo;
   out.scale = (range.hi - range.lo) / largest_code;
 }
@@ -129,9 +110,9 @@ void choose_scale(const Range& range, float largest_code, GroupScales, Group<Ful
 // n values of one group.
 template <typename S>
 void encode_group(const float* x, int n, int bits, GroupScales rule, Group<S>& out) {
-  const Range range = range_of(x, n);
+  const ValueRange range = range_of(x, n);
   const auto largest_code = static_cast<float>((1 << bits) - 1);
-  if (range.has_nan) {
+  if (std::isnan(range.lo)) {
     out.minimum = S::nan();
     out.scale = 0;
   } else {
@@ -158,18 +139,18 @@ void encode_group(const float* x, int n, int bits, GroupScales rule, Group<S>& o
 // element i of a block stands for `width` neighbours.
 void hadamard_blocks(float* x, int n, int block, int width) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(block));
-  for (int step = 1; step < block; step *= 2) {
-    for (int i = 0; i < n; ++i) {
-      if ((i % block & step) != 0) continue;
-      float *a = x + static_cast<int64_t>(i) * width, *b = a + static_cast<int64_t>(step) * width;
-      for (int w = 0; w < width; ++w) {
-        const float sum = a[w] + b[w], difference = a[w] - b[w];
-        a[w] = sum;
-        b[w] = difference;
+  const int64_t size = int64_t{n} * width;
+  for (int64_t run = width; run < int64_t{block} * width; run *= 2) {
+    for (int64_t first = 0; first < size; first += 2 * run) {
+      float *a = x + first, *b = a + run;
+      for (int64_t i = 0; i < run; ++i) {
+        const float sum = a[i] + b[i], difference = a[i] - b[i];
+        a[i] = sum;
+        b[i] = difference;
       }
     }
   }
-  for (int64_t i = 0; i < static_cast<int64_t>(n) * width; ++i) x[i] *= scale;
+  for (int64_t i = 0; i < size; ++i) x[i] *= scale;
 }
 
 int hadamard_block(int head_dim) {
@@ -314,16 +295,13 @@ class GroupCodec : public KvCodec {
     kernels().load_keys_int(bits_, parts.codes, parts.scales, parts.minima, group_, head_dim,
                             rope.cos, rope.sin, rope.rotary_dim, out);
   }
-  // Float scales serve comparisons only, so they have no kernel of their own.
+  // With float scales products are not fused: the published codecs round twice.
   void unpack_keys(const Parts<const uint8_t, const float>& parts, int head_dim,
                    const RopeTile& rope, float* out) const {
     for (int d = 0; d < head_dim; ++d) {
-      const uint8_t* column = parts.codes + d * column_bytes();
-      for (int r = 0; r < kTile; ++r) {
-        const int g = d / group_ * kTile + r;
-        const auto code = static_cast<float>(get_code(column, r, bits_));
-        out[d * kTile + r] = code * parts.scales[g] + parts.minima[g];
-      }
+      const int g = d / group_ * kTile;
+      kernels().unpack_codes(bits_, parts.codes + d * column_bytes(), kTile, out + d * kTile);
+      kernels().apply_scales(out + d * kTile, kTile, parts.scales + g, parts.minima + g, 1, false);
     }
     if (rope.cos != nullptr)
       kernels().load_keys_f32(out, head_dim, rope.cos, rope.sin, rope.rotary_dim, out);
@@ -338,11 +316,13 @@ class GroupCodec : public KvCodec {
                      float* out) const {
     const int groups = static_cast<int>(n_groups(head_dim)), width = padded(head_dim);
     for (int r = 0; r < n; ++r) {
-      const uint8_t* codes = parts.codes + r * row_bytes(head_dim);
-      for (int d = 0; d < head_dim; ++d) {
-        const int g = r * groups + d / group_;
-        const auto code = static_cast<float>(get_code(codes, d, bits_));
-        out[r * width + d] = code * parts.scales[g] + parts.minima[g];
+      float* row = out + r * width;
+      kernels().unpack_codes(bits_, parts.codes + r * row_bytes(head_dim), head_dim, row);
+      for (int g = 0; g < groups; ++g) {
+        const int begin = g * group_;
+        kernels().apply_scales(row + begin, std::min(group_, head_dim - begin),
+                               parts.scales + r * groups + g, parts.minima + r * groups + g, 0,
+                               false);
       }
       std::fill(out + r * width + head_dim, out + (r + 1) * width, 0.0f);
     }

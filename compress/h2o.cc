@@ -21,13 +21,13 @@ namespace {
 StepPtr make_h2o(const Params& params, const std::string& spec) {
   HeavyRules rules{params.number("heavy"), params.number("recent"),
                    params.boolean("prefill_scores")};
-  if (!params.is_null("ratio")) rules.heavy = rules.recent = (1.0 - params.number("ratio")) / 2;
+  if (const auto ratio = step_ratio(params)) rules.heavy = rules.recent = (1.0 - *ratio) / 2;
   return std::make_shared<const StepRules>(StepRules{spec, rules});
 }
 
 double removed(const Params& params) {
-  if (!params.is_null("ratio")) return params.number("ratio");
-  return std::max(0.0, 1.0 - params.number("heavy") - params.number("recent"));
+  return step_ratio(params).value_or(
+      std::max(0.0, 1.0 - params.number("heavy") - params.number("recent")));
 }
 
 }  // namespace
@@ -39,13 +39,13 @@ Method h2o_method() {
   method.info.doc = "at every step, the rows that received most attention and the newest";
   method.info.paper = "arXiv 2306.14048";
   method.info.params = {
-      step_ratio_param("share of the rows REMOVED; sets heavy and recent to half the rest each"),
       number_param("heavy", "0.0625", "share of the length kept for attention received", 0, 1),
       number_param("recent", "0.0625", "share of the length kept as newest", 0, 1),
       bool_param("prefill_scores", "true",
                  "the prompt's own attention counts; false: from the first token after it")};
   method.make_step = make_h2o;
-  method.instead_of_ratio = {"heavy", "recent"};
+  add_step_ratio(method, "share of the rows REMOVED; sets heavy and recent to half the rest each",
+                 {"heavy", "recent"});
   method.nominal_ratio = removed;
   return method;
 }

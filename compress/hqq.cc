@@ -25,7 +25,7 @@
 #include <limits>
 
 #include "compress/layer_group_codec.h"
-#include "compress/method.h"
+#include "compress/value_range.h"
 #include "engine/error.h"
 
 namespace kv {
@@ -101,26 +101,19 @@ class HqqCodec : public LayerGroupCodec {
 };
 
 Method hqq_method(int bits) {
-  Method method;
-  method.info.name = fmt::format("hqq{}", bits);
-  method.info.kind = "codec";
-  method.info.doc =
+  LayerGroupMethod about;
+  about.name = fmt::format("hqq{}", bits);
+  about.doc =
       fmt::format("Hugging Face's QuantizedCache, HQQ, {} bits: groups over a whole layer", bits);
-  method.info.params = {
-      integer_param("group", "64", "values that share a scale and a zero", 2),
-      integer_param("residual", "128", "new rows that stay in full until all is coded again", 1),
-      integer_param("axis", "0", "groups: 0 across heads and rows, 1 along a row and on", 0, 1)};
-  method.make_codec = [bits](const Params& params, const std::string& spec) -> CodecPtr {
-    LayerGroupOptions options;
-    options.bits = bits;
-    options.group = params.integer("group");
-    options.residual = params.integer("residual");
-    options.shape = params.integer("axis") == 0 ? GroupShape::kColumns : GroupShape::kRuns;
-    options.decode = Decode::kSubtractThenScale;
-    options.spec = spec;
-    return std::make_shared<HqqCodec>(options);
-  };
-  return method;
+  about.bits = bits;
+  about.decode = Decode::kSubtractThenScale;
+  about.offset = "zero";
+  about.first_axis = GroupShape::kColumns;
+  about.other_axis = 1;
+  about.second_axis = GroupShape::kRuns;
+  about.axis_doc = "groups: 0 across heads and rows, 1 along a row and on";
+  about.make = [](LayerGroupOptions options) { return std::make_shared<HqqCodec>(options); };
+  return layer_group_method(about);
 }
 
 }  // namespace

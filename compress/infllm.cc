@@ -18,9 +18,9 @@ namespace kv {
 namespace {
 
 StepPtr make_infllm(const Params& params, const std::string& spec) {
-  BlockRules rules{params.integer("sinks"), params.integer("window"), params.integer("block"),
-                   params.integer("topk"),  params.integer("repr"),   params.integer("step")};
-  if (!params.is_null("ratio")) rules.ratio = params.number("ratio");
+  const BlockRules rules{params.integer("sinks"), params.integer("window"), params.integer("block"),
+                         params.integer("topk"),  params.integer("repr"),   params.integer("step"),
+                         step_ratio(params)};
   if (rules.repr > rules.block) {
     const std::string& place = params.value("repr").place;
     throw_usage("{}{}infllm: 'repr' must be at most 'block' ({}), found {}", place,
@@ -38,7 +38,6 @@ Method infllm_method() {
   method.info.doc = "all rows stay; a query sees sinks, the blocks that match it and a window";
   method.info.paper = "arXiv 2402.04617";
   method.info.params = {
-      step_ratio_param("share of the prompt that is NOT looked at; sets sinks, window and topk"),
       integer_param("sinks", "128", "first rows that every query sees", 0),
       integer_param("window", "4096", "newest rows that a query sees, its own included", 1),
       integer_param("block", "128", "rows of a block", 1),
@@ -46,10 +45,8 @@ Method infllm_method() {
       integer_param("repr", "4", "rows whose mean key represents a block", 1),
       integer_param("step", "512", "prompt tokens that choose their blocks together", 1)};
   method.make_step = make_infllm;
-  method.instead_of_ratio = {"sinks", "window", "topk"};
-  method.nominal_ratio = [](const Params& params) {
-    return params.is_null("ratio") ? 0 : params.number("ratio");
-  };
+  add_step_ratio(method, "share of the prompt that is NOT looked at; sets sinks, window and topk",
+                 {"sinks", "window", "topk"});
   return method;
 }
 

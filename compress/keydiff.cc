@@ -11,36 +11,40 @@
 #include <cmath>
 
 #include "compress/method.h"
+#include "compress/row_norms.h"
 #include "kernels/kernels.h"
 #include "kernels/parallel.h"
 
 namespace kv {
 namespace {
 
-class Keys {
- public:
-  Keys(const LayerView::HeadRows& head, int head_dim) : keys_(head.keys), head_dim_(head_dim) {}
-  double at(int row, int channel) const {
-    return keys_[(static_cast<int64_t>(row / kTile) * head_dim_ + channel) * kTile + row % kTile];
+// Adds w_r K_r to anchor over the first n rows of a tile of (head_dim, kTile), rising.
+void add_directions(const float* tile, int head_dim, int n, const double* w, double* anchor) {
+  constexpr int kTogether = 8;  // channels, whose sums wait for each other's additions
+  for (int d = 0; d < head_dim; d += kTogether) {
+    const int channels = std::min(kTogether, head_dim - d);
+    double sums[kTogether] = {};
+    std::copy_n(anchor + d, channels, sums);
+    const float* of[kTogether];
+    for (int c = 0; c < kTogether; ++c) of[c] = tile + (d + std::min(c, channels - 1)) * kTile;
+    for (int r = 0; r < n; ++r) {
+      for (int c = 0; c < kTogether; ++c) sums[c] += of[c][r] * w[r];
+    }
+    std::copy_n(sums, channels, anchor + d);
   }
-  double norm(int row) const {
-    double squares = 0;
-    for (int d = 0; d < head_dim_; ++d) squares += at(row, d) * at(row, d);
-    return std::sqrt(squares);
-  }
-
- private:
-  const float* keys_;  // tiles of (head_dim, kTile)
-  int head_dim_;
-};
+}
 
 std::vector<float> distances(const LayerView::HeadRows& head, int head_dim) {
-  const Keys keys(head, head_dim);
-  std::vector<double> norms(head.n_rows), anchor(head_dim, 0.0);
-  for (int j = 0; j < head.n_rows; ++j) {
-    norms[j] = keys.norm(j);
-    const double weight = 1 / std::max(norms[j], 1e-12);
-    for (int d = 0; d < head_dim; ++d) anchor[d] += keys.at(j, d) * weight;
+  std::vector<double> norms = squared_key_norms(head.keys, head.n_rows, head_dim);
+  std::vector<double> weights, anchor(head_dim, 0.0);
+  for (double& norm : norms) {
+    norm = std::sqrt(norm);
+    weights.push_back(1 / std::max(norm, 1e-12));
+  }
+  const int64_t tile_floats = int64_t{head_dim} * kTile;
+  for (int first = 0; first < head.n_rows; first += kTile) {
+    add_directions(head.keys + first / kTile * tile_floats, head_dim,
+                   std::min(kTile, head.n_rows - first), weights.data() + first, anchor.data());
   }
   double squares = 0;
   for (double& a : anchor) {
@@ -49,10 +53,15 @@ std::vector<float> distances(const LayerView::HeadRows& head, int head_dim) {
   }
   const double anchor_norm = std::max(std::sqrt(squares), 1e-8);
   std::vector<float> scores(head.n_rows);
-  for (int j = 0; j < head.n_rows; ++j) {
-    double dot = 0;
-    for (int d = 0; d < head_dim; ++d) dot += keys.at(j, d) * anchor[d];
-    scores[j] = static_cast<float>(-dot / (std::max(norms[j], 1e-8) * anchor_norm));
+  for (int first = 0; first < head.n_rows; first += kTile) {
+    const float* tile = head.keys + first / kTile * tile_floats;
+    double dots[kTile] = {};
+    for (int d = 0; d < head_dim; ++d) {
+      for (int r = 0; r < kTile; ++r) dots[r] += tile[d * kTile + r] * anchor[d];
+    }
+    for (int r = 0; r < std::min(kTile, head.n_rows - first); ++r)
+      scores[first + r] =
+          static_cast<float>(-dots[r] / (std::max(norms[first + r], 1e-8) * anchor_norm));
   }
   return scores;
 }

@@ -129,12 +129,10 @@ class KiviCodec : public KvCodec {
     const auto* codes = reinterpret_cast<const uint8_t*>(tile);
     const auto* scales = reinterpret_cast<const float*>(tile + code_bytes(head_dim));
     const float* minima = scales + n_scales(head_dim);
-    for (int d = 0; d < head_dim; ++d) {
-      for (int r = 0; r < kTile; ++r) {
-        const int g = d * (kTile / o_.group) + r / o_.group;
-        const auto code = static_cast<float>(get_code(codes + d * column_bytes(), r, o_.bits));
-        out[d * kTile + r] = code * scales[g] + minima[g];
-      }
+    for (int d = 0; d < head_dim; ++d, out += kTile) {
+      kernels().unpack_codes(o_.bits, codes + d * column_bytes(), kTile, out);
+      for (int r = 0; r < kTile; r += o_.group)
+        kernels().apply_scales(out + r, o_.group, scales++, minima++, 0, false);
     }
   }
 

@@ -4,7 +4,7 @@
 //   S_j = -||K_j||_2
 //
 // Squares are added in double over rising channels of the key before RoPE, which turns keys and
-// leaves norms alone (but for yarn's factor).
+// leaves norms alone (but for the factor of yarn and longrope on the channels that it turns).
 //
 // Differs from the paper: every layer is compressed (the paper leaves out the first two).
 // Differs from kvpress: it takes the norm of the rotated key in float. In layer 0 a norm depends on
@@ -13,31 +13,11 @@
 #include <cmath>
 
 #include "compress/method.h"
-#include "kernels/kernels.h"
+#include "compress/row_norms.h"
 #include "kernels/parallel.h"
 
 namespace kv {
 namespace {
-
-// scores (n_rows) from tiles of (head_dim, kTile).
-std::vector<float> negative_norms(const LayerView::HeadRows& head, int head_dim,
-                                  float rope_factor) {
-  std::vector<float> scores(head.n_rows);
-  for (int first = 0; first < head.n_rows; first += kTile) {
-    const float* tile = head.raw_keys + static_cast<int64_t>(first) * head_dim;
-    double squares[kTile] = {};
-    for (int d = 0; d < head_dim; ++d) {
-      for (int r = 0; r < kTile; ++r) {
-        const double x = tile[d * kTile + r];
-        squares[r] += x * x;
-      }
-    }
-    for (int r = 0; r < kTile && first + r < head.n_rows; ++r) {
-      scores[first + r] = static_cast<float>(-std::sqrt(squares[r]) * rope_factor);
-    }
-  }
-  return scores;
-}
 
 class KnormPolicy : public EvictionPolicy {
  public:
@@ -50,7 +30,8 @@ class KnormPolicy : public EvictionPolicy {
     LayerScores out;
     out.scores.resize(view.heads.size());
     parallel_for(static_cast<int64_t>(view.heads.size()), [&](int64_t h) {
-      out.scores[h] = negative_norms(view.heads[h], view.head_dim, view.rope_factor);
+      for (const double square : squared_key_norms(view, view.heads[h]))
+        out.scores[h].push_back(static_cast<float>(-std::sqrt(square)));
     });
     return out;
   }

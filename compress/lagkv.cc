@@ -21,6 +21,8 @@
 #include <numeric>
 
 #include "compress/method.h"
+#include "compress/value_range.h"
+#include "compress/value_tiles.h"
 #include "kernels/kernels.h"
 #include "kernels/parallel.h"
 
@@ -33,15 +35,19 @@ struct LagKvParams {
   bool cross = false;
 };
 
-// Element (row, channel) of keys or values.
-struct Elements {
+// Keys or values in tiles of (head_dim, kTile).
+struct Tiles {
   const float* data;
-  int64_t row_stride, channel_stride;
-  int64_t tile_stride;  // 0: rows are not in tiles
-  double at(int row, int channel) const {
-    const int64_t base =
-        tile_stride != 0 ? row / kTile * tile_stride + row % kTile : row * row_stride;
-    return data[base + channel * channel_stride];
+  int head_dim;
+
+  // fn(tile, the first of its rows that is meant, the end of them, the row that its row 0 is) for the
+  // tiles that hold the rows begin .. end - 1.
+  template <typename Fn>
+  void each(int begin, int end, const Fn& fn) const {
+    for (int first = begin / kTile * kTile; first < end; first += kTile) {
+      fn(data + int64_t{first} * head_dim, std::max(0, begin - first), std::min(kTile, end - first),
+         first);
+    }
   }
 };
 
@@ -52,26 +58,37 @@ bool less(float a, float b) {
 }
 
 // Adds half of a_M of the partition that starts at row `first` to out (lag).
-void add_deviations(const Elements& m, int head_dim, int first, int lag, float* out) {
-  std::vector<double> lo(head_dim, INFINITY), hi(head_dim, -INFINITY);
-  for (int t = first + lag; t < first + 2 * lag; ++t) {
-    for (int d = 0; d < head_dim; ++d) {
-      lo[d] = std::min(lo[d], m.at(t, d));
-      hi[d] = std::max(hi[d], m.at(t, d));
+void add_deviations(const Tiles& m, int first, int lag, float* out) {
+  const int dim = m.head_dim;
+  std::vector<float> lo(dim, INFINITY), hi(dim, -INFINITY);
+  m.each(first + lag, first + 2 * lag, [&](const float* tile, int begin, int end, int) {
+    for (int d = 0; d < dim; ++d) {
+      const ValueRange range = value_range(tile + d * kTile + begin, end - begin);
+      lo[d] = std::min(lo[d], range.lo);
+      hi[d] = std::max(hi[d], range.hi);
     }
-  }
+  });
+  std::vector<double> scales(dim);
+  for (int d = 0; d < dim; ++d) scales[d] = 1 / (static_cast<double>(hi[d]) - lo[d]);
   std::vector<float> u(lag);
-  std::vector<double> x(head_dim);
-  for (int t = 0; t < lag; ++t) {
-    double mean = 0, squares = 0;
-    for (int d = 0; d < head_dim; ++d) {
-      x[d] = (m.at(first + t, d) - lo[d]) / (hi[d] - lo[d]);
-      mean += x[d];
+  m.each(first, first + lag, [&](const float* tile, int begin, int end, int first_of_tile) {
+    double means[kTile] = {}, squares[kTile] = {};
+    const auto scaled = [&](int d, int r) {
+      return (static_cast<double>(tile[d * kTile + r]) - lo[d]) * scales[d];
+    };
+    for (int d = 0; d < dim; ++d) {
+      for (int r = 0; r < kTile; ++r) means[r] += scaled(d, r);
     }
-    mean /= head_dim;
-    for (int d = 0; d < head_dim; ++d) squares += (x[d] - mean) * (x[d] - mean);
-    u[t] = static_cast<float>(std::sqrt(squares / (head_dim - 1)));
-  }
+    for (double& mean : means) mean /= dim;
+    for (int d = 0; d < dim; ++d) {
+      for (int r = 0; r < kTile; ++r) {
+        const double apart = scaled(d, r) - means[r];
+        squares[r] += apart * apart;
+      }
+    }
+    for (int r = begin; r < end; ++r)
+      u[first_of_tile + r - first] = static_cast<float>(std::sqrt(squares[r] / (dim - 1)));
+  });
   const float largest = *std::max_element(u.begin(), u.end(), less);
   for (float& v : u) v -= largest;
   kernels().exp_inplace(u.data(), lag);
@@ -123,12 +140,12 @@ class LagKvPolicy : public EvictionPolicy {
     }
     const int n_partitions = (n - sinks) / lag;
     const int tail = sinks + (n_partitions - 1) * lag;
-    const Elements keys{head.keys, 1, kTile, static_cast<int64_t>(view.head_dim) * kTile};
-    const Elements values{head.values, padded(view.head_dim), 1, 0};
+    const std::vector<float> transposed = value_tiles(head, view.head_dim);
+    const Tiles keys{head.keys, view.head_dim}, values{transposed.data(), view.head_dim};
     std::fill(scores.begin() + sinks, scores.begin() + tail, 0.0f);
     for (int first = sinks; first < tail; first += lag) {
-      add_deviations(keys, view.head_dim, first, lag, scores.data() + first);
-      add_deviations(values, view.head_dim, first, lag, scores.data() + first);
+      add_deviations(keys, first, lag, scores.data() + first);
+      add_deviations(values, first, lag, scores.data() + first);
       if (!params_.cross) to_ranks(scores.data() + first, lag);
     }
     protection.newest = n - tail;

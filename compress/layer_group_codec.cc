@@ -10,30 +10,6 @@
 #include "kernels/kernels.h"
 
 namespace kv {
-namespace {
-
-// n codes become values. Scale and offset of value i: scales[i * step], step 0 or 1. Products are
-// not fused: the published codecs round twice.
-void decode(Decode how, const float* scales, const float* offsets, int step, int n, float* x) {
-  if (how == Decode::kScaleThenAdd) {
-    for (int i = 0; i < n; ++i) x[i] = x[i] * scales[i * step] + offsets[i * step];
-  } else {
-    for (int i = 0; i < n; ++i) x[i] = (x[i] - offsets[i * step]) * scales[i * step];
-  }
-}
-
-}  // namespace
-
-ValueRange value_range(const float* x, int n) {
-  ValueRange range{x[0], x[0]};
-  for (int i = 0; i < n; ++i) {
-    if (std::isnan(x[i])) return {x[i], x[i]};
-    range.lo = std::min(range.lo, x[i]);
-    range.hi = std::max(range.hi, x[i]);
-  }
-  return range;
-}
-
 double LayerGroupCodec::bits_per_value(int head_dim) const {
   return 8.0 * static_cast<double>(row_bytes(head_dim)) / head_dim + 64.0 / o_.group;
 }
@@ -68,7 +44,7 @@ int64_t LayerGroupCodec::flat_index(int64_t g, int i, int64_t n, int head_dim) c
 
 LayerGroups LayerGroupCodec::encode_layer(const float* rows, int64_t n_rows, int head_dim,
                                           uint8_t* codes) const {
-  const int64_t n = n_rows * head_dim, n_groups = n / o_.group;
+  const int64_t n = n_rows * head_dim, n_groups = this->n_groups(n_rows, head_dim);
   std::vector<float> x(static_cast<size_t>(n));
   for (int64_t g = 0; g < n_groups; ++g) {
     for (int i = 0; i < o_.group; ++i) x[g * o_.group + i] = rows[flat_index(g, i, n, head_dim)];
@@ -94,26 +70,27 @@ void LayerGroupCodec::pack(const uint8_t* codes, int n, int head_dim, std::byte*
   }
 }
 
-void LayerGroupCodec::decode_row(const LayerGroups& groups, int64_t row, int head_dim,
-                                 float* x) const {
-  const float *scales = groups.scales.data(), *offsets = groups.offsets.data();
-  const int64_t n_groups = groups.n_rows * head_dim / o_.group, first = row * head_dim;
-  if (o_.shape == GroupShape::kChannels) {
-    const int64_t g = row / o_.group * head_dim;
-    return decode(o_.decode, scales + g, offsets + g, 1, head_dim, x);
-  }
-  for (int d = 0; d < head_dim;) {
+void LayerGroupCodec::decode_values(const LayerGroups& groups, int64_t first, int64_t n,
+                                    int head_dim, float* x) const {
+  const int64_t n_groups = this->n_groups(groups.n_rows, head_dim);
+  for (int64_t i = 0; i < n;) {
+    const int64_t at = first + i;
     int64_t g, left;  // the values that follow with the same step through the groups
     if (o_.shape == GroupShape::kRuns) {
-      g = (first + d) / o_.group;
-      left = (g + 1) * o_.group - (first + d);
-    } else {
-      g = (first + d) % n_groups;
+      g = at / o_.group;
+      left = (g + 1) * o_.group - at;
+    } else if (o_.shape == GroupShape::kColumns) {
+      g = at % n_groups;
       left = n_groups - g;
+    } else {
+      g = at / head_dim / o_.group * head_dim + at % head_dim;
+      left = head_dim - at % head_dim;
     }
-    const int n = static_cast<int>(std::min<int64_t>(left, head_dim - d));
-    decode(o_.decode, scales + g, offsets + g, o_.shape == GroupShape::kColumns, n, x + d);
-    d += n;
+    const auto count = static_cast<int>(std::min(left, n - i));
+    kernels().apply_scales(x + i, count, groups.scales.data() + g, groups.offsets.data() + g,
+                           o_.shape == GroupShape::kRuns ? 0 : 1,
+                           o_.decode == Decode::kSubtractThenScale);
+    i += count;
   }
 }
 
@@ -122,10 +99,15 @@ const float* LayerGroupCodec::load_layer_values(const std::byte* tile, const Lay
                                                 float* scratch) const {
   const auto* codes = reinterpret_cast<const uint8_t*>(tile);
   const int width = padded(head_dim);
+  if (width == head_dim) {  // rows lie side by side, as codes and as values
+    kernels().unpack_codes(o_.bits, codes, n * head_dim, scratch);
+    decode_values(groups, first * head_dim, int64_t{n} * head_dim, head_dim, scratch);
+    return scratch;
+  }
   for (int r = 0; r < n; ++r, codes += row_bytes(head_dim)) {
     float* out = scratch + r * width;
     kernels().unpack_codes(o_.bits, codes, head_dim, out);
-    decode_row(groups, first + r, head_dim, out);
+    decode_values(groups, (first + r) * head_dim, head_dim, head_dim, out);
     std::fill(out + head_dim, out + width, 0.0f);
   }
   return scratch;
@@ -138,13 +120,36 @@ const float* LayerGroupCodec::load_layer_keys(const std::byte* tile, const Layer
   const int width = padded(head_dim);
   rows.resize(static_cast<size_t>(width) * kTile);
   load_layer_values(tile, groups, first, n, head_dim, rows.data());
-  for (int d = 0; d < head_dim; ++d) {
-    for (int r = 0; r < n; ++r) scratch[d * kTile + r] = rows[r * width + d];
-    std::fill(scratch + d * kTile + n, scratch + (d + 1) * kTile, 0.0f);
-  }
+  const float* of[kTile];
+  for (int r = 0; r < kTile; ++r) of[r] = rows.data() + std::min(r, n - 1) * width;
+  kernels().transpose_rows(of, head_dim, scratch);
   if (rope.cos != nullptr)
     kernels().load_keys_f32(scratch, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
   return scratch;
+}
+
+Method layer_group_method(const LayerGroupMethod& about) {
+  Method method;
+  method.info.name = about.name;
+  method.info.kind = "codec";
+  method.info.doc = about.doc;
+  method.info.params = {
+      integer_param("group", "64", fmt::format("values that share a scale and a {}", about.offset),
+                    2),
+      integer_param("residual", "128", "new rows that stay in full until all is coded again", 1),
+      integer_param("axis", "0", about.axis_doc, std::min(0, about.other_axis),
+                    std::max(0, about.other_axis))};
+  method.make_codec = [about](const Params& params, const std::string& spec) {
+    LayerGroupOptions options;
+    options.bits = about.bits;
+    options.group = params.integer("group");
+    options.residual = params.integer("residual");
+    options.shape = params.integer("axis") == 0 ? about.first_axis : about.second_axis;
+    options.decode = about.decode;
+    options.spec = spec;
+    return about.make(options);
+  };
+  return method;
 }
 
 }  // namespace kv

@@ -4,9 +4,11 @@
 // a codec adds how codes, scale and offset are found.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 
+#include "compress/method.h"
 #include "engine/kv_codec.h"
 #include "kernels/kernels.h"
 
@@ -41,12 +43,6 @@ struct Grouped {
   const float* of(int64_t g) const { return x.data() + g * group; }
 };
 
-// The smallest and the largest of n values, NaN where one of them is.
-struct ValueRange {
-  float lo = 0, hi = 0;
-};
-ValueRange value_range(const float* x, int n);
-
 class LayerGroupCodec : public LayerCodec {
  public:
   explicit LayerGroupCodec(LayerGroupOptions options) : o_(std::move(options)) {}
@@ -61,6 +57,9 @@ class LayerGroupCodec : public LayerCodec {
   // The prompt at once; then whenever `residual` rows have come.
   bool recodes(int n_coded, int n_rows) const override;
   void check_rows(int64_t n_rows, int n_kv_heads, int head_dim) const override;
+  int64_t n_groups(int64_t n_rows, int head_dim) const override {
+    return n_rows * head_dim / o_.group;
+  }
   LayerGroups encode_layer(const float* rows, int64_t n_rows, int head_dim,
                            uint8_t* codes) const override;
   void pack(const uint8_t* codes, int n, int head_dim, std::byte* tile) const override;
@@ -79,10 +78,25 @@ class LayerGroupCodec : public LayerCodec {
   size_t row_bytes(int head_dim) const { return (static_cast<size_t>(head_dim) * o_.bits + 7) / 8; }
   // The place in the flat order of value i of group g, of n values.
   int64_t flat_index(int64_t g, int i, int64_t n, int head_dim) const;
-  // The codes of row `row` of the layer, as floats in x (head_dim), become values.
-  void decode_row(const LayerGroups& groups, int64_t row, int head_dim, float* x) const;
+  // The codes of n values from `first` on in the flat order, as floats in x, become values.
+  void decode_values(const LayerGroups& groups, int64_t first, int64_t n, int head_dim,
+                     float* x) const;
 
   LayerGroupOptions o_;
 };
+
+// What sets one such method apart from another.
+struct LayerGroupMethod {
+  std::string name, doc;
+  int bits = 4;
+  Decode decode = Decode::kScaleThenAdd;
+  const char* offset = "";                    // what stands beside the scale
+  GroupShape first_axis = GroupShape::kRuns;  // axis=0
+  int other_axis = 1;                         // the other number that `axis` takes
+  GroupShape second_axis = GroupShape::kRuns;
+  const char* axis_doc = "";
+  std::function<CodecPtr(LayerGroupOptions options)> make;
+};
+Method layer_group_method(const LayerGroupMethod& about);
 
 }  // namespace kv

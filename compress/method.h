@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,8 +58,10 @@ ParamSpec inner_param(const std::string& default_text);                 // `inne
 // A file that a spec names, from its folder.
 std::string file_in(const std::string& folder, const std::string& file);
 
-// `ratio` of a method that acts at every step: optional, and then in the place of other parameters.
-ParamSpec step_ratio_param(const std::string& doc);
+// Gives a method that acts at every step a parameter `ratio`, its first one: optional, and then in the
+// place of those named. step_ratio: what was given. Reports call 0 what was not, unless the method says.
+void add_step_ratio(Method& method, const std::string& doc, std::vector<std::string> instead_of);
+std::optional<double> step_ratio(const Params& params);
 
 ParamSpec scales_param();  // scales=f16|f32 of the published codecs
 

@@ -41,9 +41,10 @@ class NonCausalAttentionPolicy : public EvictionPolicy {
     const int group = view.n_heads / view.n_kv_heads;
     for (int h = 0; h < view.n_kv_heads; ++h) {
       std::vector<double> weighted(view.heads[h].n_rows, 0.0);
+      const std::vector<double> norms = value_norms(view.heads[h], view.head_dim);
       for (int r = 0; r < view.heads[h].n_rows; ++r) {
         for (int i = h * group; i < (h + 1) * group; ++i) weighted[r] += received[i][r] / group;
-        weighted[r] *= value_norm(view, view.heads[h], r);
+        weighted[r] *= norms[r];
       }
       std::vector<float>& scores = out.scores.emplace_back();
       for (size_t r = 0; r < weighted.size(); ++r) {

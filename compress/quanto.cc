@@ -16,7 +16,7 @@
 #include <cmath>
 
 #include "compress/layer_group_codec.h"
-#include "compress/method.h"
+#include "compress/value_range.h"
 #include "engine/error.h"
 
 namespace kv {
@@ -45,26 +45,19 @@ class QuantoCodec : public LayerGroupCodec {
 };
 
 Method quanto_method(int bits) {
-  Method method;
-  method.info.name = fmt::format("quanto{}", bits);
-  method.info.kind = "codec";
-  method.info.doc = fmt::format(
+  LayerGroupMethod about;
+  about.name = fmt::format("quanto{}", bits);
+  about.doc = fmt::format(
       "Hugging Face's QuantizedCache, quanto, {} bits: groups over a whole layer", bits);
-  method.info.params = {
-      integer_param("group", "64", "values that share a scale and a minimum", 2),
-      integer_param("residual", "128", "new rows that stay in full until all is coded again", 1),
-      integer_param("axis", "0", "groups: 0 along a row and on, -1 along a channel", -1, 0)};
-  method.make_codec = [bits](const Params& params, const std::string& spec) -> CodecPtr {
-    LayerGroupOptions options;
-    options.bits = bits;
-    options.group = params.integer("group");
-    options.residual = params.integer("residual");
-    options.shape = params.integer("axis") == 0 ? GroupShape::kRuns : GroupShape::kChannels;
-    options.decode = Decode::kScaleThenAdd;
-    options.spec = spec;
-    return std::make_shared<QuantoCodec>(options);
-  };
-  return method;
+  about.bits = bits;
+  about.decode = Decode::kScaleThenAdd;
+  about.offset = "minimum";
+  about.first_axis = GroupShape::kRuns;
+  about.other_axis = -1;
+  about.second_axis = GroupShape::kChannels;
+  about.axis_doc = "groups: 0 along a row and on, -1 along a channel";
+  about.make = [](LayerGroupOptions options) { return std::make_shared<QuantoCodec>(options); };
+  return layer_group_method(about);
 }
 
 }  // namespace

@@ -131,10 +131,17 @@ ParamSpec file_param(const std::string& name, const std::string& doc) {
   return spec;
 }
 
-ParamSpec step_ratio_param(const std::string& doc) {
+void add_step_ratio(Method& method, const std::string& doc, std::vector<std::string> instead_of) {
   ParamSpec spec = number_param("ratio", "null", doc, 0, 1);
   spec.below_max = true;
-  return spec;
+  method.info.params.insert(method.info.params.begin(), std::move(spec));
+  method.instead_of_ratio = std::move(instead_of);
+  method.nominal_ratio = [](const Params& params) { return step_ratio(params).value_or(0); };
+}
+
+std::optional<double> step_ratio(const Params& params) {
+  if (params.is_null("ratio")) return std::nullopt;
+  return params.number("ratio");
 }
 
 ParamSpec inner_param(const std::string& default_text) {

@@ -15,8 +15,7 @@ namespace kv {
 namespace {
 
 StepPtr make_rolling(const Params& params, const std::string& spec) {
-  RollingRules rules{params.integer("sinks"), params.integer("window")};
-  if (!params.is_null("ratio")) rules.ratio = params.number("ratio");
+  const RollingRules rules{params.integer("sinks"), params.integer("window"), step_ratio(params)};
   return std::make_shared<const StepRules>(StepRules{spec, rules});
 }
 
@@ -29,14 +28,10 @@ Method streaming_rolling_method() {
   method.info.doc = "the first and the newest rows at every step, positions inside the cache";
   method.info.paper = "arXiv 2309.17453";
   method.info.params = {
-      step_ratio_param("share of the prompt's rows REMOVED; sets window"),
       integer_param("sinks", "4", "first rows that always stay", 0),
       integer_param("window", "1020", "newest rows that stay, the token's own included", 1)};
   method.make_step = make_rolling;
-  method.instead_of_ratio = {"window"};
-  method.nominal_ratio = [](const Params& params) {
-    return params.is_null("ratio") ? 0 : params.number("ratio");
-  };
+  add_step_ratio(method, "share of the prompt's rows REMOVED; sets window", {"window"});
   return method;
 }
 

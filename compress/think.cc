@@ -20,6 +20,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "engine/error.h"
 #include "compress/method.h"
 #include "kernels/kernels.h"
 #include "kernels/parallel.h"
@@ -37,6 +38,12 @@ class ThinkPolicy : public KvPolicy {
   KvNeeds needs(int n_tokens) const override {
     if (ratio_ == 0) return {};
     return {.window_queries = std::min(window_, n_tokens), .keys = true};
+  }
+
+  void check_model(const ModelShape& shape) const override {
+    if (!pairs_ || shape.rotary_dim > 0) return;
+    throw_usage("{}: unit=pair drops pairs of RoPE, and this model has none; expected unit=channel",
+                spec_);
   }
 
   bool narrows_keys() const override { return pairs_ && ratio_ > 0; }

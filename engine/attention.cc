@@ -77,7 +77,7 @@ class LayerAttention {
         group_(config.group()),
         head_dim_(config.head_dim),
         width_(padded(config.head_dim)),
-        scale_(static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)))) {}
+        window_(config.layer(layer).window) {}
 
   // Floats that one block of one decode unit leaves behind: output, maximum, sum for each row.
   int partial_floats(int n_rows) const { return n_rows * (width_ + 2); }
@@ -85,6 +85,12 @@ class LayerAttention {
   int visible_rows(const AttentionInput& in, int kv_head, int token) const {
     return in.cache->head(layer_, kv_head).n_rows - in.n_tokens + token + 1;
   }
+
+  // The first row that this token sees; rows of layers with a window are tokens.
+  int first_visible(const AttentionInput& in, int kv_head, int token) const {
+    return window_ == 0 ? 0 : std::max(0, visible_rows(in, kv_head, token) - window_);
+  }
+  bool has_window() const { return window_ > 0; }
 
   // A unit that folds all its blocks and writes the output.
   void run_whole(const Unit& unit) const {
@@ -98,8 +104,7 @@ class LayerAttention {
       const int at = unit.first_block + b;
       run_block({&unit, 1}, at, w);
       for (int r = 0; r < n_rows; ++r) {
-        if (visible_in_block(unit, r, at) > 0)
-          fold(w, r, w.block + r * width_, w.block_max[r], w.block_sum[r]);
+        if (sees(unit, r, at)) fold(w, r, w.block + r * width_, w.block_max[r], w.block_sum[r]);
       }
     }
     for (int r = 0; r < n_rows; ++r) write_row(unit, r, w);
@@ -137,11 +142,11 @@ class LayerAttention {
     const int n_rows = unit.n_tokens * group_;
     w.size_for(n_rows, head_dim_);
     std::fill_n(w.sum, n_rows, 0.0f);
-    for (int b = 0; b < unit.n_blocks; ++b) {
+    for (int b = unit.first_block; b < unit.first_block + unit.n_blocks; ++b) {
       const float* part =
           partials + unit.partials + static_cast<size_t>(b) * partial_floats(n_rows);
       for (int r = 0; r < n_rows; ++r) {
-        if (visible_in_block(unit, r, b) == 0) continue;
+        if (!sees(unit, r, b)) continue;
         fold(w, r, part + r * width_, part[n_rows * width_ + r], part[n_rows * (width_ + 1) + r]);
       }
     }
@@ -162,7 +167,7 @@ class LayerAttention {
       w.size_for(n_rows, head_dim_);
       load_queries(unit, w.q);
       narrow_queries(unit, n_rows, w);
-      score_block(unit, n_rows, block, (used + kTile - 1) / kTile, w);
+      score_block(unit, n_rows, block, 0, (used + kTile - 1) / kTile, w);
       for (int r = 0; r < n_rows; ++r) {
         const int64_t at = static_cast<int64_t>(head_of(unit, r)) * in.n_tokens + token_of(unit, r);
         float* scores = w.scores + r * kAttnBlock;
@@ -182,6 +187,15 @@ class LayerAttention {
   int token_of(const Unit& unit, int r) const { return unit.first_token + r % unit.n_tokens; }
   int head_of(const Unit& unit, int r) const { return unit.kv_head * group_ + r / unit.n_tokens; }
 
+  // Whether row r of a unit sees any row of a block.
+  bool sees(const Unit& unit, int r, int block) const {
+    return visible_in_block(unit, r, block) > hidden_in_block(unit, r, block);
+  }
+  // Of a block the first rows that row r does not see any more.
+  int hidden_in_block(const Unit& unit, int r, int block) const {
+    const int first = first_visible(*unit.input, unit.kv_head, token_of(unit, r));
+    return std::clamp(first - block * kAttnBlock, 0, kAttnBlock);
+  }
   int visible_in_block(const Unit& unit, int r, int block) const {
     const int visible = visible_rows(*unit.input, unit.kv_head, token_of(unit, r));
     return std::clamp(visible - block * kAttnBlock, 0, kAttnBlock);
@@ -199,7 +213,7 @@ class LayerAttention {
           in.queries + token * in.stride + static_cast<int64_t>(head_of(unit, r)) * head_dim_,
           head_dim_, row);
       k.rotate_row(row, rope_.cos_row(position), rope_.sin_row(position), rope_.rotary_dim());
-      k.scale(row, scale_, head_dim_, row);
+      k.scale(row, in.scale, head_dim_, row);
     }
   }
 
@@ -227,31 +241,36 @@ class LayerAttention {
     int used = 0;  // the last token of a unit sees most
     for (const Unit& unit : units)
       used = std::max(used, visible_in_block(unit, unit.n_tokens * group_ - 1, block));
-    const int n_tiles = (used + kTile - 1) / kTile;
+    int hidden = kAttnBlock;  // and its first token reaches back furthest
+    for (const Unit& unit : units) hidden = std::min(hidden, hidden_in_block(unit, 0, block));
+    const int first_tile = hidden / kTile, n_tiles = (used + kTile - 1) / kTile;
     const KvCache& cache = *units[0].input->cache;
     const HeadCache& rows = cache.head(layer_, units[0].kv_head);
-    score_block(units[0], n_rows, block, n_tiles, w);
+    score_block(units[0], n_rows, block, first_tile, n_tiles, w);
     int row = 0;
     for (const Unit& unit : units) {
-      for (int r = 0; r < unit.n_tokens * group_; ++r)
-        softmax_row(w, row++, visible_in_block(unit, r, block), used);
+      for (int r = 0; r < unit.n_tokens * group_; ++r, ++row) {
+        softmax_row(w, row, hidden_in_block(unit, r, block), visible_in_block(unit, r, block),
+                    used);
+      }
     }
-    for (int t = 0; t < n_tiles; ++t) {
+    for (int t = first_tile; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t, n = std::min(kTile, used - t * kTile);
       const float* values = cache.load_values(rows, tile, n, w.value_tile);
       for (int d = 0; d < width_; d += kPanel) {
         kernels().gemm_f32(w.scores + t * kTile, kAttnBlock, n_rows, n, values + d, width_,
-                           w.block + d, width_, t > 0);
+                           w.block + d, width_, t > first_tile);
       }
     }
   }
 
-  // q k^T of n_rows rows in w.q with the first n_tiles tiles of a block of the unit's cache, into
-  // w.scores.
-  void score_block(const Unit& unit, int n_rows, int block, int n_tiles, Workspace& w) const {
+  // q k^T of n_rows rows in w.q with the tiles first_tile .. n_tiles - 1 of a block of the unit's cache,
+  // into w.scores.
+  void score_block(const Unit& unit, int n_rows, int block, int first_tile, int n_tiles,
+                   Workspace& w) const {
     const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
     const KvCodec& codec = unit.input->cache->codec();
-    for (int t = 0; t < n_tiles; ++t) {
+    for (int t = first_tile; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t;
       const RopeTile rope =
           codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
@@ -268,6 +287,11 @@ class LayerAttention {
       if (tile * kTile < rows.masked_rows) keys = drop_channels(rows, tile, keys, w.key_tile);
       kernels().gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, scores, kAttnBlock, false);
     }
+    if (unit.input->softcap == 0) return;
+    for (int r = 0; r < n_rows; ++r) {
+      cap_softly(w.scores + r * kAttnBlock + first_tile * kTile, (n_tiles - first_tile) * kTile,
+                 unit.input->softcap);
+    }
   }
 
   // The tile with zeros in the channels that its masked rows lack, in scratch.
@@ -281,12 +305,19 @@ class LayerAttention {
     return scratch;
   }
 
-  // Probabilities of the visible rows of a block, zeros for the others up to `used`.
-  void softmax_row(Workspace& w, int r, int visible, int used) const {
+  // Probabilities of the visible rows of a block, those from `hidden` on, zeros for the others up to
+  // `used`.
+  void softmax_row(Workspace& w, int r, int hidden, int visible, int used) const {
     float* scores = w.scores + r * kAttnBlock;
     w.block_max[r] = w.block_sum[r] = 0;
-    if (visible > 0) kernels().softmax_block(scores, visible, &w.block_max[r], &w.block_sum[r]);
-    if (used > visible) std::fill(scores + visible, scores + used, 0.0f);
+    if (hidden > 0) {
+      const float unseen = visible > hidden ? -std::numeric_limits<float>::infinity() : 0.0f;
+      std::fill_n(scores, hidden, unseen);
+    }
+    if (visible > hidden)
+      kernels().softmax_block(scores, visible, &w.block_max[r], &w.block_sum[r]);
+    const int from = std::max(hidden, visible);
+    if (used > from) std::fill(scores + from, scores + used, 0.0f);
   }
 
   // The running total of row r takes in one block; sum 0 means that there was none yet.
@@ -314,8 +345,7 @@ class LayerAttention {
 
   const ModelConfig& config_;
   const RopeTable& rope_;
-  int layer_, group_, head_dim_, width_;
-  float scale_;
+  int layer_, group_, head_dim_, width_, window_;
 };
 
 // Splits the inputs into units: long ones by tokens, each unit folding all rows that it sees; short
@@ -360,19 +390,24 @@ class Plan {
     return (attention_.visible_rows(in, h, token) + kAttnBlock - 1) / kAttnBlock;
   }
 
+  int first_block(const AttentionInput& in, int h, int token) const {
+    return attention_.first_visible(in, h, token) / kAttnBlock;
+  }
+
   void add_long(const AttentionInput& in, int h) {
     const int tokens_per_unit = std::max(1, kQueryRows / config_.group());
     for (int t = 0; t < in.n_tokens; t += tokens_per_unit) {
       const int n = std::min(tokens_per_unit, in.n_tokens - t);
-      whole_.push_back({&in, h, t, n, 0, blocks_until(in, h, t + n - 1), 0});
+      const int first = first_block(in, h, t);
+      whole_.push_back({&in, h, t, n, first, blocks_until(in, h, t + n - 1) - first, 0});
     }
   }
 
   // Where the next head's partial results begin.
   size_t place(const AttentionInput& in, int h) {
     const size_t at = partials_.size();
-    const auto n_blocks = static_cast<size_t>(blocks_until(in, h, in.n_tokens - 1));
-    if (n_blocks > kSpanBlocks) reserve(in, n_blocks);
+    const int n_blocks = blocks_until(in, h, in.n_tokens - 1);
+    if (n_blocks - first_block(in, h, 0) > kSpanBlocks) reserve(in, static_cast<size_t>(n_blocks));
     return at;
   }
   void reserve(const AttentionInput& in, size_t n_blocks) {
@@ -381,24 +416,24 @@ class Plan {
                      n_blocks * static_cast<size_t>(attention_.partial_floats(rows)));
   }
 
-  // The blocks from `first` on, and the fold of all.
-  void add_short(const AttentionInput& in, int h, int first, size_t partials) {
-    const int n_blocks = blocks_until(in, h, in.n_tokens - 1);
-    if (first == 0 && n_blocks <= kSpanBlocks) {
-      whole_.push_back({&in, h, 0, in.n_tokens, 0, n_blocks, 0});
+  // The blocks from `shared` on, and the fold of all.
+  void add_short(const AttentionInput& in, int h, int shared, size_t partials) {
+    const int first = first_block(in, h, 0), end = blocks_until(in, h, in.n_tokens - 1);
+    if (shared == 0 && end - first <= kSpanBlocks) {
+      whole_.push_back({&in, h, 0, in.n_tokens, first, end - first, 0});
       return;
     }
-    for (int b = first; b < n_blocks; b += kSpanBlocks) {
-      spans_.push_back(
-          {{&in, h, 0, in.n_tokens, b, std::min(kSpanBlocks, n_blocks - b), partials}});
+    for (int b = std::max(first, shared); b < end; b += kSpanBlocks) {
+      spans_.push_back({{&in, h, 0, in.n_tokens, b, std::min(kSpanBlocks, end - b), partials}});
     }
-    folds_.push_back({&in, h, 0, in.n_tokens, 0, n_blocks, partials});
+    folds_.push_back({&in, h, 0, in.n_tokens, first, end - first, partials});
   }
 
   // What groups inputs that may share rows; null where pages do not tell all about a row.
   const std::byte* first_page(const AttentionInput& in, int h) const {
     const HeadCache& head = in.cache->head(layer_, h);
-    if (in.cache->codec().keeps_residual() || head.key_channels || head.pages.empty())
+    if (in.cache->codec().keeps_residual() || head.key_channels || head.pages.empty() ||
+        attention_.has_window())
       return nullptr;
     return head.pages[0].keys();
   }
@@ -462,6 +497,12 @@ class Plan {
 };
 
 }  // namespace
+
+void cap_softly(float* x, int64_t n, float cap) {
+  kernels().scale(x, 1.0f / cap, n, x);
+  kernels().tanh_inplace(x, n);
+  kernels().scale(x, cap, n, x);
+}
 
 void attend(const ModelConfig& config, const RopeTable& rope, int layer,
             std::span<const AttentionInput> inputs) {

@@ -119,6 +119,19 @@ class BlockRows final : public StepRows {
     return total;
   }
 
+  StepMemory memory() const override {
+    StepMemory memory{{rules_.sinks, rules_.window, rules_.topk}, {}};
+    for (const BlockLayer& layer : layers_) {
+      for (const TileRows& rows : layer.heads) memory.parts.push_back({{}, {}, {}, rows.pages()});
+      StepMemory::Part& first = memory.parts[memory.parts.size() - layer.heads.size()];
+      first.numbers = {layer.n_sinks, layer.n_blocks};
+      first.floats = layer.representatives;
+      first.floats.insert(first.floats.end(), layer.received.begin(), layer.received.end());
+    }
+    return memory;
+  }
+  bool remember(StepMemory memory, int n_tokens) override;
+
  private:
   int sorted_rows(const BlockLayer& layer) const {
     return layer.n_sinks + layer.n_blocks * rules_.block;
@@ -363,6 +376,39 @@ class BlockRows final : public StepRows {
   BlockRules rules_;
   std::vector<BlockLayer> layers_;
 };
+
+bool BlockRows::remember(StepMemory memory, int n_tokens) {
+  if (memory.sizes.size() != 3 || memory.parts.size() != layers_.size() * n_kv_heads_) return false;
+  const int sinks = memory.sizes[0], window = memory.sizes[1], topk = memory.sizes[2];
+  // With a ratio the prompt's length decided on them.
+  const bool by_ratio = std::get<BlockRules>(spec_->rules).ratio.has_value();
+  if (sinks < 0 || window < 1 || topk < 0) return false;
+  if (!by_ratio && (sinks != rules_.sinks || window != rules_.window || topk != rules_.topk))
+    return false;
+  rules_.sinks = sinks;
+  rules_.window = window;
+  rules_.topk = topk;
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    BlockLayer& layer = layers_[l];
+    StepMemory::Part* parts = memory.parts.data() + l * n_kv_heads_;
+    const std::vector<int32_t>& numbers = parts[0].numbers;
+    if (numbers.size() != 2 || numbers[0] < 0 || numbers[0] > std::min(sinks, n_tokens) ||
+        numbers[1] < 0 || numbers[1] > (n_tokens - numbers[0]) / rules_.block)
+      return false;
+    layer.n_sinks = numbers[0];
+    layer.n_blocks = numbers[1];
+    const std::vector<float>& floats = parts[0].floats;
+    const int64_t n_representing = int64_t{layer.n_blocks} * n_heads_ * head_dim_;
+    const int64_t n_received = int64_t{n_tokens - sorted_rows(layer)} * n_heads_;
+    if (static_cast<int64_t>(floats.size()) != n_representing + n_received) return false;
+    layer.representatives.assign(floats.begin(), floats.begin() + n_representing);
+    layer.received.assign(floats.begin() + n_representing, floats.end());
+    for (int h = 0; h < n_kv_heads_; ++h) {
+      if (!layer.heads[h].assign(n_tokens, 0, std::move(parts[h].pages))) return false;
+    }
+  }
+  return true;
+}
 
 }  // namespace
 

@@ -23,8 +23,8 @@ struct Progress {
   const CompressionPlan* plan;
   std::vector<std::vector<HeadState>> heads;            // (n_layers)(n_kv_heads) what is left
   std::vector<std::vector<std::vector<float>>> scores;  // by prompt row
-  std::vector<LayerKeep> decided;                       // by the policy at hand
-  std::shared_ptr<HeavyRows> step = {};                 // of rules that act after the prompt
+  std::vector<LayerKeep> decided;        // by the policy at hand, of the layers without a window
+  std::shared_ptr<HeavyRows> step = {};  // of rules that act after the prompt
 };
 
 class Compressor {
@@ -33,16 +33,16 @@ class Compressor {
       : model_(model), config_(model.config), prompt_(prompt) {}
 
   std::vector<Progress> start(const std::vector<const CompressionPlan*>& plans) const {
-    Rows all(prompt_.cache.n_tokens());
-    std::iota(all.begin(), all.end(), 0);
+    std::vector<std::vector<HeadState>> all;
+    for (int layer = 0; layer < config_.n_layers; ++layer) {
+      const int first = prompt_.cache.head(layer, 0).first_row;
+      Rows rows(n_tokens() - first);
+      std::iota(rows.begin(), rows.end(), first);
+      all.emplace_back(config_.n_kv_heads, HeadState{rows, {}, {}, {}});
+    }
     std::vector<Progress> progress;
     for (const CompressionPlan* plan : plans) {
-      progress.push_back(
-          {plan,
-           std::vector<std::vector<HeadState>>(
-               config_.n_layers, std::vector<HeadState>(config_.n_kv_heads, {all, {}, {}, {}})),
-           {},
-           {}});
+      progress.push_back({plan, all, {}, {}});
       if (plan->step) keep_for_step(progress.back());
     }
     return progress;
@@ -59,7 +59,8 @@ class Compressor {
       p.decided.clear();
     }
     for (int layer = 0; layer < config_.n_layers; ++layer) {
-      const LayerRows rows(model_, prompt_.cache, *prompt_.rope, prompt_, layer, needs);
+      if (slides(layer)) continue;
+      const LayerRows rows(model_, prompt_.cache, prompt_.rope->at(layer), prompt_, layer, needs);
       for (Progress* p : active) {
         const KvPolicy& policy = *p->plan->policies[stage];
         ViewStorage storage;
@@ -94,6 +95,8 @@ class Compressor {
 
  private:
   int n_tokens() const { return prompt_.cache.n_tokens(); }
+  // Policies leave layers with a window alone.
+  bool slides(int layer) const { return prompt_.cache.window(layer) > 0; }
 
   // The rows that the step's rules hold after the prompt.
   void keep_for_step(Progress& p) const {
@@ -117,8 +120,10 @@ class Compressor {
     }
     if (any_scores)
       p.scores.assign(config_.n_layers, std::vector<std::vector<float>>(config_.n_kv_heads));
+    size_t next = 0;
     for (int layer = 0; layer < config_.n_layers; ++layer) {
-      LayerKeep& keep = p.decided[layer];
+      if (slides(layer)) continue;
+      LayerKeep& keep = p.decided[next++];
       KV_CHECK(keep.rows.size() == static_cast<size_t>(config_.n_kv_heads));
       for (int h = 0; h < config_.n_kv_heads; ++h) {
         HeadState& head = p.heads[layer][h];
@@ -172,6 +177,12 @@ class Compressor {
     const size_t n_first = p.heads[0][0].rows.size();
     for (int layer = 0; layer < config_.n_layers; ++layer) {
       for (int h = 0; h < config_.n_kv_heads; ++h) {
+        if (slides(layer)) {
+          KvCache::Head& head = cache.head(layer, h);
+          head.n_rows = n_tokens();
+          head.first_row = prompt_.cache.head(layer, h).first_row;
+          continue;
+        }
         const HeadState& state = p.heads[layer][h];
         const Rows& rows = state.rows;
         if (positions == Positions::kCanary && rows.size() != n_first) {
@@ -182,7 +193,7 @@ class Compressor {
               layer, h, rows.size(), n_first);
         }
         place_rows(cache.head(layer, h), rows, positions, p.plan->decode != nullptr, lists);
-        if (!state.removed_channels.empty()) narrow_keys(state, cache.head(layer, h));
+        if (!state.removed_channels.empty()) narrow_keys(layer, state, cache.head(layer, h));
         if (state.dropped_channels.empty()) continue;
         cache.head(layer, h).dropped_channels =
             std::make_shared<const std::vector<uint8_t>>(state.dropped_channels);
@@ -196,7 +207,7 @@ class Compressor {
       KvCache::Head& head = cache.head(layer, h);
       const bool whole = static_cast<int>(state.rows.size()) == n_tokens() &&
                          state.values.empty() && state.removed_channels.empty();
-      if (same_codec && whole) {
+      if (same_codec && (whole || slides(layer))) {
         head.pages = prompt_.cache.head(layer, h).pages;
       } else if (same_codec && codec->acts_on_prompt()) {
         move_codes(layer, h, state, *codec, head.pages);
@@ -229,8 +240,8 @@ class Compressor {
   }
 
   // Which channels the head's keys keep; its later rows go to pages of their own.
-  void narrow_keys(const HeadState& state, KvCache::Head& head) const {
-    const int half = prompt_.rope->rotary_dim() / 2;
+  void narrow_keys(int layer, const HeadState& state, KvCache::Head& head) const {
+    const int half = prompt_.rope->at(layer).rotary_dim() / 2;
     std::vector<int32_t> channels;
     for (int d = 0; d < config_.head_dim; ++d) {
       const bool removed = state.removed_channels[d] != 0;
@@ -245,13 +256,23 @@ class Compressor {
     head.plain.resize((head.n_rows + kTile - 1) / kTile);
   }
 
+  // Rows of one head that are to be copied: where a layer's old tiles are gone, all of the others.
+  Rows rows_to_copy(int layer, int h, const HeadState& state) const {
+    if (!slides(layer)) return state.rows;
+    const int first = prompt_.cache.head(layer, h).first_row / kTile * kTile;
+    Rows rows(n_tokens() - first);
+    std::iota(rows.begin(), rows.end(), first);
+    return rows;
+  }
+
   // Kept rows of one head, moved into pages of their own, as `codec` stores them; keys rotated where
   // the cache's codec stores rotated ones.
   void copy_rows(int layer, int h, const HeadState& state, const KvCodec& cache_codec,
                  const KvCodec& codec,
                  const std::shared_ptr<const std::vector<int32_t>>& key_channels,
                  std::vector<PageRef>& pages) const {
-    const Rows& rows = state.rows;
+    const Rows rows = rows_to_copy(layer, h, state);
+    if (slides(layer)) pages.resize(static_cast<size_t>(rows[0] / kTile));
     const KvCache::Head& source = prompt_.cache.head(layer, h);
     const int head_dim = config_.head_dim, width = padded(head_dim);
     const std::vector<int32_t>* channels = key_channels.get();
@@ -275,7 +296,7 @@ class Compressor {
                                                   : state.values.data() + (first + r) * head_dim;
         std::copy_n(value, head_dim, values.data() + r * head_dim);
         float* key = keys.data() + r * head_dim;
-        if (cache_codec.stores_rotated_keys()) rotate(key, rows[first + r]);
+        if (cache_codec.stores_rotated_keys()) rotate(layer, key, rows[first + r]);
         for (int i = 0; channels != nullptr && i < key_width; ++i) key[i] = key[(*channels)[i]];
       }
       PageRef page =
@@ -309,8 +330,8 @@ class Compressor {
     }
   }
 
-  void rotate(float* key, int position) const {
-    const RopeTable& rope = *prompt_.rope;
+  void rotate(int layer, float* key, int position) const {
+    const RopeTable& rope = prompt_.rope->at(layer);
     kernels().rotate_row(key, rope.cos_row(position), rope.sin_row(position), rope.rotary_dim());
   }
 
@@ -357,7 +378,8 @@ std::vector<CompressedCache> after_cuts(const ModelConfig& config, const Prefill
       for (int h = 0; h < cache.n_kv_heads(); ++h) {
         const KvCache::Head& head = cache.head(layer, h);
         Rows& rows = kept.emplace_back();
-        for (int r = 0; r < head.n_rows; ++r) rows.push_back(head.original_position(r));
+        for (int r = head.first_row; r < head.n_rows; ++r)
+          rows.push_back(head.original_position(r));
       }
     }
     results.push_back(std::move(result));

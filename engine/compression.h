@@ -22,7 +22,13 @@ struct CompressedCache {
 
 // What policies and codecs check a model against.
 inline ModelShape shape_of(const ModelConfig& config) {
-  return {config.n_layers, config.n_heads, config.n_kv_heads, config.head_dim};
+  return {config.n_layers,
+          config.n_heads,
+          config.n_kv_heads,
+          config.head_dim,
+          config.rotary_dim,
+          config.n_sliding_layers(),
+          config.learned_positions > 0};
 }
 
 // Where the kept rows stand: the last policy that asks for something other than the original

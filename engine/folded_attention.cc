@@ -1,7 +1,6 @@
 #include "engine/folded_attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -43,7 +42,6 @@ void FoldedAttention::size_for(int n_rows) {
 const float* FoldedAttention::load_queries(int buffer, const RopeTable& rope,
                                            const std::function<int(int)>& position_of) {
   const AttentionInput& in = *rows_.input;
-  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim_)));
   const Kernels& k = kernels();
   for (int r = 0; r < rows_.n_rows(); ++r) {
     const int token = rows_.token(r), position = position_of(token);
@@ -53,7 +51,7 @@ const float* FoldedAttention::load_queries(int buffer, const RopeTable& rope,
     std::copy_n(in.queries + token * in.stride + static_cast<int64_t>(rows_.head(r)) * head_dim_,
                 head_dim_, row);
     k.rotate_row(row, rope.cos_row(position), rope.sin_row(position), rope.rotary_dim());
-    k.scale(row, scale, head_dim_, row);
+    k.scale(row, in.scale, head_dim_, row);
   }
   return queries_[buffer];
 }
@@ -71,6 +69,8 @@ void FoldedAttention::score(const float* q, std::span<const Tile> tiles) {
     kernels().gemm_f32(q, head_dim_, rows_.n_rows(), head_dim_, keys, kTile, scores_ + tile.column,
                        kAttnBlock, false);
     filled = tile.column + kTile;
+    for (int r = 0; r < rows_.n_rows() && rows_.input->softcap > 0; ++r)
+      cap_softly(scores(r) + tile.column, kTile, rows_.input->softcap);
   }
   KV_CHECK(filled == n_columns && n_columns <= kAttnBlock);
 }

@@ -12,35 +12,63 @@
 namespace kv {
 namespace {
 
-// RMS norm of n rows of x (n, dim) into out (n, dim).
-void norm_rows(const float* x, const std::vector<float>& weight, float eps, int n, float* out) {
+// The model's norm of n rows of x (n, dim) into out (n, dim), which may be x; gives out.
+const float* norm_rows(const ModelConfig& config, const std::vector<float>& weight,
+                       const std::vector<float>& bias, const float* x, int n, float* out) {
   const int dim = static_cast<int>(weight.size());
   parallel_for((n + 15) / 16, [&](int64_t block) {
     for (int r = static_cast<int>(block) * 16; r < std::min<int64_t>(n, (block + 1) * 16); ++r) {
-      kernels().rms_norm(x + static_cast<int64_t>(r) * dim, weight.data(), dim, eps,
-                         out + static_cast<int64_t>(r) * dim);
+      const float* from = x + static_cast<int64_t>(r) * dim;
+      float* to = out + static_cast<int64_t>(r) * dim;
+      if (config.norm == Norm::kLayer) {
+        kernels().layer_norm(from, weight.data(), bias.data(), dim, config.norm_eps, to);
+      } else {
+        kernels().rms_norm(from, weight.data(), dim, config.norm_eps, to);
+      }
     }
   });
+  return out;
 }
 
-// x (n, dim) += y (n, dim).
-void add_rows(float* x, const float* y, int n, int dim) {
+// x (n, dim) += y (n, dim) * config.residual_scale; y is scratch.
+void add_rows(const ModelConfig& config, float* x, float* y, int n) {
+  const auto scale = static_cast<float>(config.residual_scale);
   parallel_for((n + 15) / 16, [&](int64_t block) {
-    const int64_t first = block * 16 * dim, last = std::min<int64_t>(n, (block + 1) * 16) * dim;
-    kernels().add(x + first, y + first, last - first);
+    const int64_t first = block * 16 * config.dim;
+    const int64_t count = std::min<int64_t>(n, (block + 1) * 16) * config.dim - first;
+    if (scale != 1.0f) kernels().scale(y + first, scale, count, y + first);
+    kernels().add(x + first, y + first, count);
   });
 }
 
-// Norm over head_dim on every query and key head (Qwen3), in place in qkv (n, width).
-void norm_heads(const ModelConfig& config, const LayerWeights& weights, float* qkv, int n,
-                int64_t width) {
+// Norm of q and k before RoPE, in place in qkv (n, width): over head_dim on every head (Qwen3), or over
+// all heads at once (OLMo 2).
+void norm_queries_and_keys(const ModelConfig& config, const LayerWeights& weights, float* qkv,
+                           int n, int64_t width) {
   parallel_for(n, [&](int64_t r) {
-    for (int h = 0; h < config.n_heads + config.n_kv_heads; ++h) {
-      float* head = qkv + r * width + static_cast<int64_t>(h) * config.head_dim;
-      const std::vector<float>& weight = h < config.n_heads ? weights.q_norm : weights.k_norm;
-      kernels().rms_norm(head, weight.data(), config.head_dim, config.rms_eps, head);
+    float* next = qkv + r * width;
+    for (const auto& [weight, n_heads] : {std::pair(&weights.q_norm, config.n_heads),
+                                          std::pair(&weights.k_norm, config.n_kv_heads)}) {
+      const int length = static_cast<int>(weight->size());
+      for (const float* end = next + n_heads * config.head_dim; next < end; next += length)
+        kernels().rms_norm(next, weight->data(), length, config.norm_eps, next);
     }
   });
+}
+
+// The MLP of n rows of in (n, dim): wide (n, 2 hidden_dim) is scratch, out (n, dim).
+void run_mlp(const ModelConfig& config, const LayerWeights& weights, const float* in, int n,
+             float* wide, float* out) {
+  const int64_t hidden = config.hidden_dim, width = config.gated_mlp ? 2 * hidden : hidden;
+  weights.gate_up.multiply(in, config.dim, n, wide, width);
+  parallel_for(n, [&](int64_t r) {
+    float *row = wide + r * width, *up = row + hidden;
+    const Kernels& k = kernels();
+    if (config.activation == Activation::kSilu) return k.silu_mul(row, up, hidden, row);
+    (config.activation == Activation::kGeluTanh ? k.gelu_tanh : k.gelu_erf)(row, hidden);
+    if (config.gated_mlp) k.mul(row, up, hidden);
+  });
+  weights.down.multiply(wide, width, n, out, config.dim);
 }
 
 // Rows of one segment inside the pass.
@@ -123,6 +151,7 @@ void record_window(const ModelConfig& config, const RopeTable& rope, int layer, 
 void record_prompt(const Model& model, const RopeTable& rope, int layer, const Placed& p,
                    const float* qkv, int64_t width, const float* x,
                    const PromptRecorder& recorder) {
+  if (p.segment->cache->window(layer) > 0) return;  // no policy will ask
   if (recorder.window != nullptr) record_window(model.config, rope, layer, p, qkv, width, recorder);
   if (recorder.moments != nullptr) {
     for (QueryMoments& moments : *recorder.moments)
@@ -130,6 +159,21 @@ void record_prompt(const Model& model, const RopeTable& rope, int layer, const P
   }
   if (recorder.repeat != nullptr) {
     score_repeat(model, rope, layer, *p.segment->cache, qkv, width, x, p.n(), *recorder.repeat);
+  }
+}
+
+// Token and position embeddings of a segment into its rows of x (n, dim).
+void embed(const Model& model, const Placed& p, float* x) {
+  const ModelConfig& config = model.config;
+  const auto scale = static_cast<float>(config.embedding_scale);
+  std::vector<float> position(config.learned_positions > 0 ? config.dim : 0);
+  for (int i = 0; i < p.n(); ++i) {
+    float* row = x + static_cast<int64_t>(p.first_row + i) * config.dim;
+    model.embedding.row(p.segment->tokens[i], row);
+    if (scale != 1.0f) kernels().scale(row, scale, config.dim, row);
+    if (config.learned_positions == 0) continue;
+    model.positions.row(p.segment->cache->next_position(0, 0, p.first_token + i), position.data());
+    kernels().add(row, position.data(), config.dim);
   }
 }
 
@@ -150,12 +194,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
   m.size_for(config, n);
   rope_for(segments);
 
-  for (const Placed& p : placed) {
-    for (int i = 0; i < p.n(); ++i) {
-      model_->embedding.row(p.segment->tokens[i],
-                            m.x.as<float>() + static_cast<int64_t>(p.first_row + i) * config.dim);
-    }
-  }
+  for (const Placed& p : placed) embed(*model_, p, m.x.as<float>());
   float *x = m.x.as<float>(), *h = m.h.as<float>(), *qkv = m.qkv.as<float>(),
         *wide = m.wide.as<float>();
   std::vector<AttentionInput> inputs, stepping;
@@ -163,7 +202,8 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     const bool steps = p.segment->cache->step() != nullptr;
     (steps ? stepping : inputs)
         .push_back({p.segment->cache, qkv + p.first_row * width, width, p.n(), p.first_token,
-                    wide + p.first_row * q_width, q_width});
+                    wide + p.first_row * q_width, q_width, config.query_scale(),
+                    static_cast<float>(config.attention_softcap)});
   }
   const bool count_received = recorder != nullptr && recorder->attention_received != nullptr;
   if (count_received) {
@@ -172,34 +212,40 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
   }
   for (int l = 0; l < config.n_layers; ++l) {
     const LayerWeights& w = model_->layers[l];
-    norm_rows(x, w.attention_norm, config.rms_eps, n, h);
-    w.qkv.multiply(h, config.dim, n, qkv, width);
-    if (config.qk_norm) norm_heads(config, w, qkv, n, width);
-    store_rows(config, *rope_, l, placed, qkv, width);
-    if (recorder != nullptr) record_prompt(*model_, *rope_, l, placed[0], qkv, width, h, *recorder);
+    const RopeTable& rope = rope_->at(l);
+    const float* in = x;
+    if (config.norm_before)
+      in = norm_rows(config, w.attention_norm, w.attention_norm_bias, x, n, h);
+    w.qkv.multiply(in, config.dim, n, qkv, width);
+    if (config.qk_norm != QkNorm::kNone) norm_queries_and_keys(config, w, qkv, n, width);
+    store_rows(config, rope, l, placed, qkv, width);
+    if (recorder != nullptr) record_prompt(*model_, rope, l, placed[0], qkv, width, in, *recorder);
     for (const Placed& p : placed) {
       CutState& cuts = p.segment->cache->cuts();
       if (cuts.active())
-        cuts.record(l, p.first_token, p.n(), qkv + p.first_row * width, width, *rope_);
+        cuts.record(l, p.first_token, p.n(), qkv + p.first_row * width, width, rope);
     }
-    attend(config, *rope_, l, inputs);
-    for (const AttentionInput& in : stepping) in.cache->step()->attend(config, *rope_, l, in);
-    if (count_received) {
+    attend(config, rope, l, inputs);
+    for (const AttentionInput& step : stepping) step.cache->step()->attend(config, rope, l, step);
+    if (count_received && config.layer(l).window == 0) {
       double* sums = recorder->attention_received->data() +
                      static_cast<int64_t>(l) * config.n_heads * recorder->n_tokens;
-      add_attention_received(config, *rope_, l, inputs[0], sums, recorder->n_tokens);
+      add_attention_received(config, rope, l, inputs[0], sums, recorder->n_tokens);
     }
     w.o.multiply(wide, q_width, n, h, config.dim);
-    add_rows(x, h, n, config.dim);
+    if (config.norm_after) norm_rows(config, w.attention_post_norm, {}, h, n, h);
 
-    norm_rows(x, w.mlp_norm, config.rms_eps, n, h);
-    w.gate_up.multiply(h, config.dim, n, wide, 2 * static_cast<int64_t>(config.hidden_dim));
-    parallel_for(n, [&](int64_t r) {
-      float* gate = wide + r * 2 * config.hidden_dim;
-      kernels().silu_mul(gate, gate + config.hidden_dim, config.hidden_dim, gate);
-    });
-    w.down.multiply(wide, 2 * static_cast<int64_t>(config.hidden_dim), n, h, config.dim);
-    add_rows(x, h, n, config.dim);
+    // With a parallel residual the MLP reads x before attention's output is in it.
+    const float* mlp_in = x;
+    if (config.parallel_residual) {
+      mlp_in = norm_rows(config, w.mlp_norm, w.mlp_norm_bias, x, n, m.parallel.as<float>());
+    }
+    add_rows(config, x, h, n);
+    if (config.norm_before && !config.parallel_residual)
+      mlp_in = norm_rows(config, w.mlp_norm, w.mlp_norm_bias, x, n, h);
+    run_mlp(config, w, mlp_in, n, wide, h);
+    if (config.norm_after) norm_rows(config, w.mlp_post_norm, {}, h, n, h);
+    add_rows(config, x, h, n);
   }
   for (const Placed& p : placed) p.segment->cache->advance(p.n());
   tokens_computed_ += n;
@@ -214,10 +260,19 @@ void Session::logits_of(std::span<const int> rows, float* logits) {
   if (n == 0) return;
   float *x = scratch_->x.as<float>(), *h = scratch_->h.as<float>();
   parallel_for(n, [&](int64_t i) {
-    kernels().rms_norm(x + static_cast<int64_t>(rows[i]) * config.dim, model_->final_norm.data(),
-                       config.dim, config.rms_eps, h + i * config.dim);
+    norm_rows(config, model_->final_norm, model_->final_norm_bias,
+              x + static_cast<int64_t>(rows[i]) * config.dim, 1, h + i * config.dim);
   });
   model_->lm_head.multiply(h, config.dim, static_cast<int>(n), logits, config.vocab);
+  const auto scale = static_cast<float>(config.logit_scale);
+  const auto cap = static_cast<float>(config.logit_softcap);
+  if (scale != 1.0f || cap > 0) {
+    parallel_for(n, [&](int64_t i) {
+      float* row = logits + i * config.vocab;
+      if (scale != 1.0f) kernels().scale(row, scale, config.vocab, row);
+      if (cap > 0) cap_softly(row, config.vocab, cap);
+    });
+  }
   flops_computed_ += 2.0 * static_cast<double>(n) * config.dim * config.vocab;
 }
 

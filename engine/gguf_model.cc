@@ -161,14 +161,53 @@ void read_special_ids(const Gguf& gguf, ModelConfig* config) {
   }
 }
 
-void refuse_other_layers(const Gguf& gguf, const std::string& prefix) {
-  for (const char* key : {"expert_count", "attention.sliding_window"}) {
-    if (gguf.integer_or(prefix + key, 0) != 0) {
-      throw_data(
-          "{}: {}{}: {} is not supported", gguf.place(), prefix, key,
-          std::string(key) == "expert_count" ? "a mixture of experts" : "sliding-window attention");
-    }
+void refuse_other_layers(const Gguf& gguf, const std::string& prefix, bool may_slide) {
+  if (gguf.integer_or(prefix + "expert_count", 0) != 0) {
+    throw_data("{}: {}expert_count: a mixture of experts is not supported", gguf.place(), prefix);
   }
+  if (!may_slide && gguf.integer_or(prefix + "attention.sliding_window", 0) != 0) {
+    throw_data(
+        "{}: {}attention.sliding_window: sliding-window attention is not supported in such "
+        "files",
+        gguf.place(), prefix);
+  }
+}
+
+// Gemma 2 and 3. What files leave out is as in every published model: the pattern of sliding layers, the
+// base of their RoPE, and the scale of scores, which only the largest model takes from another size. Norm
+// weights have had their 1 added already.
+void read_gemma(const Gguf& gguf, const std::string& prefix, bool third, ModelConfig* config) {
+  config->norm_after = true;
+  config->activation = Activation::kGeluTanh;
+  config->embedding_scale = std::sqrt(static_cast<double>(config->dim));
+  const bool largest = config->n_layers == (third ? 62 : 46);
+  config->attention_scale =
+      1.0 / std::sqrt(largest ? static_cast<double>(config->dim) / config->n_heads
+                              : static_cast<double>(config->head_dim));
+  const auto cap = [&](const char* key) {
+    return third && !gguf.has(prefix + key)
+               ? 0.0
+               : positive(gguf, prefix + key, gguf.number(prefix + key));
+  };
+  config->attention_softcap = cap("attn_logit_softcapping");
+  config->logit_softcap = cap("final_logit_softcapping");
+  if (third) config->qk_norm = QkNorm::kHead;
+  const int window = count(gguf, prefix + "attention.sliding_window");
+  const int pattern = third ? 6 : 2;  // the last layer of so many sees all
+  if (gguf.has(prefix + "attention.sliding_window_pattern")) {
+    throw_data(
+        "{}: {}attention.sliding_window_pattern: another pattern than every {} layers is not "
+        "supported",
+        gguf.place(), prefix, pattern);
+  }
+  config->layers.resize(static_cast<size_t>(config->n_layers));
+  for (int l = 0; l < config->n_layers; ++l) {
+    if ((l + 1) % pattern == 0) continue;
+    config->layers[l].window = window;
+    if (third) config->layers[l].rope = LayerRope::kSliding;
+  }
+  const std::string base = prefix + "rope.freq_base_swa";
+  config->sliding_rope.theta = positive(gguf, base, gguf.number_or(base, 10000.0));
 }
 
 // "blk.3.attn_q.weight" -> layer 3 and "attn_q.weight".
@@ -200,19 +239,23 @@ std::string hugging_face_name(const std::string& name, const TensorNames& names)
   }
   const auto block = parse_block(name);
   if (!block) return "";
-  const std::pair<const char*, const char*> parts[] = {{"attn_norm", names.attention_norm},
-                                                       {"attn_q", names.q},
-                                                       {"attn_k", names.k},
-                                                       {"attn_v", names.v},
-                                                       {"attn_output", names.o},
-                                                       {"attn_q_norm", names.q_norm},
-                                                       {"attn_k_norm", names.k_norm},
-                                                       {"ffn_norm", names.mlp_norm},
-                                                       {"ffn_gate", names.gate},
-                                                       {"ffn_up", names.up},
-                                                       {"ffn_down", names.down}};
+  const std::pair<const char*, const char*> parts[] = {
+      {"attn_norm", names.attention_norm},
+      {"attn_q", names.q},
+      {"attn_k", names.k},
+      {"attn_v", names.v},
+      {"attn_output", names.o},
+      {"attn_q_norm", names.q_norm},
+      {"attn_k_norm", names.k_norm},
+      {"post_attention_norm", names.attention_post_norm},
+      {"ffn_norm", names.mlp_norm},
+      {"post_ffw_norm", names.mlp_post_norm},
+      {"ffn_gate", names.gate},
+      {"ffn_up", names.up},
+      {"ffn_down", names.down}};
   for (const auto& [ours, theirs] : parts) {
-    if (block->part == ours + suffix) return tensor_name(theirs, block->layer) + suffix;
+    if (theirs != nullptr && block->part == ours + suffix)
+      return tensor_name(theirs, block->layer) + suffix;
   }
   return "";
 }
@@ -231,7 +274,9 @@ const Architecture& gguf_architecture(const Gguf& gguf) {
 ModelConfig gguf_model_config(const Gguf& gguf) {
   const Architecture& architecture = gguf_architecture(gguf);
   const std::string prefix = architecture.gguf_name + ".";
-  refuse_other_layers(gguf, prefix);
+  const bool gemma2 = architecture.gguf_name == "gemma2";
+  const bool gemma3 = architecture.gguf_name == "gemma3";
+  refuse_other_layers(gguf, prefix, gemma2 || gemma3);
   ModelConfig config;
   config.architecture = architecture.name;
   const StoredTensor* embedding = gguf.find_tensor("token_embd.weight");
@@ -247,7 +292,7 @@ ModelConfig gguf_model_config(const Gguf& gguf) {
   config.n_layers = count(gguf, prefix + "block_count");
   config.max_position = count(gguf, prefix + "context_length");
   const std::string eps = prefix + "attention.layer_norm_rms_epsilon";
-  config.rms_eps = static_cast<float>(positive(gguf, eps, gguf.number(eps)));
+  config.norm_eps = static_cast<float>(positive(gguf, eps, gguf.number(eps)));
   read_heads(gguf, prefix, &config);
   check_model_config(config, gguf.place());
   config.rope = read_rope(gguf, prefix, config);
@@ -255,7 +300,8 @@ ModelConfig gguf_model_config(const Gguf& gguf) {
   config.qkv_bias = gguf.find_tensor("blk.0.attn_q.bias") != nullptr;
   config.o_bias = gguf.find_tensor("blk.0.attn_output.bias") != nullptr;
   config.mlp_bias = gguf.find_tensor("blk.0.ffn_gate.bias") != nullptr;
-  config.qk_norm = architecture.gguf_name == "qwen3";
+  if (architecture.gguf_name == "qwen3") config.qk_norm = QkNorm::kHead;
+  if (gemma2 || gemma3) read_gemma(gguf, prefix, gemma3, &config);
   config.tied_embeddings = gguf.find_tensor("output.weight") == nullptr;
   read_special_ids(gguf, &config);
   return config;
@@ -292,6 +338,7 @@ GgufTokenizer gguf_tokenizer(const Gguf& gguf) {
   if (result.tokens.empty())
     return result;  // ids of special tokens may stand in a file without a vocabulary
   result.merges = gguf.strings_or_empty(prefix + "merges");
+  result.scores = gguf.numbers_or_empty(prefix + "scores");
   for (const int64_t type : gguf.integers_or_empty(prefix + "token_type")) {
     result.token_types.push_back(static_cast<int>(type));
   }
@@ -311,8 +358,10 @@ GgufTokenizer gguf_tokenizer(const Gguf& gguf) {
   result.eos_id = id("eos_token_id");
   result.pad_id = id("padding_token_id");
   result.unk_id = id("unknown_token_id");
-  // Llama 3's tokenizer begins every text with BOS, and files leave the key out.
-  result.add_bos = gguf.boolean_or(prefix + "add_bos_token", result.pre == "llama-bpe");
+  // Llama's tokenizers begin every text with BOS, and files leave the key out.
+  result.add_bos = gguf.boolean_or(prefix + "add_bos_token",
+                                   result.model == "llama" || result.pre == "llama-bpe");
+  result.add_space_prefix = gguf.boolean_or(prefix + "add_space_prefix", true);
   result.add_eos = gguf.boolean_or(prefix + "add_eos_token", false);
   return result;
 }

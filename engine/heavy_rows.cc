@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <set>
 
 #include "engine/error.h"
 #include "engine/folded_attention.h"
@@ -139,10 +140,13 @@ void HeavyRows::attend_head(const RopeTable& rope, Slots& slots, const QueryRows
   FoldedAttention& attention = FoldedAttention::start(*codec_, head_dim_, unit);
   const float* q = attention.load_queries(0, rope, [&](int) { return n_tokens_; });
   const int n_slots = static_cast<int>(slots.tokens.size());
+  thread_local std::vector<float> logits;  // (group, n_slots) of all slots, kept or not
+  logits.resize(static_cast<size_t>(group_) * n_slots);
   for (int first = 0; first < n_slots; first += kAttnBlock) {
     const SlotTiles tiles(rope, slots.pages, slots.tokens, first / kAttnBlock, attention);
     const int n_columns = std::min(kAttnBlock, n_slots - first);
     attention.fold(q, tiles.span(), [&](int g, float* scores) {
+      std::copy_n(scores, n_columns, logits.data() + static_cast<int64_t>(g) * n_slots + first);
       bool any = false;
       for (int c = 0; c < n_columns; ++c) {
         if (keeps(slots, first + c, g)) {
@@ -154,28 +158,21 @@ void HeavyRows::attend_head(const RopeTable& rope, Slots& slots, const QueryRows
       return any;
     });
   }
-  for (int g = 0; g < group_; ++g) attention.write(g);
-  add_weights(rope, q, attention, slots);
+  for (int g = 0; g < group_; ++g) {
+    attention.write(g);
+    add_weights(logits.data() + static_cast<int64_t>(g) * n_slots, g, attention, slots);
+  }
 }
 
-// Every row's softmax weight goes to its score.
-void HeavyRows::add_weights(const RopeTable& rope, const float* q, FoldedAttention& attention,
+// Every row's softmax weight goes to its score. weights: the logits of query head g.
+void HeavyRows::add_weights(float* weights, int g, const FoldedAttention& attention,
                             Slots& slots) const {
   const int n_slots = static_cast<int>(slots.tokens.size());
-  for (int first = 0; first < n_slots; first += kAttnBlock) {
-    const SlotTiles tiles(rope, slots.pages, slots.tokens, first / kAttnBlock, attention);
-    const int n_columns = std::min(kAttnBlock, n_slots - first);
-    attention.score(q, tiles.span());
-    for (int g = 0; g < group_; ++g) {
-      float* weights = attention.scores(g);
-      for (int c = 0; c < n_columns; ++c) weights[c] -= attention.max(g);
-      kernels().exp_inplace(weights, n_columns);
-      for (int c = 0; c < n_columns; ++c) {
-        if (keeps(slots, first + c, g))
-          slots.scores[static_cast<size_t>(first + c) * group_ + g] +=
-              weights[c] / attention.sum(g);
-      }
-    }
+  for (int slot = 0; slot < n_slots; ++slot) weights[slot] -= attention.max(g);
+  kernels().exp_inplace(weights, n_slots);
+  for (int slot = 0; slot < n_slots; ++slot) {
+    if (keeps(slots, slot, g))
+      slots.scores[static_cast<size_t>(slot) * group_ + g] += weights[slot] / attention.sum(g);
   }
 }
 
@@ -295,6 +292,40 @@ size_t HeavyRows::bytes_allocated() const {
              slots.scores.capacity() * sizeof(float);
   }
   return total;
+}
+
+StepMemory HeavyRows::memory() const {
+  StepMemory memory{{heavy_, recent_}, {}};
+  for (const Slots& slots : slots_)
+    memory.parts.push_back({slots.tokens, slots.scores, slots.kept, slots.pages});
+  return memory;
+}
+
+bool HeavyRows::remember(StepMemory memory, int n_tokens) {
+  if (memory.sizes.size() != 2 || memory.parts.size() != slots_.size()) return false;
+  if (memory.sizes[0] < 0 || memory.sizes[1] < 0) return false;
+  heavy_ = memory.sizes[0];
+  recent_ = memory.sizes[1];
+  n_tokens_ = n_tokens;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    StepMemory::Part& part = memory.parts[i];
+    const size_t n = part.numbers.size();
+    if (n == 0 || part.floats.size() != n * group_ || part.bits.size() != n * mask_bytes_ ||
+        part.pages.size() != (n + kTile - 1) / kTile)
+      return false;
+    std::set<int32_t> tokens;
+    int n_free = 0;
+    for (const int32_t token : part.numbers) {
+      if (token == kFree) {
+        ++n_free;
+      } else if (token < 0 || token >= n_tokens || !tokens.insert(token).second) {
+        return false;
+      }
+    }
+    slots_[i] = {std::move(part.pages), std::move(part.numbers), std::move(part.bits),
+                 std::move(part.floats), n_free};
+  }
+  return true;
 }
 
 }  // namespace kv

@@ -47,6 +47,8 @@ class HeavyRows final : public StepRows {
   int64_t rows_seen() const override;
   size_t bytes_in_use() const override;
   size_t bytes_allocated() const override;
+  StepMemory memory() const override;
+  bool remember(StepMemory memory, int n_tokens) override;
 
  private:
   // The rows of one KV head by slot.
@@ -68,8 +70,7 @@ class HeavyRows final : public StepRows {
   int new_slot(Slots& slots, int32_t token) const;
   void fix_sizes(int n);
   void attend_head(const RopeTable& rope, Slots& slots, const QueryRows& unit) const;
-  void add_weights(const RopeTable& rope, const float* q, FoldedAttention& attention,
-                   Slots& slots) const;
+  void add_weights(float* weights, int g, const FoldedAttention& attention, Slots& slots) const;
   void evict(Slots& slots, int n) const;
   void evict_for(Slots& slots, int g, int n) const;
   void pack(Slots& slots) const;

@@ -80,8 +80,9 @@ std::optional<fs::path> model_at(const fs::path& path) {
   return found[0];
 }
 
-// "org/name": exactly one slash with something on both sides.
-bool is_hub_id(const std::string& name) {
+// "org/name" or "org/name@revision": one slash with something on both sides; a branch may have more.
+bool is_hub_id(const std::string& full_name) {
+  const std::string name = full_name.substr(0, full_name.find('@'));
   const size_t slash = name.find('/');
   return slash != std::string::npos && slash > 0 && slash + 1 < name.size() &&
          name.find('/', slash + 1) == std::string::npos && name[0] != '.' && name[0] != '~';
@@ -93,10 +94,22 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-// The snapshot that refs/main of a cached repository names; *looked: what was looked for.
-std::optional<fs::path> snapshot_of(const fs::path& repository, std::string* looked) {
+// A commit, branch or tag that names one place below refs/ or snapshots/, never a way out of them.
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && name.find("..") == std::string::npos && name[0] != '/' && name[0] != '.';
+}
+
+// The snapshot of a revision of a cached repository: the commit that refs/<revision> names, or the
+// revision itself as a commit. *looked: what was looked for.
+std::optional<fs::path> snapshot_of(const fs::path& repository, const std::string& revision,
+                                    std::string* looked) {
   std::error_code ignored;
-  const fs::path reference = repository / "refs" / "main";
+  const fs::path reference = repository / "refs" / revision;
+  if (!is_plain_name(revision)) {
+    *looked = reference.string();
+    return std::nullopt;
+  }
+  if (const auto found = model_at(repository / "snapshots" / revision)) return found;
   if (!fs::is_regular_file(reference, ignored)) {
     *looked = reference.string();
     return std::nullopt;
@@ -104,9 +117,7 @@ std::optional<fs::path> snapshot_of(const fs::path& repository, std::string* loo
   const std::string commit = trimmed(read_whole_file(reference));
   const fs::path snapshot = repository / "snapshots" / commit;
   *looked = snapshot.string();
-  // A commit is one name, never a way out of the folder.
-  if (commit.empty() || commit.find('/') != std::string::npos || commit[0] == '.')
-    return std::nullopt;
+  if (!is_plain_name(commit) || commit.find('/') != std::string::npos) return std::nullopt;
   return model_at(snapshot);
 }
 
@@ -165,9 +176,13 @@ fs::path find_model(const std::string& name) {
     }
   }
   if (is_hub_id(name)) {
+    const size_t at = name.find('@');
+    const std::string id = name.substr(0, at);
+    const std::string revision = at == std::string::npos ? "main" : name.substr(at + 1);
     for (const fs::path& cache : hub_caches()) {
       std::string place;
-      if (const auto found = snapshot_of(repository_folder(cache, name), &place)) return *found;
+      if (const auto found = snapshot_of(repository_folder(cache, id), revision, &place))
+        return *found;
       looked.push_back(place);
     }
   }
@@ -196,7 +211,7 @@ std::vector<std::string> known_models() {
     for (const auto& entry : fs::directory_iterator(cache, ignored)) {
       const std::string id = id_of_repository(entry.path());
       std::string place;
-      if (!id.empty() && snapshot_of(entry.path(), &place)) names.insert(id);
+      if (!id.empty() && snapshot_of(entry.path(), "main", &place)) names.insert(id);
     }
   }
   return {names.begin(), names.end()};

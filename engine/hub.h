@@ -10,7 +10,8 @@ namespace kv {
 // Accepts a folder, a .gguf file, a name in the model folder (KVENGINE_MODELS, then ./models, then
 // ../models of the program's own folder, then the data folder of the user) or a hub id org/name, looked up in the Hugging Face cache
 // (HF_HUB_CACHE, HF_HOME/hub,
-// ~/.cache/huggingface/hub; refs/main -> snapshots/<commit>).
+// ~/.cache/huggingface/hub; refs/main -> snapshots/<commit>; org/name@revision takes another
+// branch, tag or commit).
 // Throws Error(kData) that lists every place it looked in and the `kvengine pull` command that
 // would fetch it.
 std::filesystem::path find_model(const std::string& name);

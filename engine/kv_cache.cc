@@ -112,6 +112,7 @@ KvCache::KvCache(const ModelConfig& config, CodecPtr codec, CodecPtr residual_co
       residual_codec_(codec_->keeps_residual() ? std::move(residual_codec) : nullptr),
       heads_(static_cast<size_t>(n_layers_) * n_kv_heads_) {
   KV_CHECK(!codec_->keeps_residual() || residual_codec_ != nullptr);
+  for (int l = 0; l < n_layers_; ++l) windows_.push_back(config.layer(l).window);
   codec_->check_head_dim(head_dim_);
 }
 
@@ -181,7 +182,26 @@ void KvCache::keep_rows(int layer, int kv_head, const std::vector<int32_t>& kept
 void KvCache::advance(int n_tokens) {
   n_tokens_ += n_tokens;
   if (step() != nullptr) step()->advance();
-  if (!residual_codec_) return;
+  if (residual_codec_) code_rows();
+  drop_unseen();
+}
+
+void KvCache::drop_unseen() {
+  for (size_t i = 0; i < heads_.size(); ++i) {
+    const int window = windows_[i / static_cast<size_t>(n_kv_heads_)];
+    Head& rows = heads_[i];
+    if (window == 0 || rows.n_rows < window) continue;
+    const int first = rows.n_rows - window + 1;
+    for (int t = rows.first_row / kTile; t < first / kTile; ++t) {
+      for (std::vector<PageRef>* pages : {&rows.pages, &rows.plain}) {
+        if (t < static_cast<int>(pages->size())) (*pages)[t] = {};
+      }
+    }
+    rows.first_row = first;
+  }
+}
+
+void KvCache::code_rows() {
   if (codec_->layer_codec() != nullptr) return recode_layers();
   for (Head& rows : heads_) {
     const CodedRows want = codec_->coded_rows(rows.n_rows);
@@ -189,8 +209,10 @@ void KvCache::advance(int n_tokens) {
     const size_t n_pages =
         (static_cast<size_t>(std::max(want.keys, want.values)) + kTile - 1) / kTile;
     while (rows.pages.size() < n_pages) {
-      rows.pages.push_back(PageRef::allocate(codec_->key_tile_bytes(head_dim_),
-                                             codec_->value_tile_bytes(head_dim_)));
+      const bool gone = !rows.plain[rows.pages.size()];
+      rows.pages.push_back(gone ? PageRef()
+                                : PageRef::allocate(codec_->key_tile_bytes(head_dim_),
+                                                    codec_->value_tile_bytes(head_dim_)));
     }
     code_keys(rows, want.keys);
     code_values(rows, want.values);
@@ -205,6 +227,8 @@ void KvCache::code_keys(Head& rows, int until) {
   while (rows.coded.keys < until) {
     const int tile = rows.coded.keys / kTile, first = rows.coded.keys % kTile;
     const int n = std::min(kTile - first, until - rows.coded.keys);
+    rows.coded.keys += n;
+    if (!rows.plain[tile]) continue;  // gone
     const float* from = residual_codec_->load_keys(rows.plain[tile].keys(), first + n, head_dim_,
                                                    {}, scratch.data());
     for (int r = 0; r < n; ++r) {
@@ -212,7 +236,6 @@ void KvCache::code_keys(Head& rows, int until) {
     }
     codec_->encode_keys(keys.data(), head_dim_, first, n, head_dim_,
                         rows.pages[tile].writable_keys());
-    rows.coded.keys += n;
   }
 }
 
@@ -222,11 +245,12 @@ void KvCache::code_values(Head& rows, int until) {
   while (rows.coded.values < until) {
     const int tile = rows.coded.values / kTile, first = rows.coded.values % kTile;
     const int n = std::min(kTile - first, until - rows.coded.values);
+    rows.coded.values += n;
+    if (!rows.plain[tile]) continue;  // gone
     const float* from = residual_codec_->load_values(rows.plain[tile].values(), first + n,
                                                      head_dim_, scratch.data());
     codec_->encode_values(from + first * width, width, first, n, head_dim_,
                           rows.pages[tile].writable_values());
-    rows.coded.values += n;
   }
 }
 
@@ -405,12 +429,14 @@ size_t KvCache::bytes_in_use() const {
   std::set<const void*> counted;
   for (const Head& rows : heads_) {
     if (split(rows)) {
-      total += row_bytes(*codec_, key_width(rows), rows.coded.keys, rows.coded.values) +
-               row_bytes(later_codec(), head_dim_, rows.n_rows - rows.coded.keys,
-                         rows.n_rows - rows.coded.values);
+      const int keys = std::max(rows.coded.keys, rows.first_row);
+      const int values = std::max(rows.coded.values, rows.first_row);
+      total += row_bytes(*codec_, key_width(rows), keys - rows.first_row, values - rows.first_row) +
+               row_bytes(later_codec(), head_dim_, rows.n_rows - keys, rows.n_rows - values);
       if (rows.key_channels) total += (static_cast<size_t>(head_dim_) + 7) / 8;  // as a bit mask
     } else {
-      total += row_bytes(*codec_, head_dim_, rows.n_rows, rows.n_rows);
+      const int n = rows.n_rows - rows.first_row;
+      total += row_bytes(*codec_, head_dim_, n, n);
     }
     for (const auto* list : {rows.listed.get(), rows.originals.get()}) {
       if (list != nullptr && counted.insert(list).second) total += list->size() * sizeof(int32_t);

@@ -1,7 +1,8 @@
 // The KV cache of one sequence: for each (layer, KV head) its own rows, in tiles.
 //
 // Keys are stored before RoPE together with the position at which they will be rotated, so that
-// rows can move to other positions exactly. Tiles are shared between a cache and its forks and
+// rows can move to other positions exactly. Layers with a window hold no row that the next token does not
+// see; policies leave them alone. Tiles are shared between a cache and its forks and
 // copied when a shared one is about to change. Bytes are counted where they are allocated.
 #pragma once
 
@@ -57,6 +58,9 @@ void reset_page_bytes_peak();
 // Rows of one (layer, KV head).
 struct HeadCache {
   int n_rows = 0;
+  // Rows before it are gone: no later token sees them (layers with a window). Row r is token r there, and
+  // tiles without a row that is left are null. 0 in all other layers.
+  int first_row = 0;
   std::vector<PageRef> pages;  // ceil(n_rows / kTile)
   // RoPE position of row r: listed[r] for the first listed->size() rows (null: none are listed),
   // after them consecutive: r + run_offset.
@@ -141,6 +145,9 @@ class KvCache {
   // After all layers got their rows, and attention has read them: residual rows may become codes.
   void advance(int n_tokens);
 
+  // Newest tokens that a query of the layer sees, its own included; 0: all.
+  int window(int layer) const { return windows_[static_cast<size_t>(layer)]; }
+
   // Only these rows (rising) of one head stay, moved code for code; the caller sets where they stand.
   // Not for codecs that keep residual rows.
   void keep_rows(int layer, int kv_head, const std::vector<int32_t>& rows);
@@ -189,6 +196,8 @@ class KvCache {
   int key_width(const HeadCache& head) const {
     return head.key_channels ? static_cast<int>(head.key_channels->size()) : head_dim_;
   }
+  void drop_unseen();
+  void code_rows();  // of the residual rows those whose turn it is
   void code_keys(Head& head, int until);
   void code_values(Head& head, int until);
   void recode_layers();
@@ -203,6 +212,7 @@ class KvCache {
 
   int n_layers_, n_kv_heads_, head_dim_, n_tokens_ = 0;
   CodecPtr codec_, residual_codec_;  // residual_codec_: null unless codec_ keeps residual rows
+  std::vector<int> windows_;         // (n_layers)
   std::vector<Head> heads_;          // (n_layers, n_kv_heads)
   CutState cuts_;
   StepRowsPtr step_;

@@ -127,6 +127,8 @@ class LayerCodec : public KvCodec {
   virtual bool recodes(int n_coded, int n_rows) const = 0;
   // Throws Error(kUsage) where that many rows of a layer cannot be cut into groups, with what could.
   virtual void check_rows(int64_t n_rows, int n_kv_heads, int head_dim) const = 0;
+  // Groups that so many rows make.
+  virtual int64_t n_groups(int64_t n_rows, int head_dim) const = 0;
   // rows (n_rows, head_dim) to codes of the same shape, one byte each.
   virtual LayerGroups encode_layer(const float* rows, int64_t n_rows, int head_dim,
                                    uint8_t* codes) const = 0;

@@ -40,13 +40,8 @@ struct CompressionPlan {
   int64_t budget_bytes = 0;
   StepPtr step = nullptr;  // a method that acts at every step, then without policies
 
-  // Throws Error where a policy or the codec cannot work on a model of this shape.
-  void check_model(const ModelShape& shape) const {
-    for (const PolicyPtr& policy : policies) policy->check_model(shape);
-    if (decode) decode->policy->check_model(shape);
-    if (prefill) prefill->policy->check_model(shape);
-    if (codec) codec->check_head_dim(shape.head_dim);
-  }
+  // Throws Error where a policy, the codec or the rules cannot work on a model of this shape.
+  void check_model(const ModelShape& shape) const;
 
   // Whether a policy must know the question, and the plan for prompts whose last n_tokens tokens are
   // it (0: nothing marks it). Throws Error(kUsage) where a policy cannot work with such a question.

@@ -112,6 +112,9 @@ struct LayerKeep {
 // What a policy may want to know of a model before any work.
 struct ModelShape {
   int n_layers = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0;
+  int rotary_dim = 0;             // channels of a head that RoPE turns
+  int n_sliding_layers = 0;       // layers with a window, which policies leave alone
+  bool learned_positions = false;  // positions are in the hidden states, not in the keys
 };
 
 class KvPolicy {

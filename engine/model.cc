@@ -35,11 +35,10 @@ class Loader {
   Loader(const ModelFiles& files, const LoadOptions& options)
       : files_(files),
         wanted_(wanted_dtype(options.weights)),
-        openblas_(options.openblas),
-        kind_(openblas_                   ? LinearKind::kOpenblas
+        kind_(options.openblas            ? LinearKind::kOpenblas
               : options.weights == "int8" ? LinearKind::kInt8
                                           : LinearKind::kPacked) {
-    if (openblas_ && options.weights == "int8")
+    if (options.openblas && options.weights == "int8")
       throw_usage("weights: int8 is multiplied by our own kernels; expected gemm: native");
   }
 
@@ -55,7 +54,7 @@ class Loader {
     }
     const DType dtype = dtype_of(sources, merged);
     Linear result(n_out, static_cast<int>(sources[0]->row_length()),
-                  openblas_ ? DType::kF32 : dtype, kind_);
+                  kind_ == LinearKind::kOpenblas ? DType::kF32 : dtype, kind_);
     int first = 0;
     for (size_t i = 0; i < sources.size(); ++i) {
       fill(*sources[i], modules[i], dtype, first, &result);
@@ -68,8 +67,15 @@ class Loader {
     return result;
   }
 
-  std::vector<float> vector(const std::string& module) const {
-    return read_floats(files_.tensor(module + ".weight"));
+  // Weights of a norm as they multiply, and its bias where the model's norms have one.
+  void norm(const std::string& module, std::vector<float>* weight,
+            std::vector<float>* bias = nullptr) const {
+    *weight = read_floats(files_.tensor(module + ".weight"));
+    if (files_.config.norm_plus_one) {
+      for (float& w : *weight) w += 1.0f;
+    }
+    if (bias != nullptr && files_.config.norm == Norm::kLayer)
+      *bias = read_floats(files_.tensor(module + ".bias"));
   }
 
  private:
@@ -97,7 +103,7 @@ class Loader {
       } else {
         read_rows(source, begin, n, dtype, values.data());
       }
-      if (openblas_ && dtype != DType::kF32) values = widened(values, dtype);
+      if (kind_ == LinearKind::kOpenblas && dtype != DType::kF32) values = widened(values, dtype);
       if (!target->set_rows(values.data(), first + static_cast<int>(begin), static_cast<int>(n)))
         fits = false;
     });
@@ -133,7 +139,6 @@ class Loader {
 
   const ModelFiles& files_;
   std::optional<DType> wanted_;
-  bool openblas_;
   LinearKind kind_;
 };
 
@@ -141,15 +146,23 @@ LayerWeights load_layer(const Loader& loader, const ModelConfig& config, const T
                         int layer) {
   const auto at = [&](const char* pattern) { return tensor_name(pattern, layer); };
   LayerWeights weights;
-  weights.attention_norm = loader.vector(at(names.attention_norm));
+  if (config.norm_before) {
+    loader.norm(at(names.attention_norm), &weights.attention_norm, &weights.attention_norm_bias);
+    loader.norm(at(names.mlp_norm), &weights.mlp_norm, &weights.mlp_norm_bias);
+  }
+  if (config.norm_after) {
+    loader.norm(at(names.attention_post_norm), &weights.attention_post_norm);
+    loader.norm(at(names.mlp_post_norm), &weights.mlp_post_norm);
+  }
   weights.qkv = loader.linear({at(names.q), at(names.k), at(names.v)}, config.qkv_bias);
-  if (config.qk_norm) {
-    weights.q_norm = loader.vector(at(names.q_norm));
-    weights.k_norm = loader.vector(at(names.k_norm));
+  if (config.qk_norm != QkNorm::kNone) {
+    loader.norm(at(names.q_norm), &weights.q_norm);
+    loader.norm(at(names.k_norm), &weights.k_norm);
   }
   weights.o = loader.linear({at(names.o)}, config.o_bias);
-  weights.mlp_norm = loader.vector(at(names.mlp_norm));
-  weights.gate_up = loader.linear({at(names.gate), at(names.up)}, config.mlp_bias);
+  std::vector<std::string> wide = {at(names.up)};
+  if (config.gated_mlp) wide.insert(wide.begin(), at(names.gate));
+  weights.gate_up = loader.linear(wide, config.mlp_bias);
   weights.down = loader.linear({at(names.down)}, config.mlp_bias);
   return weights;
 }
@@ -160,7 +173,7 @@ std::string hash_weights(const ModelFiles& files) {
   std::vector<XXH128_hash_t> hashes(tensors.size());
   parallel_for(static_cast<int64_t>(tensors.size()), [&](int64_t i) {
     const StoredTensor& tensor = tensors[static_cast<size_t>(i)];
-    hashes[static_cast<size_t>(i)] = XXH3_128bits(tensor.data, tensor.bytes);
+    hashes[static_cast<size_t>(i)] = XXH3_128bits(tensor.data, tensor.stored_bytes());
   });
   std::string all;
   for (size_t i = 0; i < tensors.size(); ++i) {
@@ -190,16 +203,18 @@ void check_repeated_embedding(const ModelFiles& files) {
 }
 
 size_t memory_of(const Model& model) {
-  size_t bytes = model.embedding.bytes() + model.final_norm.size() * sizeof(float);
+  size_t bytes = model.embedding.bytes() + model.positions.bytes();
   if (!model.config.tied_embeddings) bytes += model.lm_head.bytes();
+  size_t floats = model.final_norm.size() + model.final_norm_bias.size();
   for (const LayerWeights& layer : model.layers) {
     bytes += layer.qkv.bytes() + layer.o.bytes() + layer.gate_up.bytes() + layer.down.bytes();
-    for (const auto* vector :
-         {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
-      bytes += vector->size() * sizeof(float);
+    for (const auto* vector : {&layer.attention_norm, &layer.attention_norm_bias, &layer.q_norm,
+                               &layer.k_norm, &layer.attention_post_norm, &layer.mlp_norm,
+                               &layer.mlp_norm_bias, &layer.mlp_post_norm}) {
+      floats += vector->size();
     }
   }
-  return bytes;
+  return bytes + floats * sizeof(float);
 }
 
 ModelText gguf_text(const Gguf& gguf) {
@@ -238,6 +253,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
 
   auto model = std::make_shared<Model>();
   model->config = files.config;
+  model->config.rope.theta *= options.rope_theta_factor;
   model->location = files.location;
   model->stored_dtype = files.stored_dtype();
   model->n_parameters = files.n_parameters();
@@ -249,10 +265,12 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& location,
 
   model->weights_hash = hash_weights(files);
   model->embedding = loader.linear({names.embedding}, false);
+  if (model->config.learned_positions > 0)
+    model->positions = loader.linear({names.positions}, false);
   for (int layer = 0; layer < model->config.n_layers; ++layer) {
     model->layers.push_back(load_layer(loader, model->config, names, layer));
   }
-  model->final_norm = loader.vector(names.final_norm);
+  loader.norm(names.final_norm, &model->final_norm, &model->final_norm_bias);
   model->lm_head = model->config.tied_embeddings ? model->embedding.share()
                                                  : loader.linear({names.lm_head}, false);
   model->weight_bytes = memory_of(*model);
@@ -266,6 +284,14 @@ const Tokenizer& Model::require_tokenizer() const {
 
 void throw_no_tokenizer(const std::filesystem::path& location) {
   const bool folder = std::filesystem::is_directory(location);
+  for (const char* other : {"tokenizer.model", "spiece.model", "vocab.json"}) {
+    if (!folder || !std::filesystem::exists(location / other)) continue;
+    throw_data(
+        "{0}: expected tokenizer.json, found {1}, which is not read; convert it with\n  python -c "
+        "\"from transformers import AutoTokenizer as T; "
+        "T.from_pretrained('{0}').save_pretrained('{0}')\"",
+        location.string(), other);
+  }
   throw_data("{}: the model has no tokenizer: expected {}; without one only token ids can be given",
              location.string(),
              folder ? "tokenizer.json in the folder" : "tokenizer.ggml.tokens in the file");

@@ -17,17 +17,19 @@ namespace kv {
 class Tokenizer;
 class ChatTemplate;
 
-// One pre-norm decoder layer (Llama, Qwen2, Qwen3, Mistral). Empty vectors where the model has no
-// such tensor.
+// One decoder layer. Empty vectors where the model has no such tensor; of norms that multiply by 1 + w
+// these are the sums.
 struct LayerWeights {
-  std::vector<float> attention_norm;  // (dim)
+  std::vector<float> attention_norm, attention_norm_bias;  // (dim); with norm_before
   Linear
       qkv;  // (n_heads + 2 n_kv_heads) * head_dim outputs: q heads, k heads, v heads; bias inside
-  std::vector<float> q_norm, k_norm;  // (head_dim); with qk_norm
-  Linear o;                           // (dim, n_heads * head_dim)
-  std::vector<float> mlp_norm;        // (dim)
-  Linear gate_up;                     // 2 * hidden_dim outputs: gate, then up
-  Linear down;                        // (dim, hidden_dim)
+  std::vector<float> q_norm, k_norm;           // (head_dim), or all channels of q and of k
+  Linear o;                                    // (dim, n_heads * head_dim)
+  std::vector<float> attention_post_norm;      // (dim); with norm_after
+  std::vector<float> mlp_norm, mlp_norm_bias;  // (dim); with norm_before
+  Linear gate_up;                    // 2 * hidden_dim outputs: gate, then up; up alone without gate
+  Linear down;                       // (dim, hidden_dim)
+  std::vector<float> mlp_post_norm;  // (dim); with norm_after
 };
 
 struct LoadOptions {
@@ -35,6 +37,7 @@ struct LoadOptions {
   // eight bits for every product. Never both int8 and openblas.
   std::string weights = "stored";
   bool openblas = false;  // gemm: openblas (float32 copies of every matrix; not bit-reproducible)
+  double rope_theta_factor = 1;  // the configuration's rope_theta is multiplied by it
 };
 
 class Model {
@@ -47,8 +50,9 @@ class Model {
 
   ModelConfig config;
   Embedding embedding;  // (vocab, dim)
+  Embedding positions;  // (learned_positions, dim)
   std::vector<LayerWeights> layers;
-  std::vector<float> final_norm;  // (dim)
+  std::vector<float> final_norm, final_norm_bias;  // (dim)
   Linear lm_head;  // (vocab, dim); with tied embeddings it shares the embedding's memory
 
   std::shared_ptr<const Tokenizer> tokenizer;         // null where the folder has none

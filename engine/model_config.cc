@@ -1,5 +1,7 @@
 #include "engine/model_config.h"
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "engine/arch/common.h"
@@ -21,6 +23,27 @@ void read_generation_config(const std::filesystem::path& file, ModelConfig* conf
 }
 
 }  // namespace
+
+int ModelConfig::n_sliding_layers() const {
+  return static_cast<int>(std::count_if(layers.begin(), layers.end(),
+                                        [](const LayerConfig& l) { return l.window > 0; }));
+}
+
+float ModelConfig::query_scale() const {
+  return static_cast<float>(attention_scale != 0 ? attention_scale
+                                                 : 1.0 / std::sqrt(static_cast<double>(head_dim)));
+}
+
+int64_t ModelConfig::rows_held(int l, int64_t n) const {
+  const int window = layer(l).window;
+  return window == 0 ? n : std::min<int64_t>(n, window - 1);
+}
+
+void check_length(const ModelConfig& config, int64_t n, const std::string& place) {
+  if (config.position_limit == 0 || n <= config.position_limit) return;
+  throw_usage("{}{} tokens are more than the {} that this model can take: {}", place, n,
+              config.position_limit, config.position_limit_reason);
+}
 
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
@@ -50,6 +73,22 @@ const char* rope_type_name(RopeType type) {
       return "llama3";
     case RopeType::kYarn:
       return "yarn";
+    case RopeType::kDynamic:
+      return "dynamic";
+    case RopeType::kLongrope:
+      return "longrope";
+  }
+  return "";
+}
+
+const char* activation_name(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kGeluTanh:
+      return "gelu_tanh";
+    case Activation::kGeluErf:
+      return "gelu";
   }
   return "";
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/arch/fused_tensors.h"
 #include "engine/error.h"
 #include "engine/gguf.h"
 #include "engine/gguf_model.h"
@@ -11,11 +12,6 @@
 
 namespace kv {
 namespace {
-
-// Tensors that say nothing new: tables that follow from the config.
-bool is_derived(const std::string& name) {
-  return name.ends_with("rotary_emb.inv_freq");
-}
 
 StorageType storage_of(const SafetensorsEntry& entry, const std::string& name) {
   if (entry.dtype == "F32") return StorageType::kF32;
@@ -26,10 +22,10 @@ StorageType storage_of(const SafetensorsEntry& entry, const std::string& name) {
              entry.dtype);
 }
 
-std::vector<StoredTensor> tensors_of(const Safetensors& safetensors) {
+std::vector<StoredTensor> tensors_of(const Safetensors& safetensors, const TensorNames& names) {
   std::vector<StoredTensor> result;
   for (const auto& [name, entry] : safetensors.entries()) {
-    if (is_derived(name)) continue;
+    if (is_derived(name, names)) continue;
     StoredTensor tensor;
     tensor.name = tensor.stored_name = name;
     tensor.file = entry.file;
@@ -48,7 +44,8 @@ ModelFiles open_folder(const std::filesystem::path& folder) {
   files.config = read_model_config(folder);
   files.architecture = &architecture_named(files.config.architecture, folder.string());
   auto safetensors = std::make_shared<Safetensors>(Safetensors::open_folder(folder));
-  files.tensors = tensors_of(*safetensors);
+  const TensorNames& names = *files.architecture->tensors;
+  files.tensors = unfused(tensors_of(*safetensors, names), files.config, names);
   files.owner = std::move(safetensors);
   return files;
 }

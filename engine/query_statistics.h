@@ -8,11 +8,16 @@
 
 #include "engine/kv_policy.h"
 #include "engine/model_config.h"
+#include "kernels/kernels.h"
 
 namespace kv {
 
-// Every sum is one chain over the tokens in rising order, in double, whatever the passes: a product
-// of two floats is exact there, so the chain has the same bits however it is compiled.
+inline constexpr int kMomentBlock = kTile;  // tokens whose products are summed in float
+
+// The queries are taken relative to the first counted one, so that a mean far from zero costs the
+// covariance no digits. Products and sums of kMomentBlock tokens are one chain of fused multiply-adds
+// in float (gemm_f32), counted from the first counted token; whole blocks are added in double. So the
+// sums do not depend on how tokens were cut into passes.
 class QueryMoments {
  public:
   // Tokens before first_token are left out.
@@ -31,13 +36,27 @@ class QueryMoments {
   bool take_from(std::span<const double>& from);
 
   int first_token() const { return first_token_; }
-  size_t bytes() const { return (sums_.size() + products_.size()) * sizeof(double); }
+  size_t bytes() const {
+    return (origins_.size() + open_.size()) * sizeof(float) + closed_.size() * sizeof(double);
+  }
+  // bytes() of any moments of such a model.
+  static size_t bytes_for(const ModelConfig& config);
 
  private:
-  int n_layers_, n_heads_, head_dim_, first_token_;
+  // Where the products of channel `row` with the kPanel channels of panel p begin among one head's;
+  // row head_dim holds the sums of the channels themselves. Only rows from p * kPanel on are kept:
+  // the lower triangle in whole panels.
+  static int64_t place(int head_dim, int p, int row);
+  int64_t place(int p, int row) const { return place(head_dim_, p, row); }
+  void add_head(int64_t head, int64_t n_before, int n, const float* queries, int64_t stride);
+  void head_statistics(int64_t head, int64_t n_tokens, QueryStatistics& out) const;
+
+  int n_layers_, n_heads_, head_dim_, first_token_, n_panels_;
+  int64_t head_size_;              // numbers kept for each head
   std::vector<int64_t> n_tokens_;  // (n_layers) counted
-  std::vector<double> sums_;       // (n_layers, n_heads, head_dim)
-  std::vector<double> products_;   // (n_layers, n_heads, head_dim, head_dim), lower triangle
+  std::vector<float> origins_;     // (n_layers, n_heads, head_dim) the first counted query
+  std::vector<float> open_;        // (n_layers, n_heads, head_size_) of the block at hand
+  std::vector<double> closed_;     // (n_layers, n_heads, head_size_) of the blocks before it
 };
 
 }  // namespace kv

@@ -43,7 +43,7 @@ void place_rows(KvCache::Head& head, const Rows& kept, int n_tokens, Positions p
 
 }  // namespace
 
-void cut_back(const Model& model, const RopeTable& rope, KvCache& cache) {
+void cut_back(const Model& model, const LayerRopes& rope, KvCache& cache) {
   const CutState& cuts = cache.cuts();
   const KvPolicy& policy = *cuts.rule().policy;
   const int n_tokens = cache.n_tokens();
@@ -51,7 +51,8 @@ void cut_back(const Model& model, const RopeTable& rope, KvCache& cache) {
   const KvNeeds needs = policy.needs(n_tokens);
   Lists lists;  // heads that keep the same rows share one list
   for (int layer = 0; layer < cache.n_layers(); ++layer) {
-    const LayerRows rows(model, cache, rope, inputs, layer, needs);
+    if (cache.window(layer) > 0) continue;
+    const LayerRows rows(model, cache, rope.at(layer), inputs, layer, needs);
     const std::vector<HeadState> held = rows_held(cache, layer);
     ViewStorage storage;
     LayerView view = rows.view(held, needs, storage);

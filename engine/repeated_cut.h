@@ -9,6 +9,6 @@ namespace kv {
 
 // To be called where cache.cuts().count() said so. Rows move inside their pages, code for code:
 // nothing is coded anew, and memory only falls. Same rows for any number of threads.
-void cut_back(const Model& model, const RopeTable& rope, KvCache& cache);
+void cut_back(const Model& model, const LayerRopes& rope, KvCache& cache);
 
 }  // namespace kv

@@ -87,6 +87,24 @@ class RollingRows final : public StepRows {
     return total;
   }
 
+  StepMemory memory() const override {
+    StepMemory memory{{window_}, {}};
+    for (const TileRows& rows : heads_) memory.parts.push_back({{}, {}, {}, rows.pages()});
+    return memory;
+  }
+  bool remember(StepMemory memory, int n_tokens) override {
+    if (memory.sizes.size() != 1 || memory.parts.size() != heads_.size()) return false;
+    // With a ratio the prompt's length decided on the window.
+    const bool by_ratio = std::get<RollingRules>(rules_->rules).ratio.has_value();
+    if (memory.sizes[0] < 1 || (!by_ratio && memory.sizes[0] != window_)) return false;
+    window_ = memory.sizes[0];
+    for (size_t i = 0; i < heads_.size(); ++i) {
+      if (!heads_[i].assign(n_tokens, n_tokens - window_, std::move(memory.parts[i].pages)))
+        return false;
+    }
+    return true;
+  }
+
  private:
   TileRows& at(int layer, int kv_head) {
     return heads_[static_cast<size_t>(layer) * n_kv_heads_ + kv_head];

@@ -77,31 +77,60 @@ float stretch_yarn(const RopeConfig& rope, const std::vector<float>& powers,
   return static_cast<float>(mscale(1.0));
 }
 
+// Phi-3's longrope for texts within the original length. Returns the factor on cos and sin.
+float stretch_longrope(const RopeConfig& rope, const std::vector<float>& powers,
+                       std::vector<float>& inv_freq) {
+  for (size_t i = 0; i < powers.size(); ++i)
+    inv_freq[i] = 1.0f / (rope.short_factors[i] * powers[i]);
+  if (rope.attention_factor != 0) return static_cast<float>(rope.attention_factor);
+  if (rope.factor <= 1) return 1.0f;
+  return static_cast<float>(
+      std::sqrt(1.0 + std::log(rope.factor) / std::log(rope.original_max_position)));
+}
+
 }  // namespace
 
-RopeFrequencies rope_frequencies(const ModelConfig& config) {
+RopeFrequencies rope_frequencies(const RopeConfig& rope, int rotary_dim) {
   RopeFrequencies result;
-  const std::vector<float> powers = position_frequencies(config.rope.theta, config.rotary_dim);
+  const std::vector<float> powers = position_frequencies(rope.theta, rotary_dim);
   for (float p : powers) result.inv_freq.push_back(1.0f / p);
-  switch (config.rope.type) {
+  switch (rope.type) {
     case RopeType::kDefault:
+    case RopeType::kDynamic:  // up to the length it was trained for
       break;
     case RopeType::kLinear:
-      for (float& f : result.inv_freq) f /= static_cast<float>(config.rope.factor);
+      for (float& f : result.inv_freq) f /= static_cast<float>(rope.factor);
       break;
     case RopeType::kLlama3:
-      stretch_llama3(config.rope, result.inv_freq);
+      stretch_llama3(rope, result.inv_freq);
       break;
     case RopeType::kYarn:
-      result.attention_factor = stretch_yarn(config.rope, powers, result.inv_freq);
+      result.attention_factor = stretch_yarn(rope, powers, result.inv_freq);
+      break;
+    case RopeType::kLongrope:
+      result.attention_factor = stretch_longrope(rope, powers, result.inv_freq);
       break;
   }
   return result;
 }
 
-RopeTable::RopeTable(const ModelConfig& config, int n_positions)
-    : n_positions_((n_positions + kTile - 1) / kTile * kTile), half_(config.rotary_dim / 2) {
-  const RopeFrequencies frequencies = rope_frequencies(config);
+LayerRopes::LayerRopes(const ModelConfig& config, int n_positions) {
+  std::shared_ptr<const RopeTable> tables[3];  // by LayerRope
+  for (int l = 0; l < config.n_layers; ++l) {
+    const LayerRope kind = config.layer(l).rope;
+    std::shared_ptr<const RopeTable>& table = tables[static_cast<int>(kind)];
+    if (!table) {
+      const RopeConfig& rope = kind == LayerRope::kSliding ? config.sliding_rope : config.rope;
+      const int rotary_dim = kind == LayerRope::kNone ? 0 : config.rotary_dim;
+      table = std::make_shared<const RopeTable>(rope, rotary_dim, n_positions);
+    }
+    tables_.push_back(table);
+  }
+}
+
+RopeTable::RopeTable(const RopeConfig& rope, int rotary_dim, int n_positions)
+    : n_positions_((n_positions + kTile - 1) / kTile * kTile), half_(rotary_dim / 2) {
+  const RopeFrequencies frequencies = rope_frequencies(rope, rotary_dim);
   attention_factor_ = frequencies.attention_factor;
   inv_freq_ = frequencies.inv_freq;
   rows_.resize(static_cast<size_t>(n_positions_) * 2 * half_);
@@ -135,18 +164,14 @@ RopeTile RopeTable::tile(const HeadCache& head, int tile, float* scratch) const 
 }
 
 RopeTile RopeTable::gather(const int32_t* positions, int n, float* scratch) const {
-  float* cos = scratch;
-  float* sin = scratch + half_ * kTile;
+  const float* rows[kTile];
   for (int r = 0; r < kTile; ++r) {
     const int p = positions[std::min(r, n - 1)];
     KV_CHECK(p >= 0 && p < n_positions_, "position {} of {}", p, n_positions_);
-    const float* row = cos_row(p);
-    for (int i = 0; i < half_; ++i) {
-      cos[i * kTile + r] = row[i];
-      sin[i * kTile + r] = row[half_ + i];
-    }
+    rows[r] = cos_row(p);
   }
-  return {cos, sin, 2 * half_};
+  kernels().transpose_rows(rows, 2 * half_, scratch);  // cosines, then sines
+  return {scratch, scratch + half_ * kTile, 2 * half_};
 }
 
 }  // namespace kv

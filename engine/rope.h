@@ -12,19 +12,19 @@
 
 namespace kv {
 
-// inv_freq (rotary_dim / 2) of a model, float32 like transformers' tables, and the factor on cos
-// and sin (yarn).
+// inv_freq (rotary_dim / 2), float32 like transformers' tables, and the factor on cos and sin (yarn,
+// longrope).
 struct RopeFrequencies {
   std::vector<float> inv_freq;
   float attention_factor = 1.0f;
 };
-RopeFrequencies rope_frequencies(const ModelConfig& config);
+RopeFrequencies rope_frequencies(const RopeConfig& rope, int rotary_dim);
 
 // cos and sin of positions 0 .. n_positions - 1: angle = float(position) * inv_freq in float32,
-// then cos and sin, times the attention factor. Immutable.
+// then cos and sin, times the attention factor. Immutable. rotary_dim 0: nothing is rotated.
 class RopeTable {
  public:
-  RopeTable(const ModelConfig& config, int n_positions);
+  RopeTable(const RopeConfig& rope, int rotary_dim, int n_positions);
 
   int n_positions() const { return n_positions_; }
   int rotary_dim() const { return 2 * half_; }
@@ -54,6 +54,18 @@ class RopeTable {
   std::vector<float> inv_freq_;
   std::vector<float> rows_;   // (n_positions, cos then sin, half)
   std::vector<float> tiles_;  // (n_positions / kTile, cos then sin, half, kTile)
+};
+
+// The tables of a model's layers, which share them where they rotate alike. Immutable.
+class LayerRopes {
+ public:
+  LayerRopes(const ModelConfig& config, int n_positions);
+
+  const RopeTable& at(int layer) const { return *tables_[static_cast<size_t>(layer)]; }
+  int n_positions() const { return tables_[0]->n_positions(); }
+
+ private:
+  std::vector<std::shared_ptr<const RopeTable>> tables_;  // (n_layers)
 };
 
 }  // namespace kv

@@ -195,6 +195,22 @@ std::vector<T> copy_as(const SafetensorsEntry& entry) {
   return values;
 }
 
+// Pickled weights can run code when they are read, so they are not read here.
+[[noreturn]] void throw_no_weights(const std::filesystem::path& folder) {
+  for (const char* pickled : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (!std::filesystem::exists(folder / pickled)) continue;
+    throw_data(
+        "{0}: expected model.safetensors or model.safetensors.index.json, found {1}, whose format "
+        "is "
+        "not read; convert it with\n  python -c \"from transformers import AutoModelForCausalLM as "
+        "M; "
+        "M.from_pretrained('{0}', dtype='auto').save_pretrained('{0}')\"",
+        folder.string(), pickled);
+  }
+  throw_data("{}: no weights: expected model.safetensors or model.safetensors.index.json",
+             folder.string());
+}
+
 [[noreturn]] void wrong_dtype(const SafetensorsEntry& entry, const std::string& name,
                               const char* expected) {
   throw_data("{}: tensor '{}': expected dtype {}, found {}", entry.file, name, expected,
@@ -223,12 +239,7 @@ Safetensors Safetensors::open_folder(const std::filesystem::path& folder) {
   const auto single = folder / "model.safetensors";
   const auto index = folder / "model.safetensors.index.json";
   if (std::filesystem::exists(single)) return open_file(single);
-  if (!std::filesystem::exists(index)) {
-    throw_data(
-        "{}: no weights: expected model.safetensors or model.safetensors.index.json; other formats "
-        "(pytorch_model.bin, …) must be converted to safetensors",
-        folder.string());
-  }
+  if (!std::filesystem::exists(index)) throw_no_weights(folder);
   const std::map<std::string, std::string> shard_of = read_index(index);
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : shard_of) shards.insert(shard);

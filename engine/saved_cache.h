@@ -3,11 +3,16 @@
 // A safetensors file. __metadata__ holds SavedCacheInfo and the version of the format; the tensors:
 //
 //   last_logits        F32 [vocab]           of the last token that the cache has seen
-//   head.L.H           I32 [10]              the fields of kHeadFields (saved_cache.cc), in order
+//   head.L.H           I32 [11]              the fields of kHeadFields (saved_cache.cc), in order
 //   pages.L.H          U8 [pages, bytes]     tiles of keys and of values, as the codec stores them
 //   plain.L.H          U8 [pages, bytes]     residual rows, from page plain_first on
+//   key_groups.L       F32 [2, groups]       scales and offsets of codecs over a whole layer;
+//   value_groups.L                           likewise
 //   list.I, dropped.I  I32 [n], U8 [n]       position lists and channel masks, which heads may share
+//   channels.I         I32 [n]               the channels of narrow keys, likewise
 //   cut.*                                    of caches that are cut again and again
+// Where a method acts at every step, instead of all but last_logits: pages.L.H, and step.* with the
+// numbers of StepMemory.
 #pragma once
 
 #include <filesystem>
@@ -28,8 +33,7 @@ struct SavedCacheInfo {
   int n_tokens = 0;        // seen so far
 };
 
-// Throws Error(kData) where the file cannot be written. Not for caches of methods that act at every
-// step.
+// Throws Error(kData) where the file cannot be written.
 void save_cache(const std::filesystem::path& file, const KvCache& cache,
                 const std::vector<float>& last_logits, const SavedCacheInfo& info);
 

@@ -13,9 +13,10 @@
 namespace kv {
 
 struct Session::Scratch {
-  AlignedBuffer x;    // (n, dim) residual stream
-  AlignedBuffer h;    // (n, dim) normed rows, then what is added to x
-  AlignedBuffer qkv;  // (n, (n_heads + 2 n_kv_heads) * head_dim)
+  AlignedBuffer x;         // (n, dim) residual stream
+  AlignedBuffer h;         // (n, dim) normed rows, then what is added to x
+  AlignedBuffer parallel;  // (n, dim) the MLP's normed rows, with a parallel residual
+  AlignedBuffer qkv;       // (n, (n_heads + 2 n_kv_heads) * head_dim)
   // (n, n_heads * head_dim) attention output, then (n, 2 hidden_dim) gate and up.
   AlignedBuffer wide;
 
@@ -24,6 +25,7 @@ struct Session::Scratch {
         static_cast<int64_t>(config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
     grow(x, static_cast<int64_t>(n_rows) * config.dim);
     grow(h, static_cast<int64_t>(n_rows) * config.dim);
+    if (config.parallel_residual) grow(parallel, static_cast<int64_t>(n_rows) * config.dim);
     grow(qkv, n_rows * heads);
     grow(wide, n_rows * std::max(static_cast<int64_t>(config.n_heads) * config.head_dim,
                                  2 * static_cast<int64_t>(config.hidden_dim)));

@@ -20,7 +20,7 @@ constexpr int kRopeStep = 2048;  // positions by which the RoPE table grows
 Session::Session(std::shared_ptr<const Model> model, int prefill_chunk)
     : model_(std::move(model)),
       prefill_chunk_(prefill_chunk > 0 ? prefill_chunk : kDefaultChunk),
-      rope_(std::make_shared<RopeTable>(model_->config, kRopeStep)),
+      rope_(std::make_shared<LayerRopes>(model_->config, kRopeStep)),
       scratch_(std::make_unique<Scratch>()) {}
 
 Session::~Session() = default;
@@ -38,26 +38,40 @@ void Session::rope_for(std::span<const Segment> segments) {
   int needed = 0;
   for (const Segment& s : segments) {
     const int n = static_cast<int>(s.tokens.size());
+    check_length(model_->config, int64_t{s.cache->n_tokens()} + n, "");
     const StepRows* step = s.cache->step();
     needed = std::max(needed, step != nullptr ? step->positions(n) : s.cache->n_tokens() + n);
   }
   if (needed <= rope_->n_positions()) return;
-  rope_ = std::make_shared<RopeTable>(model_->config, std::max(needed, 2 * rope_->n_positions()));
+  rope_ = std::make_shared<LayerRopes>(model_->config, std::max(needed, 2 * rope_->n_positions()));
 }
+
+namespace {
+
+// (query, row) pairs of n queries whose rows are the last of n_rows, in a layer with this window (0: none).
+double pairs_seen(double n_rows, double n, double window) {
+  const double all = n * n_rows - n * (n - 1) / 2;
+  if (window == 0 || n_rows <= window) return all;
+  // Query i of n sees min(window, n_rows - n + i + 1) rows.
+  const double shorter = std::clamp(window - (n_rows - n), 0.0, n);
+  return shorter * (n_rows - n) + shorter * (shorter + 1) / 2 + (n - shorter) * window;
+}
+
+}  // namespace
 
 void Session::count_flops(std::span<const Segment> segments) {
   const ModelConfig& c = model_->config;
   const double q_width = static_cast<double>(c.n_heads) * c.head_dim;
   const double kv_width = 2.0 * c.n_kv_heads * c.head_dim;
-  const double weights =
-      c.dim * (q_width + kv_width) + q_width * c.dim + 3.0 * c.dim * c.hidden_dim;
+  const double weights = c.dim * (q_width + kv_width) + q_width * c.dim +
+                         (c.gated_mlp ? 3.0 : 2.0) * c.dim * c.hidden_dim;
   for (const Segment& s : segments) {
     const double n = static_cast<double>(s.tokens.size());
     double pairs = 0;  // (query, row) of all KV heads
     if (s.cache->step() != nullptr) pairs = n * static_cast<double>(s.cache->step()->rows_seen());
     for (int l = 0; l < c.n_layers && s.cache->step() == nullptr; ++l) {
       for (int h = 0; h < c.n_kv_heads; ++h)
-        pairs += n * s.cache->head(l, h).n_rows - n * (n - 1) / 2;
+        pairs += pairs_seen(s.cache->head(l, h).n_rows, n, c.layer(l).window);
     }
     flops_computed_ += 2 * n * c.n_layers * weights + 4.0 * c.head_dim * c.group() * pairs;
   }

@@ -48,7 +48,7 @@ struct PrefilledPrompt : RecordedInputs {
   explicit PrefilledPrompt(KvCache rows) : cache(std::move(rows)) {}
 
   KvCache cache;  // every prompt row, exact
-  std::shared_ptr<const RopeTable> rope;
+  std::shared_ptr<const LayerRopes> rope;
   std::vector<float> last_logits;              // (vocab) of the last prompt token
   std::shared_ptr<const PromptPrefix> prefix;  // null unless options.save_at asked for one
 };
@@ -148,7 +148,7 @@ class Session {
 
   std::shared_ptr<const Model> model_;
   int prefill_chunk_;
-  std::shared_ptr<const RopeTable> rope_;
+  std::shared_ptr<const LayerRopes> rope_;
   int64_t tokens_computed_ = 0;
   double flops_computed_ = 0;
   std::unique_ptr<Scratch> scratch_;

@@ -16,7 +16,21 @@ namespace kv {
 
 struct AttentionInput;
 struct ModelConfig;
+class PageRef;
 class RopeTable;
+
+// All that the tokens of a sequence changed in its rows, as flat numbers, for files. What each of them
+// means is the method's.
+struct StepMemory {
+  struct Part {  // of one (layer, KV head); what a layer has lies with its first head
+    std::vector<int32_t> numbers;
+    std::vector<float> floats;
+    std::vector<uint8_t> bits;
+    std::vector<PageRef> pages;
+  };
+  std::vector<int32_t> sizes;  // of the whole sequence
+  std::vector<Part> parts;     // (n_layers, n_kv_heads)
+};
 
 class StepRows {
  public:
@@ -46,6 +60,11 @@ class StepRows {
   virtual int64_t rows_seen() const = 0;
   virtual size_t bytes_in_use() const = 0;     // rows held and what the method remembers of them
   virtual size_t bytes_allocated() const = 0;  // the same with whole pages
+
+  virtual StepMemory memory() const = 0;
+  // Takes over what memory() of rows under the same rules gave, after n_tokens tokens; false where it
+  // does not fit. Pages are as large as the codec's.
+  virtual bool remember(StepMemory memory, int n_tokens) = 0;
 };
 
 // StepRows as a value: a copy has rows of its own.
@@ -69,5 +88,9 @@ class StepRowsPtr {
 // where the rules cannot work on this model.
 std::unique_ptr<StepRows> make_step_rows(const ModelConfig& config, const CodecPtr& codec,
                                          const StepPtr& rules, int n_prompt);
+
+// Rows of any rules, to be filled by remember().
+std::unique_ptr<StepRows> make_empty_step_rows(const ModelConfig& config, const CodecPtr& codec,
+                                               const StepPtr& rules);
 
 }  // namespace kv

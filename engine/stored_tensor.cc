@@ -46,9 +46,11 @@ const StorageInfo& info(StorageType type) {
   return kStorage[static_cast<int>(type)];
 }
 
-// Row of the file that holds row `row` of the half-split order: within a head, i and i + half lie
-// side by side.
+// Row of the file that holds row `row` of a slice, and of the half-split order: within a head, i and
+// i + half lie side by side.
 int64_t file_row(const StoredTensor& tensor, int64_t row) {
+  const StoredTensor::Slice& slice = tensor.slice;
+  if (slice.block != 0) row = slice.first + row / slice.block * slice.stride + row % slice.block;
   const int64_t head_dim = tensor.interleaved_head_dim;
   if (head_dim == 0) return row;
   const int64_t half = head_dim / 2, inside = row % head_dim;
@@ -59,6 +61,21 @@ bool same_bits(StorageType stored, DType wanted) {
   return (stored == StorageType::kF32 && wanted == DType::kF32) ||
          (stored == StorageType::kF16 && wanted == DType::kF16) ||
          (stored == StorageType::kBF16 && wanted == DType::kBF16);
+}
+
+// Rows of a matrix that the file holds column after column, as float (n, row_length).
+void read_transposed(const StoredTensor& tensor, int64_t first, int64_t n, float* out) {
+  const int64_t length = tensor.row_length();
+  const size_t value_bytes = block_bytes(tensor.type);
+  for (int64_t input = 0; input < length; ++input) {
+    const std::byte* column =
+        tensor.data + static_cast<size_t>(input * tensor.transposed_outputs) * value_bytes;
+    for (int64_t r = 0; r < n; ++r) {
+      const std::byte* source =
+          column + static_cast<size_t>(file_row(tensor, first + r)) * value_bytes;
+      info(tensor.type).decode(source, 1, out + r * length + input);
+    }
+  }
 }
 
 }  // namespace
@@ -107,6 +124,17 @@ void read_rows(const StoredTensor& tensor, int64_t first, int64_t n, DType dtype
   KV_CHECK(first >= 0 && first + n <= tensor.rows(), "{} rows {}+{} of {}", tensor.name, first, n,
            tensor.rows());
   const int64_t length = tensor.row_length();
+  if (tensor.transposed_outputs != 0) {
+    std::vector<float> columns(static_cast<size_t>(n * length));
+    read_transposed(tensor, first, n, columns.data());
+    if (dtype == DType::kF32) {
+      std::memcpy(out, columns.data(), columns.size() * sizeof(float));
+    } else {
+      (dtype == DType::kF16 ? kernels().to_f16 : kernels().to_bf16)(columns.data(), n * length,
+                                                                    static_cast<uint16_t*>(out));
+    }
+    return;
+  }
   const size_t stored_row_bytes =
       static_cast<size_t>(length / block_values(tensor.type)) * block_bytes(tensor.type);
   const size_t out_row_bytes = static_cast<size_t>(length) * dtype_bytes(dtype);
@@ -134,13 +162,18 @@ std::vector<float> read_floats(const StoredTensor& tensor) {
     read_rows(tensor, 0, tensor.rows(), DType::kF32, stored.data());
     return stored;
   }
-  info(tensor.type).decode(tensor.data, tensor.elements(), stored.data());
-  if (tensor.interleaved_head_dim == 0) return stored;
-  std::vector<float> ordered(stored.size());
-  for (size_t i = 0; i < ordered.size(); ++i) {
-    ordered[i] = stored[static_cast<size_t>(file_row(tensor, static_cast<int64_t>(i)))];
+  if (tensor.interleaved_head_dim == 0 && tensor.slice.block == 0) {
+    info(tensor.type).decode(tensor.data, tensor.elements(), stored.data());
+    return stored;
   }
-  return ordered;
+  const auto whole = static_cast<int64_t>(tensor.stored_bytes() / block_bytes(tensor.type)) *
+                     block_values(tensor.type);
+  std::vector<float> file_order(static_cast<size_t>(whole));
+  info(tensor.type).decode(tensor.data, whole, file_order.data());
+  for (size_t i = 0; i < stored.size(); ++i) {
+    stored[i] = file_order[static_cast<size_t>(file_row(tensor, static_cast<int64_t>(i)))];
+  }
+  return stored;
 }
 
 }  // namespace kv

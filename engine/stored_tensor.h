@@ -54,9 +54,19 @@ struct StoredTensor {
   // GGUF files of Llama models hold the rows of each q and k head as pairs (i, i + half) side by
   // side. Not 0: the head size, and rows are handed out in the half-split order all the same.
   int interleaved_head_dim = 0;
+  // A slice of a fused tensor (engine/arch/fused_tensors.h): its row r is row
+  // slice.first + r / block * stride + r % block of the file's tensor. block 0: a tensor of its own.
+  struct Slice {
+    int64_t first = 0, block = 0, stride = 0;
+    size_t whole_bytes = 0;  // of the file's tensor
+  } slice;
+  // Not 0: the file holds the matrix as (inputs, outputs) with this many outputs.
+  int64_t transposed_outputs = 0;
 
   int64_t elements() const;
   int64_t rows() const { return shape.size() < 2 ? 1 : shape[0]; }
+  // What the data pointer leads to: of the fused tensor, where this is a slice.
+  size_t stored_bytes() const { return slice.block == 0 ? bytes : slice.whole_bytes; }
   int64_t row_length() const { return shape.empty() ? 1 : elements() / (rows() == 0 ? 1 : rows()); }
 };
 

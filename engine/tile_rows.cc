@@ -47,6 +47,28 @@ void TileRows::drop_before(int row) {
   tail_first_ += n;
 }
 
+std::vector<PageRef> TileRows::pages() const {
+  std::vector<PageRef> pages;
+  for (const PageRef& page : front_) {
+    if (page) pages.push_back(page);
+  }
+  pages.insert(pages.end(), tail_.begin(), tail_.end());
+  return pages;
+}
+
+bool TileRows::assign(int n_rows, int gone, std::vector<PageRef> pages) {
+  const int n_tiles = (n_rows + kTile - 1) / kTile, n_kept = static_cast<int>(front_.size());
+  const int n_front = std::min(n_kept, n_tiles);
+  const int tail_first = std::max(n_kept, std::max(0, gone) / kTile);
+  const int n_tail = std::max(0, n_tiles - tail_first);
+  if (static_cast<int>(pages.size()) != n_front + n_tail) return false;
+  std::fill(std::copy_n(pages.begin(), n_front, front_.begin()), front_.end(), PageRef());
+  tail_.assign(pages.begin() + n_front, pages.end());
+  tail_first_ = tail_first;
+  n_rows_ = n_rows;
+  return true;
+}
+
 size_t TileRows::bytes() const {
   size_t total = 0;
   for (const PageRef& page : front_) total += page.bytes();

@@ -24,6 +24,11 @@ class TileRows {
 
   size_t bytes() const;  // of the tiles held
 
+  // The tiles held, in their order; and the state after n_rows rows of which those before `gone` were
+  // dropped, where it has just as many tiles: else false.
+  std::vector<PageRef> pages() const;
+  bool assign(int n_rows, int gone, std::vector<PageRef> pages);
+
  private:
   PageRef& growing_tile(int index, const KvCodec& codec, int head_dim);
 

@@ -22,7 +22,7 @@ bool is_word(std::string_view text) {
          text != "false" && !parse_number(text);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "'";
   for (const char c : text) {
     out += c;
@@ -296,7 +296,7 @@ std::string format_value(const Value& value) {
     case Value::Kind::kNumber:
       return format_number(value.number);
     case Value::Kind::kString:
-      return is_word(value.text) ? value.text : quoted(value.text);
+      return is_word(value.text) ? value.text : in_quotes(value.text);
     case Value::Kind::kMap:
       return format_map(value);
     case Value::Kind::kList: {

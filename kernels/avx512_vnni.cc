@@ -5,6 +5,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
+#include "kernels/activation_constants.h"
 #include "kernels/exp_constants.h"
 #include "kernels/int8_constants.h"
 #include "kernels/isa_tables.h"

@@ -72,11 +72,24 @@ struct Kernels {
   // per lane, tree16. out may be x.
   void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out);
 
-  // x[i] += y[i].
+  // out[i] = fma((x[i] - mean) * r, weight[i], bias[i]), r = 1 / sqrt(variance + eps): mean and variance
+  // are tree16 sums over n, of x and of fma chains of (x - mean)^2. out may be x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int n, float eps,
+                     float* out);
+
+  // x[i] += y[i]; x[i] *= y[i].
   void (*add)(float* x, const float* y, int64_t n);
+  void (*mul)(float* x, const float* y, int64_t n);
 
   // out[i] = (gate[i] / (1 + exp(-gate[i]))) * up[i]. out may be gate.
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+
+  // x[i] = tanh(x[i]), at most 2 ulp off.
+  void (*tanh_inplace)(float* x, int64_t n);
+
+  // GELU in place: x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), and x / 2 (1 + erf(x / sqrt(2))).
+  void (*gelu_tanh)(float* x, int64_t n);
+  void (*gelu_erf)(float* x, int64_t n);
 
   // x[i] = exp(x[i]) by the project's polynomial: at most 1 ulp from exp for results >= FLT_MIN;
   // below exp(-87.33) gives +0, above FLT_MAX inf.
@@ -135,6 +148,14 @@ struct Kernels {
   // n codes of 8, 4, 3, 2 or 1 bits, code i in the bits i * bits ... of a little-endian string of
   // ceil(n * bits / 8) bytes, as float.
   void (*unpack_codes)(int bits, const uint8_t* codes, int n, float* out);
+
+  // Codes become values in place, every step rounded: x[i] = x[i] * scale + offset, or, subtract_first,
+  // (x[i] - offset) * scale. step 1: scales[i] and offsets[i]; step 0: scales[0] and offsets[0].
+  void (*apply_scales)(float* x, int n, const float* scales, const float* offsets, int step,
+                       bool subtract_first);
+
+  // out (n_columns, kTile): element (c, r) = rows[r][c], of kTile rows, which may be the same ones.
+  void (*transpose_rows)(const float* const* rows, int n_columns, float* out);
 
   // Round to nearest even, NaN stays NaN, overflow becomes inf; and the exact way back.
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);

@@ -5,25 +5,23 @@
 
 #include "kernels/half.h"
 #include "kernels/parallel.h"
+#include "kernels/product_units.h"
 
 namespace kv {
 namespace {
 
-// A panel's part of kBlockK inputs (96 KiB as float) stays in a core's L2 while all rows pass over
-// it.
+// The activations of a block (kBlockRows x kBlockK: 256 KiB) stay in half of a core's L2 while the
+// panels pass by; gemm keeps the part of a panel that it is at in L1.
 constexpr int kBlockK = 768;
-// Rows of one work unit: its activations (kBlockRows x kBlockK) stay in L2 beside the panel.
-constexpr int kBlockRows = 168;
+constexpr int kBlockRows = 84;
 // From so many rows on, the activations of a block are copied to rows one cache line longer than
 // the block: in place, rows a multiple of 4 KiB apart would share their few sets of L1.
 constexpr int kCopyRows = 4;
 constexpr int kCopyStride = kBlockK + 16;
-// From so many rows on, 16-bit panels are widened once into float scratch instead of once for each
-// register block.
-constexpr int kWidenRows = 48;
-
-int ceil_div(int a, int b) {
-  return (a + b - 1) / b;
+// Up to so many rows a kernel has one register block, in which 16-bit weights are widened as they
+// come. With more, a panel is widened once into float scratch instead of once for each block.
+int rows_widened_in_registers() {
+  return isa() == Isa::kAvx512 ? 14 : 6;
 }
 
 // Everything that one work unit needs to know.
@@ -32,31 +30,19 @@ struct Product {
   const float* x;
   int64_t ldx;
   const PackedMatrix& w;
-  const float* bias;  // null: none
-  float* y;
-  int64_t ldy;
+  ProductOutput out;
 };
-
-struct Range {
-  int first, n;
-};
-
-// Part i of `parts` nearly equal parts of [0, n).
-Range part_of(int n, int parts, int i) {
-  const int first = static_cast<int>(static_cast<int64_t>(n) * i / parts);
-  return {first, static_cast<int>(static_cast<int64_t>(n) * (i + 1) / parts) - first};
-}
 
 // What each thread keeps for its units.
 struct Scratch {
   alignas(64) float rows[kBlockRows * kCopyStride];  // activations of one block
   alignas(64) float panel[kBlockK * kPanel];         // one block of a panel, widened
-  alignas(64) float tail[kBlockRows *
-                         kPanel];  // columns of the last panel, of which some are past n_out
+  alignas(64) float tail[kBlockRows * kPanel];       // the last panel's outputs, see panel_target
 };
 
 Scratch& scratch() {
-  static thread_local AlignedBuffer buffer(sizeof(Scratch));
+  // A huge page to itself: in small ones its lines would share few of L2's sets.
+  static thread_local AlignedBuffer buffer(std::max(sizeof(Scratch), kHugePage));
   return *buffer.as<Scratch>();
 }
 
@@ -90,20 +76,13 @@ void multiply_panel(const Product& p, const Rows& a, Range steps, const std::byt
   }
   const bool f16 = p.w.dtype() == DType::kF16;
   const uint16_t* b = reinterpret_cast<const uint16_t*>(panel) + offset;
-  if (a.n >= kWidenRows) {
+  if (a.n > rows_widened_in_registers()) {
     float* wide = scratch().panel;
     (f16 ? kernels.from_f16 : kernels.from_bf16)(b, static_cast<int64_t>(steps.n) * kPanel, wide);
     kernels.gemm_f32(a.data, a.stride, a.n, steps.n, wide, kPanel, c, ldc, accumulate);
   } else {
     const auto gemm = f16 ? kernels.gemm_f16 : kernels.gemm_bf16;
     gemm(a.data, a.stride, a.n, steps.n, b, kPanel, c, ldc, accumulate);
-  }
-}
-
-void add_bias(const Product& p, Range rows, int first, int n) {
-  if (p.bias == nullptr) return;
-  for (int i = 0; i < rows.n; ++i) {
-    p.kernels.add(p.y + (rows.first + i) * p.ldy + first, p.bias + first, n);
   }
 }
 
@@ -114,20 +93,12 @@ void multiply_unit(const Product& p, Range rows, Range panels) {
   for (int block = 0; block < n_blocks; ++block) {
     const Range steps = part_of(p.w.n_in(), n_blocks, block);
     const Rows a = rows_of_block(p, rows, steps, scratch().rows);
-    for (int i = panels.first; i < panels.first + panels.n; ++i) {
-      const bool whole = (i + 1) * kPanel <= p.w.n_out();
-      float* c = whole ? p.y + rows.first * p.ldy + i * kPanel : tail;
-      multiply_panel(p, a, steps, p.w.panel(i), c, whole ? p.ldy : kPanel);
+    for (int i = panels.first; i < panels.end(); ++i) {
+      const PanelTarget target = panel_target(p.out, rows, i, tail);
+      multiply_panel(p, a, steps, p.w.panel(i), target.c, target.ldc);
     }
   }
-  const int first = panels.first * kPanel;
-  const int end = std::min((panels.first + panels.n) * kPanel, p.w.n_out());
-  const int in_tail = end % kPanel;
-  for (int i = 0; i < rows.n && in_tail != 0; ++i) {
-    std::memcpy(p.y + (rows.first + i) * p.ldy + end - in_tail, tail + i * kPanel,
-                static_cast<size_t>(in_tail) * sizeof(float));
-  }
-  add_bias(p, rows, first, end - first);
+  finish_unit(p.out, rows, panels, tail);
 }
 
 }  // namespace
@@ -201,16 +172,9 @@ void PackedMatrix::row(int o, float* out) const {
 void matmul(const float* x, int64_t ldx, int m, const PackedMatrix& w, const float* bias, float* y,
             int64_t ldy) {
   if (m <= 0 || w.n_out() == 0) return;
-  const Product product{kernels(), x, ldx, w, bias, y, ldy};
-  const int row_blocks = ceil_div(m, kBlockRows);
-  // A few units for each thread, so that one that comes late does not keep the others waiting.
-  const int wanted = 4 * threads();
-  const int panel_parts = std::clamp(ceil_div(wanted, row_blocks), 1, w.n_panels());
-  parallel_for(static_cast<int64_t>(row_blocks) * panel_parts, [&](int64_t unit) {
-    const Range rows = part_of(m, row_blocks, static_cast<int>(unit / panel_parts));
-    const Range panels = part_of(w.n_panels(), panel_parts, static_cast<int>(unit % panel_parts));
-    multiply_unit(product, rows, panels);
-  });
+  const Product product{kernels(), x, ldx, w, {y, ldy, w.n_out(), bias}};
+  for_each_unit(m, kBlockRows, w.n_panels(),
+                [&](Range rows, Range panels) { multiply_unit(product, rows, panels); });
 }
 
 }  // namespace kv

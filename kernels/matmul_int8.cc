@@ -7,16 +7,13 @@
 
 #include "kernels/half.h"
 #include "kernels/parallel.h"
+#include "kernels/product_units.h"
 
 namespace kv {
 namespace {
 
 // Rows of one work unit: with SmolLM2's 1,536 inputs their codes take 192 KiB of a core's L2.
 constexpr int kBlockRows = 128;
-
-int ceil_div(int a, int b) {
-  return (a + b - 1) / b;
-}
 
 // x to the nearest integer, ties to even, for |x| < 2^22: the sum has no bits left for a fraction.
 float round_to_even(float x) {
@@ -103,29 +100,17 @@ void matmul(const float* x, int64_t ldx, int m, const Int8Matrix& w, const float
   Int8Rows& rows = kept;
   round_rows(x, ldx, m, w, &rows);
   const int64_t n_groups = w.n_groups();
-  const int row_blocks = ceil_div(m, kBlockRows);
-  // A few units for each thread, so that one that comes late does not keep the others waiting.
-  const int parts = std::clamp(ceil_div(4 * threads(), row_blocks), 1, w.n_panels());
-  parallel_for(static_cast<int64_t>(row_blocks) * parts, [&](int64_t unit) {
-    const int64_t first = unit / parts * kBlockRows;
-    const int n = static_cast<int>(std::min<int64_t>(kBlockRows, m - first));
-    const int64_t part = unit % parts;
-    for (int64_t p = w.n_panels() * part / parts; p < w.n_panels() * (part + 1) / parts; ++p) {
-      const int column = static_cast<int>(p) * kPanel;
-      const int n_columns = std::min(kPanel, w.n_out() - column);
-      alignas(64) float tail[kBlockRows * kPanel];  // of the last panel, partly past n_out
-      float* c = n_columns == kPanel ? y + first * ldy + column : tail;
-      const int64_t ldc = n_columns == kPanel ? ldy : kPanel;
-      kernels().gemm_int8(rows.codes.data() + first * n_groups * kInt8Group,
-                          rows.scales.data() + first * n_groups,
-                          rows.sums.data() + first * n_groups, n, w.n_groups(),
-                          w.panel(static_cast<int>(p)), c, ldc);
-      for (int64_t i = first; i < first + n; ++i) {
-        float* out = y + i * ldy + column;
-        if (c == tail) std::copy_n(tail + (i - first) * kPanel, n_columns, out);
-        if (bias != nullptr) kernels().add(out, bias + column, n_columns);
-      }
+  const ProductOutput out{y, ldy, w.n_out(), bias};
+  for_each_unit(m, kBlockRows, w.n_panels(), [&](Range unit, Range panels) {
+    alignas(64) float tail[kBlockRows * kPanel];
+    const int64_t first = unit.first * n_groups;
+    for (int p = panels.first; p < panels.end(); ++p) {
+      const PanelTarget target = panel_target(out, unit, p, tail);
+      kernels().gemm_int8(rows.codes.data() + first * kInt8Group, rows.scales.data() + first,
+                          rows.sums.data() + first, unit.n, w.n_groups(), w.panel(p), target.c,
+                          target.ldc);
     }
+    finish_unit(out, unit, panels, tail);
   });
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/activation_constants.h"
 #include "kernels/exp_constants.h"
 #include "kernels/half.h"
 #include "kernels/int8_constants.h"
@@ -129,8 +130,74 @@ void rms_norm(const float* x, const float* weight, int n, float eps, float* out)
   for (int i = 0; i < n; ++i) out[i] = (x[i] * r) * weight[i];
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, int n, float eps,
+                float* out) {
+  float lanes[kLanes] = {};
+  for (int i = 0; i < n; ++i) lanes[i % kLanes] += x[i];
+  const float mean = tree16(lanes) / static_cast<float>(n);
+  std::fill_n(lanes, kLanes, 0.0f);
+  for (int i = 0; i < n; ++i) {
+    const float centred = x[i] - mean;
+    lanes[i % kLanes] = std::fma(centred, centred, lanes[i % kLanes]);
+  }
+  const float r = 1.0f / std::sqrt(tree16(lanes) / static_cast<float>(n) + eps);
+  for (int i = 0; i < n; ++i) out[i] = std::fma((x[i] - mean) * r, weight[i], bias[i]);
+}
+
 void add(float* x, const float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] += y[i];
+}
+
+void mul(float* x, const float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] *= y[i];
+}
+
+float tanh_float(float x) {
+  const float u = x * x;
+  float p = std::fma(kTanhC4, u, kTanhC3);
+  p = std::fma(p, u, kTanhC2);
+  p = std::fma(p, u, kTanhC1);
+  p = std::fma(p, u, kTanhC0);
+  const float small = std::fma(x * u, p, x);
+  const float a = std::fabs(x);
+  const float large = 1.0f - 2.0f / (exp_float(a + a) + 1.0f);
+  return a < kTanhSmall ? small : x < 0.0f ? -large : large;
+}
+
+float erf_float(float z) {
+  const float u = z * z;
+  float q = std::fma(kErfQ5, u, kErfQ4);
+  q = std::fma(q, u, kErfQ3);
+  q = std::fma(q, u, kErfQ2);
+  q = std::fma(q, u, kErfQ1);
+  q = std::fma(q, u, kErfQ0);
+  const float small = z * std::fma(u, q, kErfC);
+  const float a = std::fabs(z);
+  const float b = a < kErfLargest ? a : kErfLargest;
+  float r = std::fma(kErfR7, b, kErfR6);
+  r = std::fma(r, b, kErfR5);
+  r = std::fma(r, b, kErfR4);
+  r = std::fma(r, b, kErfR3);
+  r = std::fma(r, b, kErfR2);
+  r = std::fma(r, b, kErfR1);
+  r = std::fma(r, b, kErfR0);
+  const float large = 1.0f - exp_float(r);
+  return a < 1.0f ? small : z < 0.0f ? -large : large;
+}
+
+void tanh_inplace(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = tanh_float(x[i]);
+}
+
+void gelu_tanh(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float inner = (x[i] * kGeluScale) * std::fma(x[i] * x[i], kGeluCubic, 1.0f);
+    x[i] = (x[i] * 0.5f) * (1.0f + tanh_float(inner));
+  }
+}
+
+void gelu_erf(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = (x[i] * 0.5f) * (1.0f + erf_float(x[i] * kSqrtHalf));
 }
 
 void silu_mul(const float* gate, const float* up, int64_t n, float* out) {
@@ -256,6 +323,20 @@ void unpack_codes(int bits, const uint8_t* codes, int n, float* out) {
   }
 }
 
+void apply_scales(float* x, int n, const float* scales, const float* offsets, int step,
+                  bool subtract_first) {
+  for (int i = 0; i < n; ++i) {
+    const float scale = scales[i * step], offset = offsets[i * step];
+    x[i] = subtract_first ? (x[i] - offset) * scale : x[i] * scale + offset;
+  }
+}
+
+void transpose_rows(const float* const* rows, int n_columns, float* out) {
+  for (int c = 0; c < n_columns; ++c) {
+    for (int r = 0; r < kTile; ++r) out[c * kTile + r] = rows[r][c];
+  }
+}
+
 void to_f16(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = float_to_f16(x[i]);
 }
@@ -296,8 +377,13 @@ const Kernels kTable = {
     .to_int8 = to_int8,
     .gemm_int8 = gemm_int8,
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
     .add = add,
+    .mul = mul,
     .silu_mul = silu_mul,
+    .tanh_inplace = tanh_inplace,
+    .gelu_tanh = gelu_tanh,
+    .gelu_erf = gelu_erf,
     .exp_inplace = exp_inplace,
     .softmax_block = softmax_block,
     .merge_blocks = merge_blocks,
@@ -313,6 +399,8 @@ const Kernels kTable = {
     .load_values_bf16 = load_values<BF16>,
     .load_values_int = load_values_int,
     .unpack_codes = unpack_codes,
+    .apply_scales = apply_scales,
+    .transpose_rows = transpose_rows,
     .to_f16 = to_f16,
     .to_bf16 = to_bf16,
     .from_f16 = from_f16,

@@ -20,6 +20,9 @@ namespace {
 inline void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }
+inline void prefetch_to_l2(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
 
 // The sum and the maximum of the lanes; l + 8 first, then l + 4, l + 2, l + 1 (tree16).
 inline float sum16(Vec v) {
@@ -77,21 +80,24 @@ inline int32_t sum_int8(__m128i codes) {
 }
 
 // Storage types of tiles and weights: load() widens 16 of them, load_part() the first n < 16, the
-// rest being 0.
+// rest being 0. Products of up to kWideRows rows take whole panels.
 struct F32 {
   using Storage = float;
+  static constexpr int kWideRows = kGemmWideRows;
   static Vec load(const float* p) { return kv::KV_ISA::load(p); }
   static Vec load_part(const float* p, int n) { return kv::KV_ISA::load_part(p, n); }
 };
 
 struct F16 {
   using Storage = uint16_t;
+  static constexpr int kWideRows = kGemmWideRows16;
   static Vec load(const uint16_t* p) { return widen_f16(load_half(p)); }
   static Vec load_part(const uint16_t* p, int n) { return widen_f16(load_half_part(p, n)); }
 };
 
 struct BF16 {
   using Storage = uint16_t;
+  static constexpr int kWideRows = kGemmWideRows16;
   static Vec load(const uint16_t* p) { return widen_bf16(load_half(p)); }
   static Vec load_part(const uint16_t* p, int n) { return widen_bf16(load_half_part(p, n)); }
 };

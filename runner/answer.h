@@ -72,6 +72,7 @@ class Generator {
  private:
   struct Sequence;
   void admit();
+  std::vector<int32_t> end_tokens(const Sample& sample) const;
   bool take(Sequence& sequence, const float* row);
   bool end_part(Sequence& sequence, const char* reason, size_t cut);
   bool finish(Sequence& sequence, const char* reason);

@@ -21,6 +21,42 @@ std::string hash_text(const std::string& text) {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
+namespace {
+
+// " name=value" for each field that came after the first ones and says something other than its default:
+// what older records were made with keeps its text.
+std::string later_fields_text(const ModelConfig& c) {
+  const ModelConfig none;
+  std::string text;
+  const auto add = [&](const char* name, const auto& value, const auto& usual) {
+    if (value != usual) text += fmt::format(" {}={}", name, value);
+  };
+  add("norm", static_cast<int>(c.norm), static_cast<int>(none.norm));
+  add("norm_plus_one", c.norm_plus_one, none.norm_plus_one);
+  add("norm_before", c.norm_before, none.norm_before);
+  add("norm_after", c.norm_after, none.norm_after);
+  add("parallel_residual", c.parallel_residual, none.parallel_residual);
+  add("residual_scale", c.residual_scale, none.residual_scale);
+  add("sliding_theta", c.sliding_rope.theta, none.sliding_rope.theta);
+  add("sliding_rope", static_cast<int>(c.sliding_rope.type), 0);
+  add("sliding_factor", c.sliding_rope.factor, none.sliding_rope.factor);
+  add("learned_positions", c.learned_positions, none.learned_positions);
+  add("attention_scale", c.attention_scale, none.attention_scale);
+  add("attention_softcap", c.attention_softcap, none.attention_softcap);
+  add("qk_norm_of", static_cast<int>(c.qk_norm) / 2, 0);
+  add("activation", static_cast<int>(c.activation), static_cast<int>(none.activation));
+  add("gated_mlp", c.gated_mlp, none.gated_mlp);
+  add("embedding_scale", c.embedding_scale, none.embedding_scale);
+  add("logit_scale", c.logit_scale, none.logit_scale);
+  add("logit_softcap", c.logit_softcap, none.logit_softcap);
+  for (const float divisor : c.rope.short_factors) text += fmt::format(" /{}", divisor);
+  for (const LayerConfig& layer : c.layers)
+    text += fmt::format(" {}:{}", layer.window, static_cast<int>(layer.rope));
+  return text;
+}
+
+}  // namespace
+
 std::string model_config_text(const ModelConfig& c) {
   const RopeConfig& r = c.rope;
   return fmt::format(
@@ -30,12 +66,13 @@ std::string model_config_text(const ModelConfig& c) {
       "original_max_position={} "
       "beta_fast={} beta_slow={} attention_factor={} mscale={} mscale_all_dim={} truncate={} "
       "qkv_bias={} o_bias={} "
-      "mlp_bias={} qk_norm={} tied={} bos={} eos=[{}]",
+      "mlp_bias={} qk_norm={} tied={} bos={} eos=[{}]{}",
       c.architecture, c.vocab, c.dim, c.hidden_dim, c.n_layers, c.n_heads, c.n_kv_heads, c.head_dim,
-      c.rotary_dim, c.rms_eps, static_cast<int>(r.type), r.theta, r.factor, r.low_freq_factor,
+      c.rotary_dim, c.norm_eps, static_cast<int>(r.type), r.theta, r.factor, r.low_freq_factor,
       r.high_freq_factor, r.original_max_position, r.beta_fast, r.beta_slow, r.attention_factor,
-      r.mscale, r.mscale_all_dim, r.truncate, c.qkv_bias, c.o_bias, c.mlp_bias, c.qk_norm,
-      c.tied_embeddings, c.bos_id, fmt::join(c.eos_ids, ","));
+      r.mscale, r.mscale_all_dim, r.truncate, c.qkv_bias, c.o_bias, c.mlp_bias,
+      c.qk_norm != QkNorm::kNone, c.tied_embeddings, c.bos_id, fmt::join(c.eos_ids, ","),
+      later_fields_text(c));
 }
 
 std::string cell_fingerprint(const ModelIdentity& model, const CompressorSpec& compressor,

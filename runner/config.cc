@@ -9,6 +9,7 @@
 
 #include "engine/error.h"
 #include "engine/mapped_file.h"
+#include "runner/longctx_config.h"
 #include "runner/resolve_model.h"
 #include "runner/run_options.h"
 #include "runner/value_io.h"
@@ -18,7 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> kTopLevelKeys = {"models", "compressors", "tasks", "run", "limits"};
+const std::vector<std::string> kTopLevelKeys = {"models", "compressors", "tasks",
+                                                "run",    "limits",      "longctx_bench"};
 
 void check_top_level(const Value& root, const std::string& file) {
   if (root.is_null())
@@ -43,6 +45,33 @@ std::vector<Value> list_of(const Value& root, const std::string& key) {
   return {*value};
 }
 
+// Puts more items behind those under a key.
+void append_to(Value& root, const std::string& key, const std::vector<Value>& more) {
+  if (more.empty()) return;
+  Value list;
+  list.kind = Value::Kind::kList;
+  list.place = more[0].place;
+  list.items = list_of(root, key);
+  list.items.insert(list.items.end(), more.begin(), more.end());
+  std::erase_if(root.entries, [&](const auto& entry) { return entry.first == key; });
+  root.entries.emplace_back(key, std::move(list));
+}
+
+// What longctx_bench's files say goes into the other lists; the model only where none is listed.
+// Answers with the pipelines whose model is taken.
+std::vector<LongctxPipeline> take_longctx(Value& root, const fs::path& file,
+                                          const RunFlags& flags) {
+  const Value* map = root.find("longctx_bench");
+  if (map == nullptr || map->is_null()) return {};
+  LongctxEntries entries = read_longctx(*map, file.parent_path());
+  append_to(root, "compressors", entries.compressors);
+  append_to(root, "tasks", entries.tasks);
+  const bool own_model = flags.models.empty() && list_of(root, "models").empty();
+  if (!own_model || entries.model.is_null()) return {};
+  append_to(root, "models", {entries.model});
+  return std::move(entries.pipelines);
+}
+
 std::vector<ModelEntry> read_models(const Value& root, const fs::path& file,
                                     const RunFlags& flags) {
   std::vector<ModelEntry> models;
@@ -51,8 +80,9 @@ std::vector<ModelEntry> read_models(const Value& root, const fs::path& file,
       if (known.name == name)
         throw_usage("{}: model '{}' is listed twice; remove one of the two", place, name);
     }
+    const NamedModel named = read_model_name(name, place);
     try {
-      models.push_back({name, resolve_model(name, base)});
+      models.push_back({name, resolve_model(named.name, base), named.rope_theta_factor});
     } catch (const Error& e) {
       throw Error(e.kind(), place + ": " + e.what());
     }
@@ -163,9 +193,13 @@ std::vector<TaskEntry> read_tasks(const Value& root, const fs::path& file, const
     }
   }
   if (flags.tasks.empty()) chosen = listed;
+  std::vector<Value> items;
+  for (const Value& entry : chosen) {
+    for (Value& item : split_task(entry, base)) items.push_back(std::move(item));
+  }
   std::vector<TaskEntry> tasks;
   std::map<std::string, std::string> place_of;
-  for (Value& item : chosen) {
+  for (Value& item : items) {
     const bool if_allowed = take_if_allowed(item);
     std::unique_ptr<Task> task = make_task(item, base);
     if (task->runs_code()) {
@@ -213,6 +247,14 @@ void read_answer_limits(const Value& root, const RunFlags& flags, RunOptions& ru
   run.same_max_new_tokens = value != nullptr || flags.max_new_tokens.has_value();
 }
 
+// As the config writes them, and as this program calls them.
+std::vector<std::string> known_task_names(const Value& root, const std::vector<TaskEntry>& tasks) {
+  std::vector<std::string> names;
+  for (const Value& item : list_of(root, "tasks")) names.push_back(task_name(item));
+  for (const TaskEntry& entry : tasks) names.push_back(entry.task->name());
+  return names;
+}
+
 void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry>& tasks) {
   const Value* limits = root.find("limits");
   if (limits != nullptr && !limits->is_null()) {
@@ -220,9 +262,7 @@ void read_limits(const Value& root, const RunFlags& flags, std::vector<TaskEntry
       throw_usage("{}: expected a map from task to samples, found {}", limits->place,
                   limits->describe());
     }
-    std::vector<std::string> listed;
-    for (const Value& item : list_of(root, "tasks")) listed.push_back(task_name(item));
-    for (const TaskEntry& entry : tasks) listed.push_back(entry.task->name());
+    const std::vector<std::string> listed = known_task_names(root, tasks);
     for (const auto& [name, value] : limits->entries) {
       if (name == kAnswerLimit) continue;
       if (std::find(listed.begin(), listed.end(), name) == listed.end()) {
@@ -259,6 +299,25 @@ void set_number(Value& root, const char* assignment_path, std::optional<int> num
   }
 }
 
+// A name that no task has would leave everything unmeasured. Tasks that --task leaves out are known.
+void check_timed_tasks(const TimingOptions& timing, const Value& root,
+                       const std::vector<TaskEntry>& tasks, const std::string& file) {
+  const std::vector<std::string> names = known_task_names(root, tasks);
+  for (const std::string& name : timing.tasks) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    throw_usage("{}: run.timing.tasks: no task '{}' in this config{}", file, name,
+                did_you_mean(name, names));
+  }
+}
+
+nlohmann::ordered_json timing_json(const TimingOptions& timing) {
+  if (!timing.on) return false;
+  nlohmann::ordered_json json = {{"warmup", timing.warmup}, {"repetitions", timing.repetitions}};
+  if (!timing.tasks.empty()) json["tasks"] = timing.tasks;
+  json["samples"] = timing.samples;
+  return json;
+}
+
 }  // namespace
 
 Shard parse_shard(const std::string& text) {
@@ -285,6 +344,8 @@ RunConfig parse_config(const std::string& text, const fs::path& file, const RunF
   set_number(root, "run.max_new_tokens", flags.max_new_tokens, "--max-new-tokens");
   check_top_level(root, shown);
 
+  const std::vector<LongctxPipeline> pipelines = take_longctx(root, file, flags);
+
   RunConfig config;
   config.file = file;
   const Value* run = root.find("run");
@@ -295,7 +356,9 @@ RunConfig parse_config(const std::string& text, const fs::path& file, const RunF
   config.compressors = with_baseline(read_specs(root, file, flags), shown, config.notes);
   config.tasks = read_tasks(root, file, flags, config.run.sandbox, config.notes);
   read_limits(root, flags, config.tasks);
+  check_timed_tasks(config.run.timing, root, config.tasks, shown);
   config.models = read_models(root, file, flags);
+  if (!pipelines.empty()) check_longctx_rope(pipelines, config.models[0].location);
   return config;
 }
 
@@ -330,7 +393,7 @@ nlohmann::ordered_json resolved_config_json(const RunConfig& config) {
       {"prefill_chunk", run.prefill_chunk},
       {"batch", run.batch},
       {"memory", run.memory_bytes > 0 ? nlohmann::ordered_json(run.memory_bytes) : nullptr},
-      {"timing", run.timing},
+      {"timing", timing_json(run.timing)},
       {"max_new_tokens", run.max_new_tokens},
       {"seed", run.seed},
       {"out", run.out.string()},

@@ -25,6 +25,16 @@ struct RunFlags {
   bool fresh = false, dry_run = false, quiet = false, allow_code_execution = false;
 };
 
+// run.timing: which samples are measured alone, and how often.
+struct TimingOptions {
+  bool on = false;
+  int warmup = 1, repetitions = 3;  // runs before, and runs that count
+  std::vector<std::string> tasks;   // names; empty: every task
+  int samples = 0;                  // the first so many of each cell; 0: all
+
+  bool wants(const std::string& task, size_t sample) const;
+};
+
 // The `run` map of a config. Only kv_dtype, weights, gemm, max_new_tokens and seed may change a
 // score.
 struct RunOptions {
@@ -35,7 +45,7 @@ struct RunOptions {
   int prefill_chunk = 0;     // tokens in one pass; 0: the session chooses
   int batch = 0;             // sequences decoded together; 0: chosen
   int64_t memory_bytes = 0;  // for caches and logits, weights not counted; 0: 60 % of what is free
-  bool timing = false;
+  TimingOptions timing;
   int max_new_tokens = 0;
   bool same_max_new_tokens = false;  // for all answers, whatever a task or its data say
   int64_t seed = 0;
@@ -46,6 +56,7 @@ struct RunOptions {
 struct ModelEntry {
   std::string name;                // as written
   std::filesystem::path location;  // absolute
+  double rope_theta_factor = 1;    // "M(rope_theta_factor=32)"
 };
 
 struct TaskEntry {

@@ -115,15 +115,26 @@ void Generator::admit() {
   }
 }
 
+// The tokens that end a part of this sample's answer.
+std::vector<int32_t> Generator::end_tokens(const Sample& sample) const {
+  std::vector<int32_t> ends = sample.end_ids;
+  if (sample.ignore_end) return ends;
+  const std::vector<int>& eos = session_.model().config.eos_ids;
+  ends.insert(ends.end(), eos.begin(), eos.end());
+  return ends;
+}
+
 // Chooses the next token; false where the answer is complete.
 bool Generator::take(Sequence& sequence, const float* row) {
   Answer& answer = sequence.job->answer;
   const Sample& sample = *sequence.job->sample;
-  const std::vector<int>& eos = session_.model().config.eos_ids;
   const int limit = sample.max_new_tokens > 0 ? sample.max_new_tokens : options_.max_new_tokens;
-  const int32_t token = greedy_token(row, vocab_);
+  const std::vector<int32_t> ends = end_tokens(sample);
+  const bool first = answer.ids.size() == sequence.part_start;
+  const int32_t token =
+      sample.never_empty && first ? greedy_token_but(row, vocab_, ends) : greedy_token(row, vocab_);
   sequence.next.clear();
-  if (!sample.ignore_end && std::find(eos.begin(), eos.end(), token) != eos.end())
+  if (std::find(ends.begin(), ends.end(), token) != ends.end())
     return end_part(sequence, "eos", std::string::npos);
   answer.ids.push_back(token);
   if (!sample.stop.empty()) {

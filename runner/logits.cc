@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "engine/error.h"
@@ -40,6 +41,13 @@ double negative_log_likelihood(const float* row, int vocab, int32_t token) {
 
 int32_t greedy_token(const float* row, int vocab) {
   return static_cast<int32_t>(kernels().argmax(row, vocab));
+}
+
+int32_t greedy_token_but(const float* row, int vocab, std::span<const int32_t> others) {
+  std::vector<float> allowed(row, row + vocab);
+  for (const int32_t token : others)
+    allowed[static_cast<size_t>(token)] = -std::numeric_limits<float>::infinity();
+  return greedy_token(allowed.data(), vocab);
 }
 
 double kl_divergence(const float* full, double full_norm, const float* other, double other_norm,

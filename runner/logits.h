@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 namespace kv {
@@ -35,6 +36,8 @@ double negative_log_likelihood(const float* row, int vocab, int32_t token);
 
 // The most likely token of one row (vocab); the lowest id wins a tie.
 int32_t greedy_token(const float* row, int vocab);
+// The same of the tokens that are not among `others`.
+int32_t greedy_token_but(const float* row, int vocab, std::span<const int32_t> others);
 
 // KL(full || other) in nats of two rows (vocab), given the norms of both: the probabilities are
 // float, everything else double.

@@ -70,8 +70,9 @@ void add_run(CLI::App& app, Verbs& v, Action& action) {
   report->add_option(
       "--out", v.report.out,
       "where the report goes (default: the first folder; with --format its folder FORMAT)");
-  report->add_option("--format", v.report.format,
-                     "another system's files: kv-exec-bench or kv-canary");
+  report->add_option(
+      "--format", v.report.format,
+      "another system's files: kv-exec-bench, kv-canary, efficient-llm or longctx-bench");
   report->footer("Example: kvengine report results/smoke");
   report->callback([&] { action = [&] { return kv::verb_report(v.report); }; });
 }

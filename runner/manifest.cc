@@ -178,7 +178,7 @@ ManifestFile read_manifest(const std::filesystem::path& run_folder) {
     info.gemm = run.at("gemm");
     info.threads = run.at("threads");
     info.seed = run.at("seed");
-    info.timing = run.at("timing");
+    info.timing = run.at("timing") != Json(false);
     info.tokens_prefilled = json.at("tokens_prefilled");
     info.tokens_requested = json.at("tokens_requested");
     for (const Json& model : json.at("models")) info.models.push_back(model.at("name"));

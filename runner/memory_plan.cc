@@ -6,6 +6,7 @@
 #include "compress/registry.h"
 #include "engine/compression.h"
 #include "engine/error.h"
+#include "engine/query_statistics.h"
 #include "runner/answer.h"
 #include "runner/env.h"
 
@@ -87,8 +88,10 @@ int64_t most_answer_tokens(const Sample& sample, int max_new_tokens) {
   return total;
 }
 
-int64_t row_bytes(const ModelConfig& config, int bytes_per_value) {
-  return int64_t{2} * config.n_layers * config.n_kv_heads * config.head_dim * bytes_per_value;
+int64_t full_cache_bytes(const ModelConfig& config, int64_t n_tokens, int bytes_per_value) {
+  int64_t rows = 0;
+  for (int l = 0; l < config.n_layers; ++l) rows += config.rows_held(l, n_tokens);
+  return 2 * rows * config.n_kv_heads * config.head_dim * bytes_per_value;
 }
 
 MemoryCosts::MemoryCosts(const RunConfig& config, const ModelConfig& model)
@@ -98,16 +101,25 @@ int64_t MemoryCosts::rows(size_t n_tokens, const KvCodec& codec) const {
   constexpr int64_t kPageHeader = 96;  // of a page itself and of its allocation
   const auto tile = static_cast<int64_t>(codec.key_tile_bytes(model_.head_dim) +
                                          codec.value_tile_bytes(model_.head_dim));
-  return tiles(static_cast<int64_t>(n_tokens)) * (tile + kPageHeader) * model_.n_layers *
-         model_.n_kv_heads;
+  int64_t pages = 0;
+  for (int l = 0; l < model_.n_layers; ++l) {
+    // A layer with a window holds a pass of the prompt too until it is done.
+    const int64_t n = std::min(static_cast<int64_t>(n_tokens),
+                               model_.rows_held(l, static_cast<int64_t>(n_tokens)) +
+                                   std::max<int64_t>(kPassRows, config_.run.prefill_chunk));
+    pages += tiles(n) + (model_.layer(l).window > 0 ? 1 : 0);
+  }
+  return pages * (tile + kPageHeader) * model_.n_kv_heads;
 }
 
 int64_t MemoryCosts::prompt(size_t n_tokens, const KvCodec& codec, const KvNeeds& needs) const {
   const auto n = static_cast<int64_t>(n_tokens);
   const int64_t heads = int64_t{model_.n_layers} * model_.n_heads, d = model_.head_dim;
   int64_t recorded = heads * std::min<int64_t>(needs.window_queries, n) * d * kFloat;
-  recorded += static_cast<int64_t>(needs.query_statistics.size()) * heads * (d + 1) * d *
-              static_cast<int64_t>(sizeof(double));
+  // The sums, and the mean and covariance made of them.
+  const auto moments = static_cast<int64_t>(QueryMoments::bytes_for(model_));
+  recorded += static_cast<int64_t>(needs.query_statistics.size()) *
+              (moments + heads * (d + 1) * d * static_cast<int64_t>(sizeof(double)));
   if (needs.attention_received) recorded += heads * n * static_cast<int64_t>(sizeof(double));
   recorded +=
       static_cast<int64_t>(needs.repeats.size()) * model_.n_layers * model_.n_kv_heads * n * kFloat;
@@ -123,8 +135,8 @@ int64_t MemoryCosts::cell(size_t n_tokens, const CompressionPlan& plan) const {
     const KvNeeds needs = plan.decode->policy->needs(kEndless);
     const int64_t d = model_.head_dim, heads = int64_t{model_.n_layers} * model_.n_heads;
     bytes += 2 * heads * d * needs.window_queries * int64_t{sizeof(float)};
-    bytes += 2 * heads * d * (d + 1) * static_cast<int64_t>(needs.query_statistics.size()) *
-             int64_t{sizeof(double)};
+    bytes +=
+        2 * static_cast<int64_t>(needs.query_statistics.size() * QueryMoments::bytes_for(model_));
   }
   if (plan.policies.empty() && plan.step == nullptr) return bytes;
   // Rows that stay, their scores and positions, on their way through the policies.
@@ -134,7 +146,8 @@ int64_t MemoryCosts::cell(size_t n_tokens, const CompressionPlan& plan) const {
 
 int64_t MemoryCosts::answer(const Sample& sample) const {
   const int64_t n = tokens_after_context(sample, config_.run.max_new_tokens);
-  return (tiles(n) + 1) * kTile * row_bytes(model_, 4);
+  return (tiles(n) + 1) * kTile * 2 * model_.n_layers * model_.n_kv_heads * model_.head_dim *
+         kFloat;
 }
 
 MemoryPlan plan_memory(const RunConfig& config, const PreparedModel& model) {

@@ -15,8 +15,9 @@ namespace kv {
 // What an answer takes at most: its parts up to their limits and what is fed between them.
 int64_t most_answer_tokens(const Sample& sample, int max_new_tokens);
 
-// Bytes of one token's rows in all layers and KV heads.
-int64_t row_bytes(const ModelConfig& config, int bytes_per_value);
+// Bytes of the rows that a full cache holds after n_tokens tokens: of layers with a window those that the
+// next token sees.
+int64_t full_cache_bytes(const ModelConfig& config, int64_t n_tokens, int bytes_per_value);
 
 // Upper bounds, in bytes, of what the parts of a run hold. Rows count in whole tiles, as they are
 // allocated; no policy is taken at its word about how much it removes.

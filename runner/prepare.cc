@@ -9,6 +9,7 @@
 #include "engine/compression.h"
 #include "engine/error.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "runner/memory_plan.h"
 #include "runner/prefixes.h"
 
 namespace kv {
@@ -65,9 +66,34 @@ void check_samples(const Task& task, const std::vector<Sample>& samples,
   }
 }
 
+// The beginning of every context that is longer than the task allows (kvpress's evaluation does the
+// same; its max_context_length).
+void cut_contexts(size_t max_length, std::vector<Sample>& samples) {
+  for (Sample& sample : samples) {
+    std::vector<int32_t>& context = sample.context_ids;
+    if (max_length == 0 || context.size() <= max_length) continue;
+    std::string& note = sample.meta["note"];
+    note += fmt::format("{}contexts were cut to their first {} tokens", note.empty() ? "" : "; ",
+                        max_length);
+    context.resize(max_length);
+  }
+}
+
+// Before any work: models that take only so many tokens get no more.
+void check_lengths(const RunConfig& config, const Task& task, const std::vector<Sample>& samples,
+                   const ModelConfig& model) {
+  for (const Sample& sample : samples) {
+    auto n = static_cast<int64_t>(sample.context_ids.size() + sample.continuation_ids.size());
+    if (sample.kind != Sample::Kind::kScore)
+      n += most_answer_tokens(sample, config.run.max_new_tokens) - 1;
+    check_length(model, n, fmt::format("task {}: sample '{}': ", task.canonical(), sample.id));
+  }
+}
+
 // The question of every sample at the end of its context.
 void move_questions(const Task& task, std::vector<Sample>& samples) {
   for (Sample& sample : samples) {
+    if (sample.question_tokens > 0) continue;  // the task has put it there
     if (sample.continuation_ids.empty()) {
       throw_usage(
           "task {}: query_aware: sample '{}' has no question apart from its context; leave the key "
@@ -109,8 +135,10 @@ PreparedModel prepare_model(const RunConfig& config, const ModelEntry& entry, co
       for (Sample& sample : prepared.samples.back()) sample.max_new_tokens = 0;
     }
     check_samples(*task.task, prepared.samples.back(), model.config);
+    cut_contexts(static_cast<size_t>(task.task->max_context_length()), prepared.samples.back());
     if (task.task->query_aware()) move_questions(*task.task, prepared.samples.back());
     check_questions(config, *task.task, prepared.samples.back());
+    check_lengths(config, *task.task, prepared.samples.back(), model.config);
   }
   prepared.units = make_units(prepared.samples, config.shard);
   return prepared;
@@ -126,6 +154,7 @@ std::shared_ptr<const Model> load_model(const ModelEntry& entry, const RunOption
   LoadOptions options;
   options.weights = run.weights;
   options.openblas = run.gemm == "openblas";
+  options.rope_theta_factor = entry.rope_theta_factor;
   return Model::load(entry.location, options);
 }
 
@@ -135,6 +164,7 @@ TextTools text_tools(const Model& model) {
   if (!model.tokenizer) return tools;
   const std::shared_ptr<const Tokenizer> tokenizer = model.tokenizer;
   const std::shared_ptr<const ChatTemplate> chat = model.chat_template;
+  tools.has_chat_template = chat != nullptr;
   tools.eos_id = tokenizer->eos_id;
   tools.encode = [tokenizer](const std::string& text, bool add_special_tokens) {
     return tokenizer->encode(text, add_special_tokens);

@@ -138,6 +138,10 @@ ProbeRequest read_request(const Value& value, const std::string& base_folder,
   request.compressor = read_compressor(params, header.config, base_folder, value.place);
   request.generate = params.integer("generate");
   check_layer_rows(request, header.config);
+  const size_t later = std::max<size_t>(
+      request.suffix_ids.size(), static_cast<size_t>(std::max(request.generate - 1, 0)));
+  check_length(header.config, static_cast<int64_t>(request.prompt_ids.size() + later),
+               value.place + ": ");
   request.kv_dtype = params.string("kv_dtype");
   request.threads = params.is_null("threads")
                         ? static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))

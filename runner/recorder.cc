@@ -62,7 +62,7 @@ SampleRecord Recorder::blank(const SweepItem& item) const {
   record.seed = parts_.config.run.seed;
   record.meta = sample.meta;
   record.n_context = static_cast<int64_t>(sample.context_ids.size());
-  record.kv_bytes_full = record.n_context * row_bytes(model.config, 2);
+  record.kv_bytes_full = full_cache_bytes(model.config, record.n_context, 2);
   return record;
 }
 

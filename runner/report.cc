@@ -5,6 +5,7 @@
 
 #include "engine/safetensors_writer.h"
 #include "runner/figures.h"
+#include "runner/report_average.h"
 #include "runner/report_grid.h"
 #include "runner/report_text.h"
 
@@ -13,13 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + '"';
-}
 
 Json json_number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
@@ -82,6 +76,13 @@ std::vector<Figure> figures_of(const std::vector<ReportCell>& cells) {
     if (name.empty()) continue;
     figures.push_back({name, chart_svg("Function (solid) and perplexity (dashed)",
                                        {divergence_panel(cells, model)}, 1)});
+  }
+  for (const std::string& model : models_of(cells)) {
+    const AverageTable averages = average_table(cells, model);
+    const std::string name = average_figure(averages, model);
+    if (name.empty()) continue;
+    figures.push_back({name, chart_svg("Average score against compression",
+                                       {average_panel(averages, model)}, 1)});
   }
   for (const CellTable& table : cell_tables(cells)) {
     const std::vector<HeatMap> maps = grid_maps(table);

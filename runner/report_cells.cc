@@ -205,9 +205,13 @@ bool higher_is_better(const std::string& metric) {
   return metric != "kld";  // against the full cache; no task's own
 }
 
-std::string functional_metric(const ReportCell& cell) {
+bool generates(const ReportCell& cell) {
   const TaskInfo* info = task_of(cell);
-  return info != nullptr && !info->generates ? "" : headline_metric(cell);
+  return info == nullptr || info->generates;
+}
+
+std::string functional_metric(const ReportCell& cell) {
+  return generates(cell) ? headline_metric(cell) : "";
 }
 
 std::string number_text(double value) {

@@ -70,6 +70,9 @@ std::string headline_metric(const ReportCell& cell);
 // score both take it.
 std::string functional_metric(const ReportCell& cell);
 
+// False for a task that scores a given text.
+bool generates(const ReportCell& cell);
+
 // A number for tables that programs read: the shortest text that reads back the same; "nan", "inf",
 // "-inf".
 std::string number_text(double value);

@@ -10,6 +10,7 @@
 #include "compress/registry.h"
 #include "engine/error.h"
 #include "runner/report_export.h"
+#include "runner/report_text.h"
 
 namespace kv {
 namespace {
@@ -73,11 +74,6 @@ std::string task_of(const ReportCell& cell) {
 std::string float_text(double value) {
   const std::string text = number_text(value);
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
-}
-
-// A spec in the press's place may hold commas.
-std::string csv_field(const std::string& text) {
-  return text.find_first_of(",\"\n") == std::string::npos ? text : "\"" + text + "\"";
 }
 
 std::vector<std::string> csv_fields(const std::string& line) {

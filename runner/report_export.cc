@@ -8,8 +8,11 @@
 
 #include "engine/error.h"
 #include "engine/safetensors_writer.h"
+#include "engine/value.h"
 #include "runner/chart_svg.h"
 #include "runner/figures.h"
+#include "runner/report_efficient_llm.h"
+#include "runner/report_longctx.h"
 #include "runner/report_text.h"
 
 namespace kv {
@@ -98,7 +101,8 @@ ChartPanel canary_panel(const std::vector<CanarySummary>& summary) {
   return panel;
 }
 
-fs::path export_canary(const std::vector<SampleRecord>& records, const fs::path& dir) {
+fs::path export_canary(const std::vector<SampleRecord>& records, const ManifestInfo& /*manifest*/,
+                       const fs::path& dir) {
   std::set<std::string> models;
   for (const SampleRecord& record : records) models.insert(record.model);
   if (models.size() > 1) {
@@ -119,14 +123,38 @@ fs::path export_canary(const std::vector<SampleRecord>& records, const fs::path&
   return dir / "RESULTS.md";
 }
 
+// To add a format: one line.
+struct Format {
+  const char* name;
+  fs::path (*write)(const std::vector<SampleRecord>& records, const ManifestInfo& manifest,
+                    const fs::path& dir);
+};
+constexpr Format kFormats[] = {
+    {"kv-exec-bench", export_exec_bench},
+    {"kv-canary", export_canary},
+    {"efficient-llm", export_efficient_llm},
+    {"longctx-bench", export_longctx_bench},
+};
+
+const Format& format_of(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Format& format : kFormats) {
+    if (format.name == name) return format;
+    names.push_back(format.name);
+  }
+  throw_usage("report: --format {} is not in this build; it has {}{}", name, fmt::join(names, ", "),
+              did_you_mean(name, names));
+}
+
 }  // namespace
+
+void check_report_format(const std::string& format) {
+  format_of(format);
+}
 
 fs::path export_report(const std::string& format, const std::vector<SampleRecord>& records,
                        const ManifestInfo& manifest, const fs::path& dir) {
-  if (format == "kv-exec-bench") return export_exec_bench(records, manifest, dir);
-  if (format == "kv-canary") return export_canary(records, dir);
-  throw_usage("report: --format {} is not in this build; it has kv-exec-bench and kv-canary",
-              format);
+  return format_of(format).write(records, manifest, dir);
 }
 
 }  // namespace kv

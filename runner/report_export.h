@@ -68,6 +68,9 @@ std::vector<CanaryRow> canary_samples(const std::vector<SampleRecord>& records);
 // Its samples file, one line for each record; latency_s is null where nothing was timed.
 std::string canary_jsonl(const std::vector<SampleRecord>& records);
 
+// Throws Error(kUsage) for a format that export_report does not know.
+void check_report_format(const std::string& format);
+
 // Writes that system's files into dir. records: the latest of each sample. Throws Error(kUsage) for
 // a format that is not known or records that it cannot hold, Error(kData) where nothing can be
 // written. Returns the main file.

@@ -67,6 +67,16 @@ std::string task_section(const CellTable& table, size_t place, const std::vector
   return html + "</section>\n";
 }
 
+// Average scores; "" where nothing is averaged.
+std::string average_html(const std::vector<ReportCell>& cells, const std::string& model) {
+  const AverageTable table = average_table(cells, model);
+  if (table.rows.empty()) return "";
+  return "<h3>Average score</h3>\n<p>" + html_text(how_averages_are_made(table)) + "</p>\n" +
+         figure(average_panel(table, model),
+                "Average score against the share of rows removed; whiskers are 95 % intervals") +
+         average_rows_html(table);
+}
+
 std::string model_section(const std::string& model, const std::vector<ReportCell>& cells) {
   std::string html = fmt::format("<h2>{}</h2>\n", escape_markup(model));
   html += summary_table(cells, model);
@@ -76,7 +86,7 @@ std::string model_section(const std::string& model, const std::vector<ReportCell
              "the full cache's perplexity divided by the compressor's. Both are 1 for the full "
              "cache; where the dashed "
              "line stays high and the solid one falls, the loss is silent");
-  html += degradation_html(cells, model);
+  html += average_html(cells, model) + degradation_html(cells, model);
   return html + "<h3>Cost</h3>\n" + cost_table(cells, model);
 }
 

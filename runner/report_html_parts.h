@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "runner/report_average.h"
 #include "runner/report_cells.h"
 #include "runner/report_text.h"
 #include "runner/results.h"
@@ -30,6 +31,8 @@ std::string style_html();
 std::string summary_table(const std::vector<ReportCell>& cells, const std::string& model);
 // Function lost beside perplexity risen; "" where a model lacks one of them.
 std::string degradation_html(const std::vector<ReportCell>& cells, const std::string& model);
+// One row for each compressor of the table.
+std::string average_rows_html(const AverageTable& table);
 // Bytes, times, prefilled tokens: one row for each cell of one model.
 std::string cost_table(const std::vector<ReportCell>& cells, const std::string& model);
 // Every metric of one task with intervals, and the differences to the full cache.

@@ -33,16 +33,20 @@ std::string score_html(const ReportCell& cell, const std::string& metric) {
 }
 
 // Coloured where the interval leaves zero out.
+std::string difference_html(const PairedDifference& d, bool more_is_better) {
+  const std::string signed_value =
+      fmt::format("{}{}", d.value > 0 ? "+" : "", number_for_people(d.value));
+  const std::string text = value_html(signed_value, d.interval.low, d.interval.high);
+  if (d.interval.low <= 0 && d.interval.high >= 0) return text;
+  if (std::isnan(d.interval.low)) return text;
+  const bool better = (d.value > 0) == more_is_better;
+  return fmt::format("<span class=\"{}\">{}</span>", better ? "better" : "worse", text);
+}
+
 std::string difference_html(const ReportCell& cell, const std::string& metric) {
   const auto found = cell.differences.find(metric);
   if (found == cell.differences.end() || found->second.n == 0) return "-";
-  const PairedDifference& d = found->second;
-  const std::string text = value_html((d.value > 0 ? "+" : "") + number_for_people(d.value),
-                                      d.interval.low, d.interval.high);
-  if (d.interval.low <= 0 && d.interval.high >= 0) return text;
-  if (std::isnan(d.interval.low)) return text;
-  const bool better = (d.value > 0) == higher_is_better(metric);
-  return fmt::format("<span class=\"{}\">{}</span>", better ? "better" : "worse", text);
+  return difference_html(found->second, higher_is_better(metric));
 }
 
 bool saturated(const ReportCell& cell, const std::string& metric) {
@@ -172,6 +176,20 @@ std::string summary_table(const std::vector<ReportCell>& cells, const std::strin
         " † The full cache itself is at an end of the scale: the task does not discriminate.";
   }
   return html_table(table, caption);
+}
+
+std::string average_rows_html(const AverageTable& averages) {
+  HtmlTable table{
+      {"compressor,<br>share removed", "average", "difference<br>to none", "KV retained", "n"}, {}};
+  for (const AverageRow& row : averages.rows) {
+    const PairedDifference difference = {row.difference, row.difference_interval, row.n};
+    table.rows.push_back(
+        {compressor_html(*row.cell),
+         value_html(number_for_people(row.value), row.interval.low, row.interval.high),
+         row.cell->is_baseline() ? "-" : difference_html(difference, true),
+         percent(row.kv_retained), fmt::format("{}", row.n)});
+  }
+  return html_table(table, "");
 }
 
 std::string degradation_html(const std::vector<ReportCell>& cells, const std::string& model) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "runner/report.h"
+#include "runner/report_average.h"
 #include "runner/report_degradation.h"
 #include "runner/report_text.h"
 
@@ -106,6 +107,28 @@ std::string degradation_table(const std::vector<ReportCell>& cells, const std::s
   return text;
 }
 
+// "" where nothing is averaged.
+std::string average_section(const std::vector<ReportCell>& cells, const std::string& model) {
+  const AverageTable table = average_table(cells, model);
+  if (table.rows.empty()) return "";
+  std::string text = "\n### Average score\n\n" + how_averages_are_made(table) + "\n";
+  const std::string figure = average_figure(table, model);
+  if (!figure.empty())
+    text += fmt::format("\n![Average score against compression ratio](figures/{}.svg)\n", figure);
+  text +=
+      "\n| compressor | ratio removed | average | difference to none | KV retained | n |\n"
+      "|---|---:|---:|---:|---:|---:|\n";
+  for (const AverageRow& row : table.rows) {
+    const PairedDifference difference = {row.difference, row.difference_interval, row.n};
+    text += fmt::format(
+        "| {} | {} | {} | {} | {:.1f} % | {} |\n", table_text(row.cell->label),
+        number_text(row.cell->compression_ratio),
+        with_interval(number_for_people(row.value), row.interval.low, row.interval.high),
+        row.cell->is_baseline() ? "-" : difference_text(difference), 100 * row.kv_retained, row.n);
+  }
+  return text;
+}
+
 std::string specs(const std::vector<ReportCell>& cells) {
   std::string text = "\n## Compressors in full\n\n";
   std::vector<std::string> seen;
@@ -138,7 +161,8 @@ std::string results_markdown(const std::vector<ReportCell>& cells, const Manifes
             fmt::format("\n![Function and perplexity against KV memory](figures/{}.svg)\n", figure);
       }
     }
-    if (first.model != model) text += degradation_table(cells, first.model);
+    if (first.model != model)
+      text += average_section(cells, first.model) + degradation_table(cells, first.model);
     model = first.model;
     text += fmt::format("\n### {}\n\n{}\n\n", first.task, protocol_text(first));
     text += render_table(table) + bullets("", scale_end_sentences(table)) + answers_table(table) +

@@ -6,20 +6,26 @@
 #include <cmath>
 
 namespace kv {
-namespace {
 
-// The value of a parameter in a canonical text "name(a=1,b=2)"; "" where it is not there.
-std::string parameter(const std::string& canonical, const std::string& name) {
+std::string spec_parameter(const std::string& canonical, const std::string& name) {
   for (const char* before : {"(", ","}) {
     const size_t at = canonical.find(before + name + "=");
     if (at == std::string::npos) continue;
     const size_t begin = at + 2 + name.size();
-    return canonical.substr(begin, canonical.find_first_of(",)", begin) - begin);
+    const bool quoted = begin < canonical.size() && canonical[begin] == '\'';
+    const size_t end =
+        quoted ? canonical.find('\'', begin + 1) : canonical.find_first_of(",)", begin);
+    return canonical.substr(begin + quoted, end - begin - quoted);
   }
   return "";
 }
 
-}  // namespace
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + '"';
+}
 
 std::string number_for_people(double value) {
   if (std::isnan(value)) return "undefined";
@@ -84,8 +90,8 @@ std::string protocol_text(const ReportCell& cell) {
       " Windows of {} tokens do not overlap; the first {} of each window is prefilled and "
       "compressed once, and every "
       "later token is scored once, the first of them from the prefill's last logits. {}",
-      parameter(cell.task_spec, "max_length"), parameter(cell.task_spec, "prefix_ratio"),
-      parameter(cell.task_spec, "join") == "rows"
+      spec_parameter(cell.task_spec, "max_length"), spec_parameter(cell.task_spec, "prefix_ratio"),
+      spec_parameter(cell.task_spec, "join") == "rows"
           ? "Each row is a window of its own; ppl is the mean of the rows' perplexities."
           : "ppl = exp(mean negative log-likelihood over all scored tokens).");
   if (tokens != cell.metrics.end()) {

@@ -10,6 +10,8 @@
 
 namespace kv {
 
+// A field of a CSV line, in quotes where it needs them.
+std::string csv_field(const std::string& text);
 // Four significant digits; "undefined" where there is no number.
 std::string number_for_people(double value);
 // "0.5000 [0.4012, 0.5988]"
@@ -27,6 +29,10 @@ std::vector<std::string> table_metrics(const CellTable& table);
 
 // False for measures that already compare with the full cache.
 bool has_difference(const std::string& metric);
+
+// The value of a parameter in a canonical text "name(a=1,b=2)"; "" where it is not there. Quotes
+// around it are taken off.
+std::string spec_parameter(const std::string& canonical, const std::string& name);
 
 // How the task was run: every parameter, and for perplexity what they mean.
 std::string protocol_text(const ReportCell& cell);

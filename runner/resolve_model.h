@@ -15,6 +15,14 @@ class Tokenizer;
 std::filesystem::path resolve_model(const std::string& name,
                                     const std::filesystem::path& base_folder);
 
+// A model as configs and --model name it: M, or M(rope_theta_factor=32).
+struct NamedModel {
+  std::string name;
+  double rope_theta_factor = 1;
+};
+// Throws Error(kUsage), which begins with `place`.
+NamedModel read_model_name(const std::string& text, const std::string& place);
+
 // The tokenizer of the model at `location` alone. Throws Error(kData) where it has none.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& location);
 

@@ -52,7 +52,47 @@ int64_t read_memory(const Params& params) {
   return *bytes;
 }
 
+std::vector<ParamSpec> timing_table() {
+  return {integer("warmup", "1", 0, 1000, "runs that do not count"),
+          integer("repetitions", "3", 1, 1000, "runs that count"),
+          row("tasks", Type::kAny, "null", "names of the tasks that are measured; else all"),
+          integer("samples", "0", 0, kManyTokens, "samples of each cell, from the first; 0: all")};
+}
+
+// false, true or a map.
+TimingOptions read_timing(const Value& value) {
+  TimingOptions timing;
+  if (value.kind == Value::Kind::kBool) {
+    timing.on = value.boolean;
+    return timing;
+  }
+  if (!value.is_map()) {
+    throw_usage("{}: 'timing' must be true, false or a map, found {}", value.place,
+                value.describe());
+  }
+  const Params params = Params::read(value, timing_table(), "timing");
+  timing.on = true;
+  timing.warmup = params.integer("warmup");
+  timing.repetitions = params.integer("repetitions");
+  timing.samples = params.integer("samples");
+  if (params.is_null("tasks")) return timing;
+  const Value& tasks = params.value("tasks");
+  const std::vector<Value> names = tasks.is_list() ? tasks.items : std::vector<Value>{tasks};
+  for (const Value& name : names) {
+    if (!name.is_string()) {
+      throw_usage("{}: expected a task's name, found {}", name.place, name.describe());
+    }
+    timing.tasks.push_back(name.text);
+  }
+  return timing;
+}
+
 }  // namespace
+
+bool TimingOptions::wants(const std::string& task, size_t sample) const {
+  const bool named = tasks.empty() || std::find(tasks.begin(), tasks.end(), task) != tasks.end();
+  return on && named && (samples == 0 || sample < static_cast<size_t>(samples));
+}
 
 const std::vector<ParamSpec>& run_option_table() {
   static const std::vector<ParamSpec> table = {
@@ -63,7 +103,9 @@ const std::vector<ParamSpec>& run_option_table() {
       integer("prefill_chunk", "0", 0, kManyTokens, "tokens in one pass; 0: chosen"),
       integer("batch", "0", 0, 4096, "sequences decoded together; 0: chosen"),
       row("memory", Type::kAny, "null", "bytes or 8GiB; default: 60 % of what is free"),
-      row("timing", Type::kBool, "false", "measure each cell alone in a second pass"),
+      row("timing", Type::kAny, "false",
+          "true: measure each cell alone in a second pass; or a map: warmup, repetitions, tasks, "
+          "samples"),
       integer("max_new_tokens", "128", 1, kManyTokens, "longest answer, tokens"),
       integer("seed", "0", 0, kLargestSeed, "of everything random"),
       row("out", Type::kString, "null", "folder of the results"),
@@ -87,7 +129,7 @@ RunOptions read_run_options(const Value& map, const std::filesystem::path& confi
   run.prefill_chunk = params.integer("prefill_chunk");
   run.batch = params.integer("batch");
   run.memory_bytes = read_memory(params);
-  run.timing = params.boolean("timing");
+  run.timing = read_timing(params.value("timing"));
   run.max_new_tokens = params.integer("max_new_tokens");
   run.seed = static_cast<int64_t>(params.number("seed"));
   run.sandbox = params.string("sandbox");

@@ -95,7 +95,7 @@ bool Scheduler::fits_next() const {
   if (opening_ == nullptr && units_.empty()) return false;
   if (groups_.empty()) return true;
   // Cells are measured alone (timing): a context begins once the former is done.
-  if (opening_ == nullptr && parts_.config.run.timing) return false;
+  if (opening_ == nullptr && parts_.config.run.timing.on) return false;
   if (generator_.n_unfinished() >= static_cast<size_t>(parts_.plan.batch)) return false;
   size_t n_tokens = 0;
   int64_t needed = 0, cell = 0;
@@ -404,7 +404,8 @@ void Scheduler::record(Group& group, size_t index) {
   const SweepItem& item = group.items[index];
   const AnswerJob& job = group.jobs[index];
   SampleRecord record = parts_.recorder.make(item, job, group.cache(index), group.prompt_bytes);
-  if (parts_.config.run.timing && record.error.empty()) {
+  const TimingOptions& timing = parts_.config.run.timing;
+  if (timing.wants(record.task, item.question.sample) && record.error.empty()) {
     try {
       const CompressionPlan& plan = parts_.recorder.compressor_of(item).plan;
       measure_alone(session_, *job.sample, plan.with_question(job.sample->question_tokens),

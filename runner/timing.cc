@@ -7,6 +7,7 @@
 #include "compress/registry.h"
 #include "engine/compression.h"
 #include "runner/answer.h"
+#include "runner/stats.h"
 
 namespace kv {
 namespace {
@@ -65,16 +66,16 @@ Times measure_once(Session& session, const Sample& sample, const CompressionPlan
 
 void measure_alone(Session& session, const Sample& sample, const CompressionPlan& plan,
                    const RunOptions& run, SampleRecord& record) {
-  measure_once(session, sample, plan, run);
+  for (int i = 0; i < run.timing.warmup; ++i) measure_once(session, sample, plan, run);
   std::vector<Times> runs;
-  for (int i = 0; i < kTimingRepetitions; ++i)
+  for (int i = 0; i < run.timing.repetitions; ++i)
     runs.push_back(measure_once(session, sample, plan, run));
   const auto take = [&](const char* name, double Times::*member, std::optional<double>& field) {
     std::vector<double> values;
     for (const Times& times : runs) values.push_back(times.*member);
-    std::sort(values.begin(), values.end());
-    field = values[values.size() / 2];
-    record.timing_spread[name] = values.back() - values.front();
+    const auto [least, most] = std::minmax_element(values.begin(), values.end());
+    record.timing_spread[name] = *most - *least;
+    field = median(std::move(values));
   };
   take("prefill_ms", &Times::prefill_ms, record.prefill_ms);
   take("compress_ms", &Times::compress_ms, record.compress_ms);

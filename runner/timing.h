@@ -9,9 +9,9 @@
 
 namespace kv {
 
-// Once for warming up, then kTimingRepetitions times: prefill, compress, answer. Fills the timing
-// fields of `record` with medians and timing_spread with largest minus smallest.
-inline constexpr int kTimingRepetitions = 3;
+// run.timing.warmup times for warming up, then run.timing.repetitions times: prefill, compress,
+// answer. Fills the timing fields of `record` with medians and timing_spread with largest minus
+// smallest.
 void measure_alone(Session& session, const Sample& sample, const CompressionPlan& plan,
                    const RunOptions& run, SampleRecord& record);
 

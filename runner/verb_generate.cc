@@ -239,37 +239,18 @@ int generate_from_cache(const GenerateFlags& flags) {
   return 0;
 }
 
-// A file holds rows, their positions and what masks them; these caches hold more.
-void check_savable(const CompressorSpec& spec) {
-  if (spec.plan.step != nullptr) {
-    throw_usage(
-        "--save-cache: {} decides at every step what its sequence holds, which a file of rows does "
-        "not say; expected a policy or codec that acts after the prompt",
-        spec.canonical);
-  }
-  bool narrow = false;
-  for (const PolicyPtr& policy : spec.plan.policies) narrow |= policy->narrows_keys();
-  if (narrow || (spec.plan.codec != nullptr && spec.plan.codec->layer_codec() != nullptr)) {
-    throw_usage(
-        "--save-cache: {} stores keys of fewer channels or groups over a whole layer, which the "
-        "file "
-        "does not hold; expected another policy or codec",
-        spec.canonical);
-  }
-}
-
 }  // namespace
 
 int verb_generate(const GenerateFlags& flags) {
   check_flags(flags);
   if (!flags.load_cache.empty()) return generate_from_cache(flags);
   const CompressorSpec spec = read_compressor(flags.compressor, "--compressor");
-  if (!flags.save_cache.empty()) check_savable(spec);
   const std::string prompt = read_prompt(flags);
   const auto model = load_model(flags);
   spec.plan.check_model(shape_of(model->config));
   spec.plan.with_question(0);  // refuses plans that need a task to mark the question
   const std::vector<int32_t> ids = prompt_ids(*model, flags, prompt);
+  check_length(model->config, static_cast<int64_t>(ids.size()) + flags.max_new_tokens - 1, "");
   catch_stop_signals();
 
   Statistics stats;

@@ -1,9 +1,13 @@
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <vector>
 
 #include "engine/chat_template.h"
 #include "engine/error.h"
 #include "engine/model.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "runner/memory_plan.h"
 #include "runner/resolve_model.h"
 #include "runner/verbs.h"
 
@@ -12,6 +16,48 @@ namespace {
 
 std::string mebibytes(double bytes) {
   return fmt::format("{:.1f} MiB", bytes / (1024.0 * 1024.0));
+}
+
+// Which layers have a window, which no RoPE.
+void print_layers(const ModelConfig& c) {
+  int window = 0, without_rope = 0;
+  for (const LayerConfig& layer : c.layers) {
+    window = std::max(window, layer.window);
+    without_rope += layer.rope == LayerRope::kNone ? 1 : 0;
+  }
+  if (window > 0) {
+    const bool own_rope = std::any_of(c.layers.begin(), c.layers.end(), [](const LayerConfig& l) {
+      return l.rope == LayerRope::kSliding;
+    });
+    fmt::print("sliding layers    {} of {}, {} tokens{}\n", c.n_sliding_layers(), c.n_layers,
+               window,
+               own_rope ? fmt::format(", rope {} theta {:g}", rope_type_name(c.sliding_rope.type),
+                                      c.sliding_rope.theta)
+                        : "");
+  }
+  if (without_rope > 0) fmt::print("layers, no rope   {} of {}\n", without_rope, c.n_layers);
+}
+
+// What the model has beyond a Llama's layers.
+std::string extras_of(const ModelConfig& c) {
+  std::vector<std::string> extras;
+  if (c.qkv_bias) extras.push_back("qkv_bias");
+  if (c.o_bias) extras.push_back("o_bias");
+  if (c.mlp_bias) extras.push_back("mlp_bias");
+  if (c.qk_norm == QkNorm::kHead) extras.push_back("qk_norm");
+  if (c.qk_norm == QkNorm::kProjection) extras.push_back("qk_norm over all heads");
+  if (c.parallel_residual) extras.push_back("parallel residual");
+  const auto number = [&](const char* name, double value, double usual) {
+    if (value != usual) extras.push_back(fmt::format("{} {:g}", name, value));
+  };
+  number("embedding scale", c.embedding_scale, 1.0);
+  number("attention scale", c.query_scale(),
+         static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim))));
+  number("attention softcap", c.attention_softcap, 0.0);
+  number("residual scale", c.residual_scale, 1.0);
+  number("logit scale", c.logit_scale, 1.0);
+  number("logit softcap", c.logit_softcap, 0.0);
+  return fmt::format("{}", fmt::join(extras, ", "));
 }
 
 void print_shapes(const ModelHeader& header) {
@@ -27,20 +73,29 @@ void print_shapes(const ModelHeader& header) {
   fmt::print("heads             {} query, {} key/value, head_dim {}\n", c.n_heads, c.n_kv_heads,
              c.head_dim);
   fmt::print("vocabulary        {}{}\n", c.vocab, c.tied_embeddings ? ", tied embeddings" : "");
-  fmt::print("rope              {}, theta {:g}, {} of {} channels\n", rope_type_name(c.rope.type),
-             c.rope.theta, c.rotary_dim, c.head_dim);
+  if (c.rotary_dim > 0) {
+    fmt::print("rope              {}, theta {:g}, {} of {} channels\n", rope_type_name(c.rope.type),
+               c.rope.theta, c.rotary_dim, c.head_dim);
+  } else {
+    fmt::print("rope              none, {} learned positions\n", c.learned_positions);
+  }
   fmt::print("positions         {}\n", c.max_position);
-  fmt::print("norm epsilon      {:g}\n", c.rms_eps);
-  std::string extras;
-  if (c.qkv_bias) extras += " qkv_bias";
-  if (c.o_bias) extras += " o_bias";
-  if (c.mlp_bias) extras += " mlp_bias";
-  if (c.qk_norm) extras += " qk_norm";
-  fmt::print("extras           {}\n", extras.empty() ? " none" : extras);
+  if (c.position_limit > 0)
+    fmt::print("at most           {} tokens: {}\n", c.position_limit, c.position_limit_reason);
+  fmt::print("norm              {}{}, epsilon {:g}\n",
+             c.norm == Norm::kLayer ? "LayerNorm with bias" : "RMS",
+             c.norm_before ? c.norm_after ? " before and after" : "" : " after", c.norm_eps);
+  fmt::print("MLP               {}{}\n", activation_name(c.activation),
+             c.gated_mlp ? ", gated" : "");
+  print_layers(c);
+  const std::string extras = extras_of(c);
+  fmt::print("extras            {}\n", extras.empty() ? "none" : extras);
   fmt::print("end of text       {}\n", fmt::join(c.eos_ids, " "));
-  const int64_t values = int64_t{2} * c.n_layers * c.n_kv_heads * c.head_dim;
-  fmt::print("KV cache          {} bytes per token at 16 bits, {} for 1024 tokens\n", values * 2,
-             mebibytes(static_cast<double>(values) * 2 * 1024));
+  const auto bytes = [&](int64_t n) { return full_cache_bytes(c, n, 2); };
+  fmt::print("KV cache          {} bytes per token at 16 bits, {} for 1024 tokens, {} for 8192\n",
+             int64_t{4} * c.n_layers * c.n_kv_heads * c.head_dim,
+             mebibytes(static_cast<double>(bytes(1024))),
+             mebibytes(static_cast<double>(bytes(8192))));
 }
 
 void print_weights(const Model& model) {

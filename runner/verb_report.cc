@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <filesystem>
-#include <set>
 
 #include "engine/error.h"
 #include "runner/manifest.h"
@@ -34,11 +33,7 @@ void merge_info(ManifestInfo& into, const ManifestInfo& other) {
 }  // namespace
 
 int verb_report(const ReportFlags& flags) {
-  static const std::set<std::string> formats = {"", "kv-exec-bench", "kv-canary"};
-  if (formats.count(flags.format) == 0) {
-    throw_usage("report: --format {} is not in this build; it has kv-exec-bench and kv-canary",
-                flags.format);
-  }
+  if (!flags.format.empty()) check_report_format(flags.format);
   ManifestInfo info;
   std::vector<SampleRecord> records;
   for (size_t i = 0; i < flags.folders.size(); ++i) {

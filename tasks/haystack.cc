@@ -1,27 +1,18 @@
 #include "tasks/haystack.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/error.h"
-#include "tasks/text_data.h"
+#include "tasks/unicode.h"
 
 namespace kv {
 namespace {
 
-// Bytes of the white space character (Unicode White_Space, and the four ASCII separators that
-// Python counts as well) that begins at text[at]; 0 where there is none.
+// Bytes of the white space character that begins at text[at]; 0 where there is none.
 size_t space_bytes(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) {
-    return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0;
-  };
-  const unsigned first = byte(0);
-  if ((first >= 0x09 && first <= 0x0d) || (first >= 0x1c && first <= 0x20)) return 1;
-  if (first == 0xc2) return byte(1) == 0x85 || byte(1) == 0xa0 ? 2 : 0;
-  const unsigned code = (first & 0x0fu) << 12 | (byte(1) & 0x3fu) << 6 | (byte(2) & 0x3fu);
-  if (first < 0xe1 || first > 0xe3 || byte(1) == 0 || byte(2) == 0) return 0;
-  const bool space = code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-                     code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
-  return space ? 3 : 0;
+  const CodePoint point = code_point_at(text, at);
+  return is_space(point.value) ? static_cast<size_t>(point.n_bytes) : 0;
 }
 
 std::vector<size_t> word_starts(std::string_view text) {
@@ -69,6 +60,33 @@ std::string Haystack::words(size_t begin, size_t end) {
 std::string Haystack::with_needle(size_t n_words, double depth, std::string_view needle) {
   const size_t split = static_cast<size_t>(static_cast<double>(n_words) * depth);
   return fmt::format("{} {} {} ", words(0, split), needle, words(split, n_words));
+}
+
+std::string Haystack::with_texts(size_t n_words, std::vector<PlacedText> texts) {
+  std::stable_sort(texts.begin(), texts.end(),
+                   [](const PlacedText& a, const PlacedText& b) { return a.word < b.word; });
+  std::string result;
+  const auto append = [&result](const std::string& part) {
+    if (!part.empty()) result += part + " ";
+  };
+  size_t done = 0;
+  for (const PlacedText& one : texts) {
+    append(words(done, std::min(one.word, n_words)));
+    append(one.text);
+    done = std::min(one.word, n_words);
+  }
+  append(words(done, n_words));
+  return result;
+}
+
+size_t largest_that_fits(size_t limit, size_t guess, const std::function<bool(size_t)>& fits) {
+  if (guess > 0 && guess + 1 < limit && fits(guess) && !fits(guess + 1)) return guess;
+  size_t low = 0, high = limit;
+  while (high - low > 1) {
+    const size_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
 }
 
 }  // namespace kv

@@ -2,7 +2,8 @@
 //
 // Landmark Attention, arXiv 2305.16300, in the form of longctx_bench (its instruction, target and
 // question; digits from Python's random with seed 42). The context is everything up to the
-// question, the question is fed after compression.
+// question, the question is fed after compression; query_aware: true makes one text of both, as
+// longctx_bench does.
 //
 // Differs from longctx_bench: by default a length counts the tokens of the whole prompt and the
 // background is the prose that ships. `unit: words` with `data` gives longctx_bench's inputs byte
@@ -17,6 +18,7 @@
 #include "tasks/factories.h"
 #include "tasks/haystack.h"
 #include "tasks/mersenne.h"
+#include "tasks/passkey_text.h"
 #include "tasks/scorers/text_match.h"
 #include "tasks/text_data.h"
 
@@ -24,13 +26,6 @@ namespace kv {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kInstruction =
-    "There is an important info hidden inside a lot of irrelevant text. Find it and memorize it. I "
-    "will quiz you about "
-    "the important information there.\n";
-constexpr char kNeedle[] = "The pass key is {0}. Remember it. {0} is the pass key.";
-constexpr const char* kQuestion = "\nWhat is the pass key? The pass key is ";
 
 std::vector<ParamSpec> param_table() {
   using Type = ParamSpec::Type;
@@ -126,7 +121,8 @@ class Passkey : public Task {
   }
 
   std::string name() const override { return "passkey"; }
-  int version() const override { return 1; }
+  // 2: the question inside the context is tokenized together with it.
+  int version() const override { return query_aware() ? 2 : 1; }
   std::string canonical() const override { return canonical_; }
   std::vector<MetricInfo> metrics() const override { return metric_table(); }
   std::string data_hash() const override { return hash_text(background()); }
@@ -181,34 +177,28 @@ class Passkey : public Task {
   }
 
   std::string context(const Needle& needle, size_t n_words, Haystack& haystack) const {
-    return kInstruction +
-           haystack.with_needle(n_words, needle.depth, fmt::format(kNeedle, needle.key));
+    return kPasskeyInstruction +
+           haystack.with_needle(n_words, needle.depth, passkey_needle(needle.key));
   }
 
   size_t prompt_tokens(const Needle& needle, size_t n_words, Haystack& haystack,
                        const TextTools& tools) const {
     return tools.encode(context(needle, n_words, haystack), true).size() +
-           tools.encode(kQuestion, false).size();
+           tools.encode(kPasskeyQuestion, false).size();
   }
 
-  // The largest number of words with which the prompt has at most needle.length tokens. The last prompt's number is tried
-  // first, since keys and depths hardly change it; else by bisection.
+  // The largest number of words with which the prompt has at most needle.length tokens. The last
+  // prompt's number is tried first, since keys and depths hardly change it.
   size_t words_that_fit(const Needle& needle, Haystack& haystack, const TextTools& tools,
                         size_t guess) const {
     const size_t length = static_cast<size_t>(needle.length);
     const auto fits = [&](size_t n) { return prompt_tokens(needle, n, haystack, tools) <= length; };
-    if (guess > 0 && fits(guess) && !fits(guess + 1)) return guess;
     const size_t empty = prompt_tokens(needle, 0, haystack, tools);
     if (empty > length) {
       throw_usage("{}: length {} is too short: instruction, key and question alone take {} tokens",
                   place_, length, empty);
     }
-    size_t low = 0, high = length + 1;  // low fits; a word takes a token or more, so high does not
-    while (high - low > 1) {
-      const size_t middle = low + (high - low) / 2;
-      (fits(middle) ? low : high) = middle;
-    }
-    return low;
+    return largest_that_fits(length + 1, guess, fits);  // a word takes a token or more
   }
 
   Sample make_sample(const Needle& needle, size_t n_words, Haystack& haystack,
@@ -216,17 +206,18 @@ class Passkey : public Task {
     Sample sample;
     sample.id =
         fmt::format("len{}-depth{}-{}", needle.length, format_number(needle.depth), needle.repeat);
-    sample.context_ids = tools.encode(context(needle, n_words, haystack), true);
-    sample.continuation_ids = tools.encode(kQuestion, false);
+    const std::string text = context(needle, n_words, haystack);
+    sample.continuation_ids = tools.encode(kPasskeyQuestion, false);
+    if (query_aware()) {
+      sample.question_tokens = static_cast<int>(sample.continuation_ids.size());
+      sample.continuation_ids.clear();
+    }
+    sample.context_ids = tools.encode(query_aware() ? text + kPasskeyQuestion : text, true);
     sample.max_new_tokens = max_new_tokens_;
     sample.meta = {{"key", needle.key},
                    {"length", std::to_string(needle.length)},
                    {"depth", format_number(needle.depth)}};
-    const size_t n_tokens = sample.context_ids.size() + sample.continuation_ids.size();
-    if (tools.max_position > 0 && n_tokens > static_cast<size_t>(tools.max_position)) {
-      sample.meta["note"] = fmt::format("{} tokens; the model's configuration names {} positions",
-                                        n_tokens, tools.max_position);
-    }
+    add_length_note(sample, tools);
     return sample;
   }
 

@@ -34,6 +34,7 @@ constexpr Alias kCanaryNames[] = {
 
 constexpr const char* kCompare = "compare";
 constexpr const char* kQueryAware = "query_aware";
+constexpr const char* kMaxContextLength = "max_context_length";
 
 bool is_on(const Params& params, const char* key) {
   return !params.is_null(key) && params.boolean(key);
@@ -52,10 +53,18 @@ TaskInfo with_common(TaskInfo info) {
                          .type = ParamSpec::Type::kBool,
                          .default_text = "null",
                          .doc = "true: the question stands at the end of what is compressed"});
+  info.params.push_back({.name = kMaxContextLength,
+                         .type = ParamSpec::Type::kInteger,
+                         .default_text = "null",
+                         .doc = "read only the first so many tokens of a context; else all of it",
+                         .min = 1,
+                         .max = 1 << 24});
   info.make = [make = std::move(info.make)](const Params& params, const std::string& base_folder) {
     std::unique_ptr<Task> task = make(params, base_folder);
     task->set_compares(is_on(params, kCompare));
     task->set_query_aware(is_on(params, kQueryAware));
+    if (!params.is_null(kMaxContextLength))
+      task->set_max_context_length(params.integer(kMaxContextLength));
     return task;
   };
   return info;
@@ -102,11 +111,23 @@ Value spell_out(const Value& value) {
 
 const std::vector<TaskInfo>& all_tasks() {
   static const std::vector<TaskInfo> tasks = {
-      with_common(perplexity_task()),  with_common(passkey_task()),
-      with_common(tool_call_task()),   with_common(code_exec_task()),
-      with_common(long_output_task()), with_common(continuation_task()),
+      with_common(perplexity_task()),   with_common(passkey_task()),
+      with_common(tool_call_task()),    with_common(code_exec_task()),
+      with_common(long_output_task()),  with_common(continuation_task()),
+      with_common(needles_task()),      with_common(variable_tracking_task()),
+      with_common(common_words_task()), with_common(frequent_words_task()),
+      with_common(fact_qa_task()),      with_common(longbench_task()),
   };
   return tasks;
+}
+
+std::vector<Value> split_task(const Value& value, const std::string& base_folder) {
+  const Value* name = value.is_map() ? value.find("name") : &value;
+  for (const TaskInfo& info : all_tasks()) {
+    if (info.split && name != nullptr && name->is_string() && name->text == info.name)
+      return info.split(value, base_folder);
+  }
+  return {value};  // what is no task is an error of make_task
 }
 
 std::unique_ptr<Task> make_task(const Value& written, const std::string& base_folder) {

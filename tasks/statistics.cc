@@ -58,14 +58,28 @@ Interval wilson_interval(double successes, int n) {
 
 Interval bootstrap_interval(size_t n,
                             const std::function<double(std::span<const size_t>)>& statistic) {
-  KV_CHECK(n > 0);
-  std::vector<size_t> drawn(n);
+  const size_t sizes[] = {n};
+  return stratified_bootstrap(
+      sizes, [&](std::span<const std::vector<size_t>> drawn) { return statistic(drawn.front()); });
+}
+
+Interval stratified_bootstrap(
+    std::span<const size_t> sizes,
+    const std::function<double(std::span<const std::vector<size_t>>)>& statistic) {
+  std::vector<std::vector<size_t>> drawn;
+  for (const size_t n : sizes) {
+    KV_CHECK(n > 0);
+    drawn.emplace_back(n);
+  }
   std::vector<double> values(kBootstrapResamples);
   for (size_t resample = 0; resample < values.size(); ++resample) {
-    for (size_t i = 0; i < n; ++i) {
-      // The upper 32 bits scaled to [0, n): the bias of at most n / 2^32 is far below the
-      // resampling noise.
-      drawn[i] = static_cast<size_t>(((random_bits(0, resample, i) >> 32) * n) >> 32);
+    for (size_t group = 0; group < drawn.size(); ++group) {
+      const uint64_t n = sizes[group];
+      for (size_t i = 0; i < n; ++i) {
+        // The upper 32 bits scaled to [0, n): the bias of at most n / 2^32 is far below the
+        // resampling noise.
+        drawn[group][i] = static_cast<size_t>(((random_bits(group, resample, i) >> 32) * n) >> 32);
+      }
     }
     values[resample] = statistic(drawn);
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 namespace kv {
 
@@ -29,6 +30,12 @@ Interval wilson_interval(double successes, int n);
 // interval without width: it says nothing about spread.
 Interval bootstrap_interval(size_t n,
                             const std::function<double(std::span<const size_t>)>& statistic);
+
+// The same for several groups of samples, each drawn on its own: statistic sees the drawn indices of
+// each group, (group sizes). sizes: none is 0. With one group it is bootstrap_interval.
+Interval stratified_bootstrap(
+    std::span<const size_t> sizes,
+    const std::function<double(std::span<const std::vector<size_t>>)>& statistic);
 
 // Wilson where every value is 0 or 1, else the bootstrap of the mean. values: (n), not empty.
 Interval interval_of_mean(std::span<const double> values);

@@ -25,6 +25,7 @@ struct TextTools {
   // kvpress's split of a chat around a user message: text before and including it, text after it.
   // Without a chat template: bos + context, and "\n".
   std::function<std::pair<std::string, std::string>(const std::string& context)> split_chat;
+  bool has_chat_template = false;
   int32_t eos_id = -1;
   int max_position = 0;
 };
@@ -42,6 +43,10 @@ struct Sample {
   int max_new_tokens = 0;         // kGenerate: 0 = as the run says
   bool ignore_end = false;        // kGenerate: the end-of-text token is a token like others
   std::vector<std::string> stop;  // kGenerate: cut before the first of these
+  // kGenerate: tokens that end an answer besides the model's own, and whether none of all these may be
+  // its first.
+  std::vector<int32_t> end_ids = {};
+  bool never_empty = false;
   // kGenerate: an answer of several parts. When one is complete the next of these token lists is fed
   // and another part is written after it; limit and stop strings hold for each part.
   std::vector<std::vector<int32_t>> follow_ups = {};
@@ -51,12 +56,15 @@ struct Sample {
 
 // The runner's answer.
 struct Answer {
-  std::string text;          // kGenerate: all parts and what was fed between them
-  std::vector<int32_t> ids;  // kGenerate: the same, without the ids that ended a part
+  std::string text;                     // kGenerate: all parts and what was fed between them
+  std::vector<int32_t> ids;             // kGenerate: the same, without the ids that ended a part
   std::vector<std::string> parts = {};  // kGenerate: what the model wrote, 1 + follow-ups
-  std::string stop_reason;   // "eos" | "length" | "stop"
-  std::vector<float> nll;    // kScore: -log p of each continuation token, nats
+  std::string stop_reason;              // "eos" | "length" | "stop"
+  std::vector<float> nll;               // kScore: -log p of each continuation token, nats
 };
+
+// Notes in the sample's meta where it is longer than the model's configuration says.
+void add_length_note(Sample& sample, const TextTools& tools);
 
 using Scores = std::map<std::string, double>;
 
@@ -99,12 +107,17 @@ class Task {
   // Whether the question moves from the continuation into the context, where compressors see it.
   bool query_aware() const { return query_aware_; }
   void set_query_aware(bool query_aware) { query_aware_ = query_aware; }
+  // The most tokens of a context that are read, from its start; 0: all. The question, which comes
+  // after the context, is never cut.
+  int max_context_length() const { return max_context_length_; }
+  void set_max_context_length(int tokens) { max_context_length_ = tokens; }
   // scores: one entry for each finished sample of one cell. The default: mean and a bootstrap or
   // Wilson interval.
   virtual std::map<std::string, Aggregate> aggregate(const std::vector<Scores>& scores) const;
 
  private:
   bool compares_ = false, query_aware_ = false;
+  int max_context_length_ = 0;
 };
 
 struct TaskInfo {
@@ -114,11 +127,17 @@ struct TaskInfo {
   std::vector<MetricInfo> metrics;
   bool generates = true;  // false: it scores a given text
   std::function<std::unique_ptr<Task>(const Params& params, const std::string& base_folder)> make;
+  // Where one entry of a config may stand for several tasks: an entry for each. Empty: it never does.
+  std::function<std::vector<Value>(const Value& value, const std::string& base_folder)> split = {};
 };
 const std::vector<TaskInfo>& all_tasks();  // registry order
 
 // A bare name or {name: …, parameters…}. base_folder: what `data` is relative to. Throws
 // Error(kUsage).
 std::unique_ptr<Task> make_task(const Value& value, const std::string& base_folder);
+
+// What make_task takes one by one: `value`, or an entry for each task that it stands for (longbench
+// without a dataset). Throws Error.
+std::vector<Value> split_task(const Value& value, const std::string& base_folder);
 
 }  // namespace kv

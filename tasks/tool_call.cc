@@ -97,14 +97,6 @@ class CallTask : public Task {
     return sample;
   }
 
-  static void add_length_note(Sample& sample, const TextTools& tools) {
-    const size_t n_tokens = sample.context_ids.size() + sample.continuation_ids.size();
-    if (tools.max_position > 0 && n_tokens > static_cast<size_t>(tools.max_position)) {
-      sample.meta["note"] = fmt::format("{} tokens; the model's configuration names {} positions",
-                                        n_tokens, tools.max_position);
-    }
-  }
-
  private:
   std::string canonical_;
   fs::path data_;

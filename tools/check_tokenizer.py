@@ -2,13 +2,16 @@
 
   check_tokenizer.py --kvengine build/kvengine --model DIR [--file F ...] [--random N] [--seed S]
   check_tokenizer.py --kvengine build/kvengine --model X.gguf --reference DIR/tokenizer.json ...
+  check_tokenizer.py --kvengine build/kvengine --families all [--size 8000] --file F ...
 
 DIR holds a tokenizer.json. Every file is tokenised whole; N random strings go through one call, one per line. The ids
 are decoded again: the text must be what Hugging Face decodes, and how often it is the normalised input is told (what a
-vocabulary lacks is lost). --characters adds every character of planes 0 to 3 and 14 among letters, digits, signs and
+vocabulary lacks is lost). --families trains tokenizers in the settings of model families (tokenizer_families.py), on
+the first megabyte of the files, and checks each. --characters adds every character of planes 0 to 3 and 14 among letters, digits, signs and
 marks. Prints the first differences; exit status 1 where there is one. Needs the Python package tokenizers.
 """
 import argparse
+import itertools
 import json
 import pathlib
 import random
@@ -17,6 +20,7 @@ import sys
 import tempfile
 import time
 
+import tokenizer_families
 from tokenizers import Tokenizer
 
 
@@ -80,17 +84,8 @@ def check(args, name, path, texts, flags, reference):
     return wrong
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kvengine", required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--reference", help="a tokenizer.json, where the model folder has none")
-    parser.add_argument("--file", action="append", default=[])
-    parser.add_argument("--random", type=int, default=0)
-    parser.add_argument("--characters", action="store_true")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    reference = Tokenizer.from_file(args.reference or str(pathlib.Path(args.model) / "tokenizer.json"))
+def check_model(args, reference):
+    """How many texts gave other ids or another text."""
     reference.no_truncation()
     reference.no_padding()
     wrong = 0
@@ -100,7 +95,8 @@ def main():
     lists = {}
     if args.random:
         rng = random.Random(args.seed)
-        lists["random strings"] = [text for text in (random_text(rng) for _ in range(args.random)) if text.strip()]
+        texts = (random_text(rng) for _ in iter(int, 1))
+        lists["random strings"] = list(itertools.islice((text for text in texts if text.strip()), args.random))
     if args.characters:
         lists["characters"] = list(every_character())
     for name, texts in lists.items():
@@ -108,7 +104,47 @@ def main():
             file.write("".join(text + "\n" for text in texts))
             file.flush()
             wrong += check(args, name, file.name, texts, ["--lines"], reference)
-    sys.exit(1 if wrong else 0)
+    return wrong
+
+
+def trained(args, folder, name):
+    """Trains a family's tokenizer and leaves it in a folder of its own, which becomes the model."""
+    corpus = "".join(pathlib.Path(path).read_text() for path in args.file)[:1_000_000]
+    tokenizer = tokenizer_families.family(name, corpus.splitlines(keepends=True), args.size,
+                                          tokenizer_families.odd_tokens())
+    args.model = str(pathlib.Path(folder) / name)
+    pathlib.Path(args.model).mkdir()
+    tokenizer.save(args.model + "/tokenizer.json")
+    pathlib.Path(args.model, "config.json").write_text("{}")  # makes the folder a model's
+    return Tokenizer.from_file(args.model + "/tokenizer.json")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kvengine", required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--reference", help="a tokenizer.json, where the model folder has none")
+    parser.add_argument("--families", help="names with commas between, or all")
+    parser.add_argument("--size", type=int, default=8000, help="entries of the families' tokenizers")
+    parser.add_argument("--file", action="append", default=[])
+    parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--characters", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if (args.model is None) == (args.families is None):
+        parser.error("expected either --model or --families")
+    if args.families is None:
+        reference = Tokenizer.from_file(args.reference or str(pathlib.Path(args.model) / "tokenizer.json"))
+        sys.exit(1 if check_model(args, reference) else 0)
+    names = tokenizer_families.ALL if args.families == "all" else args.families.split(",")
+    wrong = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            print(f"== {name}", flush=True)
+            wrong[name] = check_model(args, trained(args, folder, name))
+    print(f"{sum(n == 0 for n in wrong.values())} of {len(names)} families equal in all texts; others: "
+          f"{ {name: n for name, n in wrong.items() if n} }")
+    sys.exit(1 if any(wrong.values()) else 0)
 
 
 if __name__ == "__main__":

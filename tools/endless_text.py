@@ -16,6 +16,8 @@ import csv
 import json
 import pathlib
 
+from line_chart import COLORS, Chart
+
 
 def recompute(arguments):
     import torch
@@ -99,44 +101,22 @@ def report(arguments):
     pathlib.Path(arguments.figure).write_text(figure(series, places))
 
 
-COLORS = ("#0072b2", "#d55e00", "#009e73")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 380, 60, 30, 54, 50
-
-
 def figure(series, recomputed):
     """Lines of (tokens, nats), and pairs (tokens, ours, recomputed) over the sampled tokens."""
     last = max(x for _, points in series for x, _ in points)
     high = 1.05 * max(y for _, points in series for _, y in points)
-    x_of = lambda x: LEFT + (WIDTH - LEFT - RIGHT) * x / last
-    y_of = lambda y: HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / high
-    text = lambda x, y, what, more="": f'<text x="{x:.1f}" y="{y:.1f}" {more}>{what}</text>'
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12" '
-        'fill="#333333">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-    ]
-    for y in range(0, int(high) + 1):
-        out.append(f'<path d="M{LEFT} {y_of(y):.1f}H{WIDTH - RIGHT}" stroke="#dddddd"/>')
-        out.append(text(LEFT - 8, y_of(y) + 4, y, 'text-anchor="end"'))
-    for x in range(0, int(last) + 1, 20000):
-        out.append(text(x_of(x), HEIGHT - BOTTOM + 18, f"{x:,}", 'text-anchor="middle"'))
-    out.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "tokens read", 'text-anchor="middle"'))
-    out.append(text(LEFT - 40, TOP - 34, "mean cost of the tokens of each block, nats"))
-    for (name, points), color in zip(series, COLORS):
-        path = "L".join(f"{x_of(x):.1f} {y_of(y):.1f}" for x, y in points)
-        out.append(f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        out += [f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3" fill="{color}"/>' for x, y in points]
+    chart = Chart("mean cost of the tokens of each block, nats", "tokens read", (0, last), (0, high))
+    chart.y_ticks(range(0, int(high) + 1))
+    chart.x_ticks(range(0, int(last) + 1, 20000))
+    for (_, points), color in zip(series, COLORS):
+        chart.line(points, color)
     for x, ours, theirs in recomputed:
-        out.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(ours):.1f}" r="2" fill="#333333"/>')
-        out.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(theirs):.1f}" r="5" fill="none" stroke="#333333"/>')
+        chart.dot(x, ours, "#333333", radius=2)
+        chart.dot(x, theirs, "#333333", radius=5, ring=True)
     names = [(name, color) for (name, _), color in zip(series, COLORS)]
-    names.append((f"some tokens of a block: {series[0][0]} (dot), recomputed by transformers (ring)", "#333333"))
-    x = LEFT
-    for name, color in names:
-        out.append(f'<circle cx="{x}" cy="{TOP - 14}" r="4" fill="{"none" if color == "#333333" else color}" stroke="{color}"/>')
-        out.append(text(x + 9, TOP - 10, name))
-        x += 30 + 7 * len(name)
-    return "\n".join(out + ["</svg>"]) + "\n"
+    names.append((f"some tokens of a block: {series[0][0]} (dot), recomputed by transformers (ring)", ("#333333",)))
+    chart.legend(names)
+    return chart.svg()
 
 
 def main():

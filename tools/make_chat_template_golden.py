@@ -9,6 +9,8 @@ import pathlib
 
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
+from chat_template_families import ALL as FAMILIES
+
 OUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "chat_template"
 SMOLLM2_LIKE = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nAnswer briefly.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 QWEN_LIKE = r'''{%- if tools %}
@@ -154,6 +156,14 @@ EXPRESSIONS = [
     "[{'x':1},{}]|map(attribute='x',default=9)|list", "'a;b'.split(';')|last", "'one two'.split()[0]", 'undef|length',
     'undef|list', '1 in undef', "'' in 'abc'", "['a','b']|tojson", "'é😀\\u2028'|tojson", '2.50', '1e5',
     '12345678901234567890.0', '0.00001', "'a'~'b'|upper", "'abc'|replace('','-')", "'x y'|wordcount if false else 1",
+    "{'a':'é','b':[1,2]}|tojson(separators=(',',':'))", "'é😀'|tojson(ensure_ascii=true)", "{'a':[1]}|tojson(indent=1,separators=(',',': '))",
+    "{'a':1}|tojson(false,2)", "'one two  three'|wordcount", "[1,2,3,4,5]|batch(2)|list", "[1,2,3]|batch(2,0)|list", "'a-b-c'.partition('-')", "'a-b-c'.rpartition('-')", "'abc'.ljust(5) ~ '|'", "'abc'.rjust(5,'.')",
+    "strftime_now('%Y')|length", "strftime_now('%-d') is string", "[1,2,3] == [1,2,3]", "{'a':1} == {'a':1}", "1 == '1'",
+    "[3,1]|sort|first", "('a','b')|tojson", "[none]|first is none", "'  x '|trim|length", "[1,2,3][0:2] + [9]", "'a' in ('a','b')",
+    "{'a':1}|list", "{'a':1,'b':2}|length", "{'a':1}.values()|list", "'abc'|list|join('-')", "'a,b'|replace(',',';')|upper", "'abc'[::2]", "range(3)|sum",
+    "true|int", "'z'|int(default=-1)", "3.0|int", "1e16", "123456789.0", "1.0e-5", "'a'|upper ~ 'b'|lower", "messages[0].role|title", "not true or true",
+    "1 if undef else 2", "(1 if true) ~ 'x'", "'x' ~ (1 if false)", "[1,2]|map('string')|join", "['1','2']|map('int')|sum", "messages|map(attribute='content')|map('trim')|map('length')|list",
+    "[{'a':{'b':2}},{'a':{'b':1}}]|sort(attribute='a.b')|map(attribute='a.b')|list", "['b','a']|sort|join", "'a'|indent(first=true)", "'x'|attr('upper') is defined",
 ]
 MISTAKES = [
     'undef.x', "undef + 'a'", "1 + 'a'", "'a' + 1", 'none + 1', "raise_exception('bad thing')", '1/0', '[1]|nofilter',
@@ -191,10 +201,21 @@ SNIPPETS = [
     "{{1}}{{'a'}}", '{%-if true-%} x {%-else-%} y {%-endif-%}', '{{ x }}{% set x = 5 %}{{ x }}',
     '{% for x in [1,2] if x > 1 %}{{ loop.index }}{{ x }}{% endfor %}',
     '{% for x in [1,2] %}{{ x }}{% endfor %}{{ x }}',
+    '{% for x in [1,2,3] %}{{ loop.nextitem|default("-") }}{{ loop.previtem|default("-") }}{% endfor %}',
+    '{% if a is defined %}x{% endif %}{% set a %}y{% endset %}{{ a }}',
+    '{% do [1].append(2) %}x', '{% set x = [] %}{% set _ = x.append(1) %}{{ x }}', '{% set ns = namespace({"a": 1}, b=2) %}{{ ns.a }}{{ ns.b }}', '{% set (a, b) = (1, 2) %}{{ a }}{{ b }}', '{% with %}{% set q = 1 %}{{ q }}{% endwith %}{{ q }}',
+    '{%- for i in range(3) -%}\n  {{ i }}\n{%- if not loop.last %}, {% endif -%}\n{%- endfor -%}', '{{ "a" }}{# x #}\n{# y -#}\n  b', "{{ '{{' }}{{ '%}' }}", '{% raw %}{% endraw %}|',
+    '{% set x = "a" if true else "b" %}{{ x }}', '{{ "a\\nb" }}', "{{ 'a' 'b' \"c\" }}", '{% for m in messages | rejectattr("role", "equalto", "system") %}{{ loop.index }}{{ m.role }}{% endfor %}',
+    '{% for m in messages|reverse %}{{ m.role }} {% endfor %}', '{% if messages[-1].role == "user" and messages[-1]["content"] %}{{ "ok" }}{% endif %}',
 ]
 MESSAGES = [{"role":"system","content":" Be  nice "},{"role":"user","content":"Hello wörld 😀\n"},{"role":"assistant","content":"<think>\nhm\n</think>\n\nhi"},{"role":"user","content":"bye"}]
 TOOL_MESSAGES = [{"role":"user","content":"w?"},{"role":"assistant","content":"","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"b":1,"a":"x é"}}}]},{"role":"tool","content":"r1"},{"role":"tool","content":"r2"},{"role":"assistant","content":"ok"}]
 TOOLS = [{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"integer"}}}}}]
+
+
+PARTS = [{"role":"user","content":[{"type":"image"},{"type":"text","text":" what is this? "}]},{"role":"assistant","content":[{"type":"text","text":"a cat"}]}]
+RICH_TOOLS = TOOLS + [{"type":"function","function":{"name":"g","description":"é \"q\"","return":{"type":"string"},"parameters":{"type":"object","required":["list"],"properties":{"list":{"type":"array","items":{"type":"object","properties":{"x":{"type":"string","enum":["a","b"]}}}},"n":{"type":["integer","null"]},"o":{"oneOf":[{"type":"string","default":"z","description":"one"},{"type":"array","items":{"type":"number"}}]},"s":{"type":"string","nullable":True}}}}}]
+CALLS = [{"role":"user","content":"w?"},{"role":"assistant","content":None,"tool_calls":[{"type":"function","id":"123456789","function":{"name":"g","arguments":{"list":[1,2.5,None],"s":"x é"}}}]},{"role":"tool","content":{"content":[1,{"a":True}]}},{"role":"assistant","content":" done "}]
 
 
 def render(template, add_generation_prompt, variables):
@@ -219,6 +240,12 @@ def cases():
         yield case(template, False, messages=MESSAGES[1:])
         yield case(template, messages=MESSAGES, tools=TOOLS)
         yield case(template, messages=TOOL_MESSAGES, tools=TOOLS, enable_thinking=False)
+    for template in FAMILIES.values():
+        for messages in (MESSAGES, MESSAGES[1:], MESSAGES[1:2], TOOL_MESSAGES, PARTS, CALLS):
+            yield case(template, messages=messages)
+        yield case(template, False, messages=MESSAGES[1:])
+        yield case(template, messages=MESSAGES, tools=RICH_TOOLS, enable_thinking=False)
+        yield case(template, messages=CALLS, tools=RICH_TOOLS, builtin_tools=["g", "code"], tools_in_user_message=False)
     for expression in EXPRESSIONS + MISTAKES:
         yield case("{{ " + expression + " }}", messages=MESSAGES)
     for snippet in SNIPPETS:

@@ -14,6 +14,9 @@ Each folder tests/data/tiny-NAME holds
   golden.json                                             the manifest, below
   golden.safetensors                                      tensors that the manifest names
 
+The folders of ARCHITECTURES hold less, to stay small: a vocabulary of 160, and cases of two presses on the layers
+that see everything.
+
 golden.json
   versions       of torch, transformers and kvpress, and the seed
   prompt_ids     list of n_prompt token ids, all different
@@ -26,9 +29,10 @@ golden.json
     kept           [layer][kv_head] -> positions that stay, ascending
     suffix_logits  name of the tensor (n_suffix, vocab): logits at the suffix positions from the compressed cache
     min_gap        smallest relative difference between the last kept and the first dropped score (null: no scores)
-  kept_cases     list of {spec, kept}: what other presses keep, without logits
+  kept_cases     list of {spec, kept}: what other presses keep, without logits; not there for ARCHITECTURES
 """
 import argparse
+import contextlib
 import json
 import math
 import pathlib
@@ -78,6 +82,46 @@ def models():
         "tiny-qwen3": (t.Qwen3Config(**wide, head_dim=16, tie_word_embeddings=True, rope_parameters=theta(1e6)), torch.bfloat16),
         "tiny-llama3": (t.LlamaConfig(**dict(wide, intermediate_size=60), head_dim=16, tie_word_embeddings=False, rope_parameters=llama3), torch.bfloat16),
     }
+
+
+ARCHITECTURES = [
+    "tiny-gemma2", "tiny-gemma3", "tiny-gpt2", "tiny-gpt-neox", "tiny-gpt-neox-seq", "tiny-granite", "tiny-mistral-window",
+    "tiny-olmo2", "tiny-phi3", "tiny-smollm3",
+]
+
+
+def architectures():
+    """name -> config, one for each of ARCHITECTURES. Windows of 8 tokens, so that a prompt of 32 leaves them."""
+    t = transformers
+    common = dict(
+        vocab_size=160, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=128, bos_token_id=0, eos_token_id=2, pad_token_id=0,
+    )
+    heads = dict(common, num_key_value_heads=2)
+    default = lambda theta: dict(rope_type="default", rope_theta=theta)
+    sliding = ["sliding_attention", "sliding_attention", "full_attention"]
+    longrope = dict(
+        rope_type="longrope", rope_theta=1e4, short_factor=[1.0, 1.1], long_factor=[1.0, 4.0],
+        original_max_position_embeddings=64, partial_rotary_factor=0.5,
+    )
+    configs = [
+        t.Gemma2Config(**heads, head_dim=16, sliding_window=8, query_pre_attn_scalar=24, attn_logit_softcapping=4.0,
+                       final_logit_softcapping=6.0, rope_parameters=default(1e4)),
+        t.Gemma3TextConfig(**dict(heads, num_hidden_layers=3), head_dim=16, sliding_window=8, query_pre_attn_scalar=24,
+                           layer_types=sliding, rope_parameters=dict(
+                               sliding_attention=default(1e4),
+                               full_attention=dict(rope_type="linear", rope_theta=1e6, factor=4.0))),
+        t.GPT2Config(vocab_size=160, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=0, eos_token_id=2),
+        t.GPTNeoXConfig(**common, use_parallel_residual=True, rotary_pct=0.5),
+        t.GPTNeoXConfig(**common, use_parallel_residual=False, rotary_pct=0.25),
+        t.GraniteConfig(**heads, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.5,
+                        logits_scaling=2.0, rope_parameters=default(1e4)),
+        t.MistralConfig(**heads, sliding_window=8, rope_parameters=default(1e4)),
+        t.Olmo2Config(**heads, rope_parameters=default(1e4)),
+        t.Phi3Config(**heads, original_max_position_embeddings=64, partial_rotary_factor=0.5, rope_parameters=longrope),
+        t.SmolLM3Config(**heads, no_rope_layer_interval=2, rope_parameters=default(1e4)),
+    ]
+    return dict(zip(ARCHITECTURES, configs))
 
 
 def presses():
@@ -159,15 +203,16 @@ def feed(model, ids, cache, first_position):
 
 def kept_positions(compressed, full):
     """[layer][head] -> positions, found by comparing values, which no press here changes."""
-    result = []
-    for small, large in zip(compressed.layers, full.layers):
-        heads = []
-        for rows, all_rows in zip(small.values[0], large.values[0]):
-            same = (rows[:, None, :] == all_rows[None, :, :]).all(-1)  # (kept, all)
-            assert (same.sum(1) == 1).all(), "rows of the cache cannot be told apart"
-            heads.append(sorted(same.nonzero()[:, 1].tolist()))
-        result.append(heads)
-    return result
+    return [kept_in_layer(small, large) for small, large in zip(compressed.layers, full.layers)]
+
+
+def kept_in_layer(small, large):
+    heads = []
+    for rows, all_rows in zip(small.values[0], large.values[0]):
+        same = (rows[:, None, :] == all_rows[None, :, :]).all(-1)  # (kept, all)
+        assert (same.sum(1) == 1).all(), "rows of the cache cannot be told apart"
+        heads.append(sorted(same.nonzero()[:, 1].tolist()))
+    return heads
 
 
 class GapWatcher:
@@ -220,19 +265,132 @@ def write_golden(model, folder, generator):
     kept = kept_only(model, prompt, full)
     follow, margin = greedy(model, last, full, N_PROMPT)
     save_file({k: v.contiguous() for k, v in tensors.items()}, str(folder / "golden.safetensors"))
-    versions = dict(torch=torch.__version__, transformers=transformers.__version__, kvpress=package_version("kvpress"), seed=SEED)
     manifest = dict(
-        versions=versions, prompt_ids=prompt, suffix_ids=suffix, full_logits="full_logits", greedy=follow,
+        versions=versions(), prompt_ids=prompt, suffix_ids=suffix, full_logits="full_logits", greedy=follow,
         greedy_margin=margin, cases=cases, kept_cases=kept,
     )
     (folder / "golden.json").write_text(json.dumps(manifest, separators=(",", ":")) + "\n")
     return margin, [c["min_gap"] for c in cases]
 
 
-def package_version(name):
+def versions():
     from importlib.metadata import version
 
-    return version(name)
+    return dict(torch=torch.__version__, transformers=transformers.__version__, kvpress=version("kvpress"), seed=SEED)
+
+
+def fill_architecture(model, generator):
+    """Like fill_weights, for every spelling of norms and embeddings."""
+    gemma = model.config.model_type.startswith("gemma")
+    for name, weight in model.named_parameters():
+        noise = torch.randn(weight.shape, generator=generator)
+        if weight.dim() == 1 and ("norm" in name or ".ln_" in name):
+            weight.copy_((0.0 if gemma or name.endswith("bias") else 1.0) + 0.1 * noise)
+        elif weight.dim() == 1:
+            weight.copy_(0.2 * noise)
+        elif any(part in name for part in ("embed", "wte", "wpe", "lm_head")):
+            weight.copy_((0.4 / math.sqrt(weight.shape[1]) if gemma else 0.4) * noise)
+        else:
+            n_in = weight.shape[0] if model.config.model_type == "gpt2" else weight.shape[1]
+            weight.copy_(1.5 / math.sqrt(n_in) * noise)
+
+
+def attention_modules(model):
+    """(layer, its attention module, whether it slides)."""
+    base = model.base_model
+    layers = base.h if hasattr(base, "h") else base.layers
+    for number, layer in enumerate(layers):
+        module = next(getattr(layer, name) for name in ("self_attn", "attention", "attn") if hasattr(layer, name))
+        kinds = getattr(model.config, "layer_types", None)
+        slides = kinds[number] == "sliding_attention" if kinds else bool(getattr(model.config, "sliding_window", None))
+        yield number, module, slides
+
+
+@contextlib.contextmanager
+def pressed(model, press):
+    """kvpress's compress() after the attention of every layer that sees everything; no class of model is refused."""
+    hooks = []
+
+    def hook(module, args, kwargs, output):
+        cache = kwargs.get("past_key_values", kwargs.get("layer_past"))
+        hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+        layer = cache.layers[module.layer_idx]
+        layer.keys, layer.values = press.compress(module, hidden, layer.keys, layer.values, None, kwargs)
+        return output
+
+    for _, module, slides in attention_modules(model):
+        if not hasattr(module, "head_dim"):
+            module.head_dim = model.config.hidden_size // model.config.num_attention_heads
+        if not slides:
+            hooks.append(module.register_forward_hook(hook, with_kwargs=True))
+    yield
+    for handle in hooks:
+        handle.remove()
+
+
+def new_cache(model):
+    """Knows which layers slide."""
+    return DynamicCache(config=model.config)
+
+
+def architecture_cases(model, prompt, suffix, full, tensors):
+    """Sliding layers hold what the next token sees; the suffix is fed token by token, as their cache wants it."""
+    if all(slides for _, _, slides in attention_modules(model)):
+        return []
+    cases = []
+    for number, (spec, press) in enumerate({
+        "knorm(ratio=0.5)": kvpress.KnormPress(0.5),
+        "streamingllm(ratio=0.25,positions=original,sinks=4)": kvpress.StreamingLLMPress(0.25, n_sink=4),
+    }.items()):
+        cache = new_cache(model)
+        with pressed(model, press):
+            feed(model, prompt, cache, 0)
+        kept = []
+        for (_, _, slides), small, large in zip(attention_modules(model), cache.layers, full.layers):
+            if slides:
+                held = small.keys.shape[2]
+                kept.append([list(range(len(prompt) - held, len(prompt)))] * small.keys.shape[1])
+            else:
+                kept.append(kept_in_layer(small, large))
+        name = f"case{number}.suffix_logits"
+        rows = [feed(model, [token], cache, len(prompt) + i) for i, token in enumerate(suffix)]
+        tensors[name] = torch.cat(rows)
+        cases.append(dict(spec=spec, kept=kept, suffix_logits=name, min_gap=None))
+    return cases
+
+
+def write_architecture(name, config, index, folder):
+    generator = torch.Generator().manual_seed(SEED * 100 + 50 + index)
+    # eager: the only form of attention that caps scores.
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    fill_architecture(model, generator)
+    model.tie_weights()
+    model = model.to(torch.bfloat16)
+    model.config.dtype = torch.bfloat16
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(str(folder))
+    if isinstance(config, transformers.GPTNeoXConfig):  # else transformers reads its default share back
+        saved = json.loads((folder / "config.json").read_text())
+        saved["rotary_pct"] = saved["rope_parameters"]["partial_rotary_factor"]
+        (folder / "config.json").write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        str(folder), dtype=torch.float32, attn_implementation="eager").eval()
+    vocab = model.config.vocab_size
+    ids = (torch.randperm(vocab - len(SPECIAL), generator=generator)[: N_PROMPT + N_SUFFIX] + len(SPECIAL)).tolist()
+    prompt, suffix = ids[:N_PROMPT], ids[N_PROMPT:]
+    tensors = {"full_logits": feed(model, ids, new_cache(model), 0)}
+    full = new_cache(model)
+    last = feed(model, prompt, full, 0)[-1]
+    cases = architecture_cases(model, prompt, suffix, full, tensors)
+    follow, margin = greedy(model, last, full, N_PROMPT)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, str(folder / "golden.safetensors"))
+    manifest = dict(
+        versions=versions(), prompt_ids=prompt, suffix_ids=suffix, full_logits="full_logits", greedy=follow,
+        greedy_margin=margin, cases=cases,
+    )
+    (folder / "golden.json").write_text(json.dumps(manifest, separators=(",", ":")) + "\n")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{name}: {size / 1000:.0f} KB, greedy margin {margin:.3g}")
 
 
 def write_tokenizer(folder):
@@ -310,11 +468,15 @@ def main():
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     out = pathlib.Path(arguments.out)
     wanted = [name for name in arguments.only.split(",") if name]
     for index, (name, (config, dtype)) in enumerate(models().items()):
         if not wanted or name in wanted:
             write_model(name, config, dtype, index, out / name)
+    for index, (name, config) in enumerate(architectures().items()):
+        if not wanted or name in wanted:
+            write_architecture(name, config, index, out / name)
     if not wanted or "tiny-qwen2-lora" in wanted:
         write_adapter("tiny-qwen2-lora", out / "tiny-qwen2", out / "tiny-qwen2-lora")
 

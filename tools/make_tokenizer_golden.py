@@ -9,14 +9,12 @@ import json
 import pathlib
 import random
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, normalizers, pre_tokenizers
+
+from tokenizer_families import SENTENCEPIECE, UNIGRAM, byte_level, family, odd_tokens, split, train_byte_level
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "tokenizer"
 RANDOM_TEXTS = 40  # as many before the fixed ones; the committed files stay small
-CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-QWEN2 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + REST
-LLAMA3 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + REST
 
 
 def corpus():
@@ -30,61 +28,23 @@ def corpus():
         yield f"def {rng.choice(words)}_{rng.randint(0, 999)}(x, y=[{rng.random():.3f}]):\n    return x + y  # {line}\n"
 
 
-def odd_tokens():
-    return [AddedToken("<mask>", lstrip=True, special=True, normalized=False),
-            AddedToken("<eat>", rstrip=True, normalized=False),
-            AddedToken("<both>", lstrip=True, rstrip=True, normalized=True),
-            AddedToken("cat", single_word=True, normalized=False),
-            AddedToken("Ångström", normalized=True),
-            AddedToken("<|im_end|>x", normalized=False)]
-
-
-def train(size, **parts):
-    tokenizer = Tokenizer(models.BPE(ignore_merges=parts.get("ignore_merges", False)))
-    if "normalizer" in parts:
-        tokenizer.normalizer = parts["normalizer"]
-    tokenizer.pre_tokenizer = parts["pre_tokenizer"]
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-                                  show_progress=False)
-    tokenizer.train_from_iterator(corpus(), trainer)
-    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    tokenizer.add_tokens(parts.get("added", []))
-    if "post_processor" in parts:
-        tokenizer.post_processor = parts["post_processor"](tokenizer)
-    return tokenizer
-
-
-def byte_level(use_regex=True, prefix=False):
-    return pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=use_regex)
-
-
-def split(pattern, behavior="isolated", invert=False):
-    return pre_tokenizers.Split(pattern, behavior, invert)
-
-
-def with_bos(tokenizer):
-    bos = "<|endoftext|>"
-    template = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))])
-    return processors.Sequence([processors.ByteLevel(trim_offsets=False), template])
-
-
 def tokenizers():
     sequence = pre_tokenizers.Sequence
-    yield "gpt2", train(700, pre_tokenizer=byte_level(prefix=True), added=odd_tokens())
-    yield "smollm", train(700, pre_tokenizer=sequence([pre_tokenizers.Digits(individual_digits=True), byte_level()]))
-    yield "qwen2", train(800, normalizer=normalizers.NFC(), added=odd_tokens(),
-                         pre_tokenizer=sequence([split(Regex(QWEN2)), byte_level(use_regex=False)]))
-    yield "llama3", train(800, ignore_merges=True, post_processor=with_bos,
-                          pre_tokenizer=sequence([split(Regex(LLAMA3)), byte_level(use_regex=False)]))
+    for name, size in (("gpt2", 700), ("smollm", 700), ("qwen2", 800), ("llama3", 800)):
+        yield name, family(name, corpus(), size, odd_tokens())
+    for name in SENTENCEPIECE:
+        yield name, family(name, corpus(), 620)
+    for name in UNIGRAM:
+        yield name, family(name, corpus(), 400)
     for behavior in ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"):
         for invert in (False, True):
             steps = [split(Regex(r"[aeiou ]|\d+") if not invert else " ", behavior, invert),
                      pre_tokenizers.Digits(individual_digits=invert), byte_level(use_regex=False)]
-            yield f"split_{behavior}_{'invert' if invert else 'plain'}", train(280, pre_tokenizer=sequence(steps))
+            yield (f"split_{behavior}_{'invert' if invert else 'plain'}",
+                   train_byte_level(corpus(), 280, pre_tokenizer=sequence(steps)))
     chain = normalizers.Sequence([normalizers.Strip(), normalizers.NFKC(), normalizers.Lowercase(),
                                   normalizers.Replace(Regex(r"\s+"), " "), normalizers.Prepend("_")])
-    yield "normalizers", train(280, normalizer=chain, pre_tokenizer=byte_level(), added=odd_tokens())
+    yield "normalizers", train_byte_level(corpus(), 280, normalizer=chain, pre_tokenizer=byte_level(), added=odd_tokens())
 
 
 def texts():
@@ -97,7 +57,9 @@ def texts():
              "def f(x):\n    return x  # done\n", "http://a.b/c?d=e&f=%20", "\u2028\u2029\u3000\u00a0x\u00a0", "ſ 'ſ 'S",
              "İstanbul ǅ ﬁ ①", "مرحبا بالعالم", "שלום", "ไทย", "हिन्दी", "\U0001d54f\U00020000\U0010ffff", "\ufffd\ufffe\uffff",
              "ͅ\u0345α", "a" * 300, " " * 120 + "x", "\n" * 50, "0" * 40, "🙂" * 20, "the the the cache", "\ufb01\u2126\u212b",
-             "\u0d3b\u0334 \u1dfa\u0334", "<|endoftext|><|endoftext|>"]
+             "\u0d3b\u0334 \u1dfa\u0334", "<|endoftext|><|endoftext|>", "<s>x</s> y<unk>", " lead and \u2581mark\u2581\u2581", "a  b   c     d", "\t\tx\t",
+             "<|user|>\n hi<|end|>\n<|assistant|>\n", "\n\n\n\nx\n\n", "<0x41><0xE2>", "<table> <table>", "\u20ac\U0001f600 \u20ac",
+             "the cache " * 40]
     pools = [[chr(c) for c in range(32, 127)], list(" \n\t\r'"), list("ab1é 日😀\u0301\u200d"),
              [chr(c) for c in range(0xa0, 0x530)], [chr(c) for c in range(0x900, 0x1200)],
              [chr(c) for c in range(0x2000, 0x2600)], [chr(c) for c in range(0x1f300, 0x1f650)],

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that kvengine builds with, where they are missing. Needs root or sudo only then.
+# tools/setup.sh python: those of the Python module (cmake -DKVENGINE_PYTHON=ON) too.
 set -euo pipefail
 
 packages=(
@@ -9,6 +10,8 @@ packages=(
   librsvg2-dev libcairo2-dev fonts-dejavu-core
   bubblewrap
 )
+
+[ "${1:-}" = python ] && packages+=(python3-dev python3-numpy pybind11-dev)
 
 missing=()
 for package in "${packages[@]}"; do

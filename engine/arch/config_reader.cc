@@ -1,5 +1,6 @@
 #include "engine/arch/config_reader.h"
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -69,6 +70,12 @@ double ConfigReader::required_number(const char* key) const {
   return value.get<double>();
 }
 
+double ConfigReader::required_positive(const char* key) const {
+  const double value = required_number(key);
+  if (!(value > 0) || !std::isfinite(value)) fail(key, "a positive number");
+  return value;
+}
+
 std::string ConfigReader::required_string(const char* key) const {
   const json& value = required(key);
   if (!value.is_string()) fail(key, "a string");
@@ -106,6 +113,18 @@ std::vector<int> ConfigReader::ids(const char* key) const {
     for (const json& id : *value) add(id);
   } else {
     add(*value);
+  }
+  return result;
+}
+
+std::vector<double> ConfigReader::numbers(const char* key) const {
+  const json* value = find(key);
+  if (value == nullptr) return {};
+  if (!value->is_array()) fail(key, "a list of numbers");
+  std::vector<double> result;
+  for (const json& item : *value) {
+    if (!item.is_number()) fail(key, "a list of numbers");
+    result.push_back(item.get<double>());
   }
   return result;
 }

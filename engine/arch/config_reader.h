@@ -22,6 +22,7 @@ class ConfigReader {
   // Throw Error(kData) where the key is absent (required_…) or of another type.
   int required_count(const char* key) const;  // a positive integer
   double required_number(const char* key) const;
+  double required_positive(const char* key) const;  // finite and above 0
   std::string required_string(const char* key) const;
   int count_or(const char* key, int fallback) const;
   double number_or(const char* key, double fallback) const;
@@ -29,7 +30,8 @@ class ConfigReader {
   std::string string_or(const char* key, const std::string& fallback) const;
   // An integer or a list of integers; empty where absent.
   std::vector<int> ids(const char* key) const;
-  // A list of strings; empty where absent.
+  // A list of numbers, of strings; empty where absent.
+  std::vector<double> numbers(const char* key) const;
   std::vector<std::string> strings(const char* key) const;
   // A nested object; nothing where absent or empty.
   std::optional<ConfigReader> object(const char* key) const;

@@ -1,26 +1,14 @@
-// Mistral: Llama's layers without any bias, some versions with sliding-window attention.
+// Mistral: Llama's layers without any bias, some versions with a sliding window in every layer.
 #include "engine/arch/common.h"
 #include "engine/arch/registry.h"
-#include "engine/error.h"
 
 namespace kv {
-namespace {
-
-// transformers takes this window where the key is absent; null means none.
-constexpr int kDefaultWindow = 4096;
-
-}  // namespace
 
 ModelConfig read_mistral_config(const ConfigReader& reader) {
+  // transformers takes this window where the key is absent.
+  constexpr int kDefaultWindow = 4096;
   ModelConfig config = read_common_config(reader);
-  if (reader.written("sliding_window") && !reader.has("sliding_window")) return config;
-  const int window = reader.count_or("sliding_window", kDefaultWindow);
-  // A window that covers every position the model was trained for hides nothing.
-  if (window < config.max_position) {
-    reader.unsupported("sliding_window",
-                       fmt::format("a window of {} tokens, below max_position_embeddings {},",
-                                   window, config.max_position));
-  }
+  read_one_window(reader, kDefaultWindow, &config);
   return config;
 }
 

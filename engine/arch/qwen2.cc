@@ -6,7 +6,7 @@ namespace kv {
 
 ModelConfig read_qwen2_config(const ConfigReader& reader) {
   ModelConfig config = read_common_config(reader);
-  refuse_sliding_layers(reader);
+  read_qwen_windows(reader, &config);
   config.qkv_bias = true;
   return config;
 }

@@ -9,9 +9,9 @@ ModelConfig read_qwen3_config(const ConfigReader& reader) {
   // it.
   reader.required_count("head_dim");
   ModelConfig config = read_common_config(reader);
-  refuse_sliding_layers(reader);
+  read_qwen_windows(reader, &config);
   config.qkv_bias = config.o_bias = reader.bool_or("attention_bias", false);
-  config.qk_norm = true;
+  config.qk_norm = QkNorm::kHead;
   return config;
 }
 

@@ -26,10 +26,18 @@ const std::vector<Architecture>& architectures();
 const Architecture& architecture_named(const std::string& name, const std::string& place);
 const Architecture& architecture_of_gguf(const std::string& gguf_name, const std::string& place);
 
-// One function for each file of this folder.
+// One function for each architecture.
+ModelConfig read_gemma2_config(const ConfigReader& reader);
+ModelConfig read_gemma3_config(const ConfigReader& reader);
+ModelConfig read_gpt2_config(const ConfigReader& reader);
+ModelConfig read_gpt_neox_config(const ConfigReader& reader);
+ModelConfig read_granite_config(const ConfigReader& reader);
 ModelConfig read_llama_config(const ConfigReader& reader);
 ModelConfig read_mistral_config(const ConfigReader& reader);
+ModelConfig read_olmo2_config(const ConfigReader& reader);
+ModelConfig read_phi3_config(const ConfigReader& reader);
 ModelConfig read_qwen2_config(const ConfigReader& reader);
 ModelConfig read_qwen3_config(const ConfigReader& reader);
+ModelConfig read_smollm3_config(const ConfigReader& reader);
 
 }  // namespace kv

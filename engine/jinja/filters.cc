@@ -1,6 +1,7 @@
 // Filters of single values; those that work through lists stand in list_filters.cc.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
@@ -30,10 +31,39 @@ Value fallback_value(const Value& input, ArgumentReader& arguments) {
   return fallback == nullptr ? Value("") : *fallback;
 }
 
+// With transformers' order of arguments, which is not Jinja's.
 Value tojson(const Value& input, ArgumentReader& arguments) {
-  const int64_t indent = arguments.integer("indent", -1);
-  const bool sort_keys = arguments.flag("sort_keys", false);
-  return to_json(input, static_cast<int>(indent), sort_keys);
+  JsonStyle style;
+  style.ensure_ascii = arguments.flag("ensure_ascii", false);
+  const Value* indent = arguments.next("indent");
+  if (indent != nullptr && !indent->is_none()) {
+    if (!indent->is_integer())
+      fail(fmt::format("tojson: indent: expected an integer, found {}", indent->type_name()));
+    style.indent = static_cast<int>(std::clamp<int64_t>(indent->integer(), 0, 100));
+    style.between_items.assign(1, ',');
+  }
+  const Value* separators = arguments.next("separators");
+  if (separators != nullptr && !separators->is_none()) {
+    if (!separators->is_sequence() || separators->items().size() != 2)
+      fail("tojson: separators: expected two strings");
+    style.between_items = separators->items()[0].str();
+    style.behind_keys = separators->items()[1].str();
+  }
+  style.sort_keys = arguments.flag("sort_keys", false);
+  return to_json(input, style);
+}
+
+// Runs of word characters.
+Value count_words(const Value& input, ArgumentReader&) {
+  const std::string text = input.str();
+  int64_t words = 0;
+  bool inside = false;
+  for (size_t at = 0; at < text.size();) {
+    const bool letter = is_word(next_code_point(text, at));
+    words += letter && !inside;
+    inside = letter;
+  }
+  return words;
 }
 
 Value replace(const Value& input, ArgumentReader& arguments) {
@@ -155,6 +185,7 @@ void add_value_filters(FilterTable& table) {
   table["round"] = rounded;
   table["indent"] = indented;
   table["escape"] = table["e"] = escaped;
+  table["wordcount"] = count_words;
   table["string"] = [](const Value& v, ArgumentReader&) -> Value { return v.str(); };
   table["safe"] = [](const Value& v, ArgumentReader&) -> Value { return v; };
   table["upper"] = [](const Value& v, ArgumentReader&) -> Value { return upper_case(v.str()); };

@@ -158,6 +158,24 @@ Value sum(const Value& input, ArgumentReader& arguments) {
   return integers;
 }
 
+// Lists of `linecount` items, the last one filled up where `fill_with` is given.
+Value batched(const Value& input, ArgumentReader& arguments) {
+  const int64_t size = arguments.integer("linecount", 0);
+  const Value* fill = arguments.next("fill_with");
+  if (size < 1) fail(fmt::format("filter 'batch': expected a positive size, found {}", size));
+  List out, batch;
+  for (const Value& item : iterate(input)) {
+    batch.push_back(item);
+    if (static_cast<int64_t>(batch.size()) < size) continue;
+    out.push_back(Value::list(std::move(batch)));
+    batch.clear();
+  }
+  if (batch.empty()) return Value::list(std::move(out));
+  if (fill != nullptr && size <= 100000) batch.resize(static_cast<size_t>(size), *fill);
+  out.push_back(Value::list(std::move(batch)));
+  return Value::list(std::move(out));
+}
+
 // The arguments that are left go to the filter or test that is named.
 Arguments rest(ArgumentReader& arguments) {
   Arguments out;
@@ -215,6 +233,7 @@ void add_list_filters(FilterTable& table) {
   table["min"] = extreme<-1>;
   table["max"] = extreme<1>;
   table["sum"] = sum;
+  table["batch"] = batched;
   table["map"] = mapped;
   table["select"] = selected<true, false>;
   table["reject"] = selected<false, false>;

@@ -109,6 +109,31 @@ Value join(const Value& self, ArgumentReader& arguments) {
   return out;
 }
 
+// (before, separator, behind) around the first or last separator.
+template <bool from_right>
+Value partition(const Value& self, ArgumentReader& arguments) {
+  const std::string separator = arguments.required("sep").str();
+  if (separator.empty()) fail("partition: empty separator");
+  const std::string& text = self.string();
+  const size_t at = from_right ? text.rfind(separator) : text.find(separator);
+  if (at == std::string::npos) {
+    return from_right ? Value::tuple({Value(""), Value(""), self})
+                      : Value::tuple({self, Value(""), Value("")});
+  }
+  return Value::tuple(
+      {Value(text.substr(0, at)), Value(separator), Value(text.substr(at + separator.size()))});
+}
+
+template <bool to_right>
+Value justified(const Value& self, ArgumentReader& arguments) {
+  const int64_t width = std::min<int64_t>(arguments.integer("width", 0), 100000);
+  const std::string fill = arguments.text("fillchar", " ");
+  if (length_of_text(fill) != 1) fail("the fill character must be one character");
+  std::string padding;
+  for (int64_t n = length_of_text(self.string()); n < width; ++n) padding += fill;
+  return to_right ? padding + self.string() : self.string() + padding;
+}
+
 template <typename Predicate>
 Value all_characters(const Value& self, Predicate predicate) {
   const std::string& text = self.string();
@@ -145,6 +170,10 @@ const MethodTable& string_methods() {
       {"count", count_text},
       {"replace", replace},
       {"join", join},
+      {"partition", partition<false>},
+      {"rpartition", partition<true>},
+      {"ljust", justified<false>},
+      {"rjust", justified<true>},
       {"upper", [](const Value& s, ArgumentReader&) -> Value { return upper_case(s.string()); }},
       {"lower", [](const Value& s, ArgumentReader&) -> Value { return lower_case(s.string()); }},
       {"capitalize",

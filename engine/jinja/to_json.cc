@@ -5,13 +5,28 @@
 #include <cmath>
 
 #include "engine/jinja/value.h"
+#include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
 namespace {
 
-std::string json_string(const std::string& text) {
+// \uXXXX, two of them beyond the basic plane.
+std::string escaped_code_point(uint32_t code) {
+  if (code < 0x10000) return fmt::format("\\u{:04x}", code);
+  const uint32_t offset = code - 0x10000;
+  return fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + (offset >> 10), 0xDC00 + (offset & 0x3FF));
+}
+
+std::string json_string(const std::string& text, bool ensure_ascii) {
   std::string out = "\"";
-  for (const char c : text) {
+  for (size_t at = 0; at < text.size();) {
+    const char c = text[at];
+    if (ensure_ascii && static_cast<unsigned char>(c) >= 0x7F) {
+      const uint32_t code = next_code_point(text, at);
+      out += code == 0x7F ? std::string(1, c) : escaped_code_point(code);
+      continue;
+    }
+    ++at;
     switch (c) {
       case '"':
         out += "\\\"";
@@ -48,7 +63,7 @@ std::string json_string(const std::string& text) {
 
 class Writer {
  public:
-  Writer(int indent, bool sort_keys) : indent_(indent), sort_keys_(sort_keys) {}
+  explicit Writer(const JsonStyle& style) : style_(style) {}
 
   void write(const Value& value, int depth) {
     switch (value.type()) {
@@ -65,7 +80,7 @@ class Writer {
         out += number(value.number(), value);
         return;
       case Value::Type::kString:
-        out += json_string(value.string());
+        out += json_string(value.string(), style_.ensure_ascii);
         return;
       case Value::Type::kList:
       case Value::Type::kTuple:
@@ -92,8 +107,9 @@ class Writer {
 
   // Between the elements, and before the first (first = true) and behind the last.
   void separate(int depth, bool comma) {
-    if (comma) out += indent_ < 0 ? ", " : ",";
-    if (indent_ >= 0) out.append("\n").append(static_cast<size_t>(indent_) * depth, ' ');
+    if (comma) out += style_.between_items;
+    if (style_.indent >= 0)
+      out.append("\n").append(static_cast<size_t>(style_.indent) * depth, ' ');
   }
 
   void write_list(const List& items, int depth) {
@@ -116,28 +132,27 @@ class Writer {
 
   void write_dict(const Dict& dict, int depth) {
     auto entries = dict.entries;
-    if (sort_keys_) {
+    if (style_.sort_keys) {
       std::stable_sort(entries.begin(), entries.end(),
                        [](const auto& a, const auto& b) { return compare(a.first, b.first) < 0; });
     }
     out += "{";
     for (size_t i = 0; i < entries.size(); ++i) {
       separate(depth + 1, i > 0);
-      out += json_string(key_text(entries[i].first)) + ": ";
+      out += json_string(key_text(entries[i].first), style_.ensure_ascii) + style_.behind_keys;
       write(entries[i].second, depth + 1);
     }
     if (!entries.empty()) separate(depth, false);
     out += "}";
   }
 
-  int indent_;
-  bool sort_keys_;
+  const JsonStyle& style_;
 };
 
 }  // namespace
 
-std::string to_json(const Value& value, int indent, bool sort_keys) {
-  Writer writer(indent, sort_keys);
+std::string to_json(const Value& value, const JsonStyle& style) {
+  Writer writer(style);
   writer.write(value, 0);
   return writer.out;
 }

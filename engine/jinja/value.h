@@ -135,8 +135,14 @@ struct TemplateError {
 };
 [[noreturn]] void fail(std::string message);
 
-// json.dumps(value, ensure_ascii=False). indent < 0: on one line.
-std::string to_json(const Value& value, int indent, bool sort_keys);
+// json.dumps with these arguments.
+struct JsonStyle {
+  bool ensure_ascii = false;  // other characters as \uXXXX
+  int indent = -1;            // below 0: on one line
+  std::string between_items = ", ", behind_keys = ": ";
+  bool sort_keys = false;
+};
+std::string to_json(const Value& value, const JsonStyle& style);
 
 // What a for loop runs over: items, characters, keys. Throws TemplateError for a value that is not
 // iterable.

@@ -1,6 +1,7 @@
 #include "engine/tokenizer/added_tokens.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace kv {
 namespace {
@@ -37,42 +38,38 @@ bool touches_word(std::string_view text, size_t begin, size_t end) {
   return begin > 0 && is_word(previous_code_point(text, begin, cursor));
 }
 
+std::vector<AddedToken> tokens_of(const TokenizerSpec& spec, bool normalized) {
+  std::vector<AddedToken> tokens;
+  std::copy_if(spec.added.begin(), spec.added.end(), std::back_inserter(tokens),
+               [&](const AddedToken& token) { return token.normalized == normalized; });
+  return tokens;
+}
+
+ByteTrie trie_of(const std::vector<AddedToken>& tokens, bool normalized,
+                 const Normalizer& normalizer) {
+  std::vector<std::string> patterns;
+  for (const AddedToken& token : tokens)
+    patterns.push_back(normalized ? normalizer.apply(token.content) : token.content);
+  std::vector<std::pair<std::string_view, int32_t>> entries;
+  for (const std::string& pattern : patterns)
+    entries.emplace_back(pattern, static_cast<int32_t>(entries.size()));
+  return ByteTrie(std::move(entries));
+}
+
 }  // namespace
 
 AddedTokenMatcher::AddedTokenMatcher(const TokenizerSpec& spec, bool normalized,
                                      const Normalizer& normalizer)
-    : trie_(1) {
-  for (const AddedToken& token : spec.added) {
-    if (token.normalized != normalized) continue;
-    tokens_.push_back(token);
-    const std::string pattern = normalized ? normalizer.apply(token.content) : token.content;
-    if (!pattern.empty()) insert(pattern, static_cast<int>(tokens_.size()) - 1);
-  }
-}
-
-void AddedTokenMatcher::insert(std::string_view text, int token) {
-  int node = 0;
-  for (const char c : text) {
-    const auto byte = static_cast<uint8_t>(c);
-    const int fresh = static_cast<int>(trie_.size());
-    const auto [child, is_new] = trie_[node].children.try_emplace(byte, fresh);
-    node = child->second;
-    if (is_new) trie_.emplace_back();
-  }
-  trie_[node].token = token;
-  starts_[static_cast<uint8_t>(text.front())] = true;
-}
+    : tokens_(tokens_of(spec, normalized)), trie_(trie_of(tokens_, normalized, normalizer)) {}
 
 AddedTokenMatcher::Match AddedTokenMatcher::next_match(std::string_view text, size_t from) const {
   for (size_t begin = from; begin < text.size(); ++begin) {
-    if (!starts_[static_cast<uint8_t>(text[begin])]) continue;
     Match longest;
-    int node = 0;
+    int32_t node = ByteTrie::kRoot;
     for (size_t at = begin; at < text.size(); ++at) {
-      const auto child = trie_[node].children.find(static_cast<uint8_t>(text[at]));
-      if (child == trie_[node].children.end()) break;
-      node = child->second;
-      if (trie_[node].token >= 0) longest = {trie_[node].token, begin, at + 1};
+      node = trie_.child(node, static_cast<uint8_t>(text[at]));
+      if (node < 0) break;
+      if (trie_.value(node) >= 0) longest = {trie_.value(node), begin, at + 1};
     }
     if (longest.token >= 0) return longest;
   }

@@ -2,12 +2,11 @@
 // split into words.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <map>
 #include <string_view>
 #include <vector>
 
+#include "engine/tokenizer/byte_trie.h"
 #include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/spec.h"
 
@@ -32,20 +31,14 @@ class AddedTokenMatcher {
   std::vector<Section> split(std::string_view text) const;
 
  private:
-  struct Node {
-    std::map<uint8_t, int> children;
-    int token = -1;  // index into tokens_ of the token that ends here
-  };
   struct Match {
     int token = -1;
     size_t begin = 0, end = 0;
   };
-  void insert(std::string_view text, int token);
   Match next_match(std::string_view text, size_t from) const;  // token -1: none
 
   std::vector<AddedToken> tokens_;
-  std::vector<Node> trie_;
-  std::array<bool, 256> starts_{};  // bytes that a token begins with
+  ByteTrie trie_;  // what is looked for -> index into tokens_
 };
 
 }  // namespace kv

@@ -3,12 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
-#include "engine/tokenizer/spec.h"
+#include "engine/tokenizer/token_model.h"
 
 namespace kv {
 
@@ -35,32 +33,34 @@ class MergeTable {
   uint64_t mask_ = 0;
 };
 
-class Bpe {
+// The pairs of neighbouring characters between which some merge joins. Between all others a word can
+// be cut.
+class JoinedPairs {
+ public:
+  void add_merge(std::string_view left, std::string_view right);
+  void finish();  // after the last add_merge
+  bool contains(uint32_t left, uint32_t right) const;
+
+ private:
+  std::vector<bool> common_;    // of characters with a dense number
+  std::vector<uint64_t> rare_;  // the others, sorted
+};
+
+class Bpe final : public TokenModel {
  public:
   // Throws Error(kData) for a merge whose parts or result are no vocabulary entries.
   explicit Bpe(const TokenizerSpec& spec);
 
-  // Appends the ids of a word. Characters that are no entry give the unknown token, or nothing
-  // where there is none.
-  void encode_word(std::string_view word, std::vector<int32_t>& ids) const;
-
-  int32_t find(std::string_view entry) const;  // -1 where absent
-  const std::vector<std::string>& entries() const {
-    return entries_;
-  }  // by id; "" for ids without one
-  size_t entry_count() const { return ids_.size(); }
+  void encode_word(std::string_view word, std::vector<int32_t>& ids) const override;
+  size_t part_end(std::string_view word, size_t from) const override;
 
  private:
   void first_symbols(std::string_view word, std::vector<int32_t>& symbols) const;
 
-  struct TextHash {
-    using is_transparent = void;
-    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-  };
-  std::unordered_map<std::string, int32_t, TextHash, std::equal_to<>> ids_;
-  std::vector<std::string> entries_;
   std::vector<int32_t> character_ids_;  // of code points below its size
   MergeTable merges_;
+  JoinedPairs joined_pairs_;
+  bool has_parts_ = false;  // whether part_end looks for places to cut
   int32_t unk_id_ = -1;
   bool fuse_unk_ = false, ignore_merges_ = false;
 };

@@ -1,5 +1,7 @@
 #include "engine/tokenizer/byte_level.h"
 
+#include <charconv>
+
 #include "engine/tokenizer/unicode.h"
 
 namespace kv {
@@ -52,6 +54,14 @@ std::string bytes_of_spelling(std::string_view token) {
     out += static_cast<char>(bytes[code]);
   }
   return out;
+}
+
+std::optional<char> byte_of_token(std::string_view token) {
+  if (token.size() != 6 || !token.starts_with("<0x") || token.back() != '>') return std::nullopt;
+  uint8_t byte = 0;
+  const auto [end, error] = std::from_chars(token.data() + 3, token.data() + 5, byte, 16);
+  if (error != std::errc() || end != token.data() + 5) return std::nullopt;
+  return static_cast<char>(byte);
 }
 
 }  // namespace kv

@@ -37,7 +37,7 @@ std::string replace(std::string_view text, const Regex& pattern, const std::stri
 
 Normalizer::Normalizer(const TokenizerSpec& spec) : steps_(spec.normalizer) {
   for (const NormalizerStep& step : steps_) {
-    if (step.type == NormalizerStep::Type::kReplace)
+    if (step.type == NormalizerStep::Type::kReplace && !step.literal)
       patterns_.emplace_back(step.pattern, spec.where + ": normalizer");
     only_forms_ = only_forms_ && step.type == NormalizerStep::Type::kForm;
   }
@@ -65,7 +65,8 @@ std::string Normalizer::apply(std::string_view text) const {
         if (!out.empty()) out.insert(0, step.text);
         break;
       case NormalizerStep::Type::kReplace:
-        out = replace(out, patterns_[next_pattern++], step.text);
+        out = step.literal ? replace_all(out, step.pattern, step.text)
+                           : replace(out, patterns_[next_pattern++], step.text);
         break;
     }
   }

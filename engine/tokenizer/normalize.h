@@ -19,7 +19,7 @@ class Normalizer {
 
  private:
   std::vector<NormalizerStep> steps_;
-  std::vector<Regex> patterns_;  // one for each kReplace, in order
+  std::vector<Regex> patterns_;  // one for each kReplace that is not literal, in order
   bool only_forms_ = true;       // nothing but Unicode normal forms, which leave ASCII alone
 };
 

@@ -94,6 +94,27 @@ std::string_view spell_bytes(std::string_view word, Words& words) {
   return {begin, static_cast<size_t>(end - begin)};
 }
 
+// The word with each space spelled as the step says, and one before it where it asks for that.
+std::string_view spell_spaces(const PreTokenizerStep& step, std::string_view word, bool at_start,
+                              Words& words) {
+  using Prepend = PreTokenizerStep::Prepend;
+  const std::string& mark = step.replacement;
+  const bool wanted =
+      step.prepend == Prepend::kAlways || (step.prepend == Prepend::kFirst && at_start);
+  const bool prepend = wanted && word.front() != ' ' && !word.starts_with(mark);
+  const std::string spelled = (prepend ? mark : "") + replace_all(word, " ", mark);
+  char* const copy = words.allocate(spelled.size());
+  std::memcpy(copy, spelled.data(), spelled.size());
+  return {copy, spelled.size()};
+}
+
+void find_marks(std::string_view text, std::string_view mark, std::vector<Span>& matches) {
+  for (size_t at = text.find(mark); at != std::string_view::npos;
+       at = text.find(mark, at + mark.size())) {
+    matches.push_back({at, at + mark.size(), true});
+  }
+}
+
 }  // namespace
 
 char* Words::allocate(size_t size) {
@@ -120,8 +141,8 @@ PreTokenizer::PreTokenizer(const TokenizerSpec& spec) {
   }
 }
 
-void PreTokenizer::split_word(const Step& step, std::string_view word, std::vector<Span>& spans,
-                              Words& out) const {
+bool PreTokenizer::split_word(const Step& step, std::string_view word, bool at_start,
+                              std::vector<Span>& spans, Words& out) const {
   spans.clear();
   switch (step.spec.type) {
     case PreTokenizerStep::Type::kDigits:
@@ -143,6 +164,11 @@ void PreTokenizer::split_word(const Step& step, std::string_view word, std::vect
       if (step.pattern) step.pattern->find_all(word, spans);
       spans = cut(spans, word.size(), Behavior::kIsolated, false);
       break;
+    case PreTokenizerStep::Type::kMetaspace:
+      word = spell_spaces(step.spec, word, at_start, out);
+      if (step.spec.split) find_marks(word, step.spec.replacement, spans);
+      spans = cut(spans, word.size(), Behavior::kMergedWithNext, false);
+      break;
   }
   for (const Span& span : spans) {
     if (span.begin == span.end) continue;
@@ -150,9 +176,10 @@ void PreTokenizer::split_word(const Step& step, std::string_view word, std::vect
     out.items.push_back(
         step.spec.type == PreTokenizerStep::Type::kByteLevel ? spell_bytes(part, out) : part);
   }
+  return !spans.empty() && spans.front().begin == 0;
 }
 
-Words PreTokenizer::split(std::string_view text) const {
+Words PreTokenizer::split(std::string_view text, bool at_start) const {
   Words words;
   if (text.empty()) return words;
   words.items.push_back(text);
@@ -160,7 +187,12 @@ Words PreTokenizer::split(std::string_view text) const {
   for (const Step& step : steps_) {
     std::vector<std::string_view> before;
     before.swap(words.items);
-    for (const std::string_view word : before) split_word(step, word, spans, words);
+    bool first_at_start = false;
+    for (size_t i = 0; i < before.size(); ++i) {
+      const bool kept = split_word(step, before[i], i == 0 && at_start, spans, words);
+      if (i == 0) first_at_start = kept && at_start;
+    }
+    at_start = first_at_start;
   }
   return words;
 }

@@ -27,15 +27,17 @@ class Words {
 class PreTokenizer {
  public:
   explicit PreTokenizer(const TokenizerSpec& spec);
-  // The words of a text, left to right. The text must be valid UTF-8 and outlive them.
-  Words split(std::string_view text) const;
+  // The words of a text, left to right. The text must be valid UTF-8 and outlive them. at_start: it
+  // begins where the whole input does.
+  Words split(std::string_view text, bool at_start) const;
 
  private:
   struct Step {
     PreTokenizerStep spec;
     std::shared_ptr<const Regex> pattern;  // kSplit, and kByteLevel with use_regex
   };
-  void split_word(const Step& step, std::string_view word, std::vector<Span>& spans,
+  // Appends the parts of a word. Returns whether the first one begins where the word does.
+  bool split_word(const Step& step, std::string_view word, bool at_start, std::vector<Span>& spans,
                   Words& out) const;
 
   std::vector<Step> steps_;

@@ -2,6 +2,7 @@
 // what the word means stands here.
 #include "engine/error.h"
 #include "engine/tokenizer/read.h"
+#include "engine/tokenizer/sentencepiece.h"
 
 namespace kv {
 namespace {
@@ -50,6 +51,33 @@ void set_rules(const std::string& pre, TokenizerSpec& spec) {
   }
 }
 
+void read_byte_level(const GgufTokenizer& metadata, TokenizerSpec& spec) {
+  for (size_t id = 0; id < metadata.tokens.size(); ++id) {
+    const std::string& text = metadata.tokens[id];
+    spec.vocab.emplace_back(text, static_cast<int32_t>(id));
+    const int type = metadata.token_types[id];
+    if (text.empty() || (type != kControl && type != kUserDefined)) continue;
+    AddedToken token;
+    token.id = static_cast<int32_t>(id);
+    token.content = text;
+    token.special = type == kControl;
+    spec.added.push_back(token);
+  }
+  for (size_t i = 0; i < metadata.merges.size(); ++i) {
+    const std::string& line = metadata.merges[i];
+    const size_t space =
+        line.find(' ', 1);  // neither part is empty, and no part of byte-level BPE has a space
+    if (space == std::string::npos || space + 1 == line.size()) {
+      throw_data(
+          "{}: tokenizer.ggml.merges[{}]: expected two parts with a space between, found '{}'",
+          spec.where, i, line);
+    }
+    spec.merges.emplace_back(line.substr(0, space), line.substr(space + 1));
+  }
+  set_rules(metadata.pre, spec);
+  spec.decoder.emplace_back();  // ByteLevel
+}
+
 void add_template(const GgufTokenizer& metadata, TokenizerSpec& spec) {
   PostTemplate post;
   const auto add = [&](bool wanted, int id, const char* name) {
@@ -71,41 +99,21 @@ void add_template(const GgufTokenizer& metadata, TokenizerSpec& spec) {
 TokenizerSpec read_gguf_tokenizer(const GgufTokenizer& metadata, const std::string& file) {
   TokenizerSpec spec;
   spec.where = file;
-  if (metadata.model != "gpt2") {
-    throw_data(
-        "{}: tokenizer.ggml.model: '{}' is not supported; only byte-level BPE ('gpt2') is. Use a "
-        "model with such "
-        "a tokenizer",
-        file, metadata.model);
-  }
   if (metadata.token_types.size() != metadata.tokens.size()) {
     throw_data(
         "{}: tokenizer.ggml.token_type has {} entries, tokenizer.ggml.tokens {}; expected as many",
         file, metadata.token_types.size(), metadata.tokens.size());
   }
-  for (size_t id = 0; id < metadata.tokens.size(); ++id) {
-    const std::string& text = metadata.tokens[id];
-    spec.vocab.emplace_back(text, static_cast<int32_t>(id));
-    const int type = metadata.token_types[id];
-    if (text.empty() || (type != kControl && type != kUserDefined)) continue;
-    AddedToken token;
-    token.id = static_cast<int32_t>(id);
-    token.content = text;
-    token.special = type == kControl;
-    spec.added.push_back(token);
+  if (metadata.model == "gpt2") {
+    read_byte_level(metadata, spec);
+  } else if (metadata.model == "llama") {
+    read_sentencepiece(metadata, spec);
+  } else {
+    throw_data(
+        "{}: tokenizer.ggml.model: '{}' is not supported; expected gpt2 (byte-level BPE) or llama "
+        "(SentencePiece's BPE)",
+        file, metadata.model);
   }
-  for (size_t i = 0; i < metadata.merges.size(); ++i) {
-    const std::string& line = metadata.merges[i];
-    const size_t space =
-        line.find(' ', 1);  // neither part is empty, and no part of byte-level BPE has a space
-    if (space == std::string::npos || space + 1 == line.size()) {
-      throw_data(
-          "{}: tokenizer.ggml.merges[{}]: expected two parts with a space between, found '{}'",
-          file, i, line);
-    }
-    spec.merges.emplace_back(line.substr(0, space), line.substr(space + 1));
-  }
-  set_rules(metadata.pre, spec);
   add_template(metadata, spec);
   return spec;
 }

@@ -1,5 +1,5 @@
-// tokenizer.json -> TokenizerSpec: the model, the added tokens and the decoder. The steps before
-// and after the model are read in read_steps.cc.
+// tokenizer.json -> TokenizerSpec: the model and the added tokens. The steps before and
+// after the model are read in read_steps.cc.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
@@ -20,28 +20,16 @@ void refuse_text(const JsonPlace& model, const char* key) {
   }
 }
 
-void check_model_type(const JsonPlace& model) {
-  const std::string type = model.has("type") ? model.string_at("type") : "BPE";
-  if (type != "BPE") {
-    throw_data(
-        "{}: type '{}' is not supported: this engine tokenizes with BPE only (Unigram, WordPiece "
-        "and WordLevel "
-        "split words by other rules)",
-        model.where(), type);
-  }
-  if (model.bool_at("byte_fallback", false)) {
-    throw_data(
-        "{}: byte_fallback true (tokens <0x00> to <0xFF>, SentencePiece's way) is not supported; "
-        "only byte-level "
-        "BPE is",
-        model.where());
-  }
-  if (model.has("dropout") && model.at("dropout").value() != 0.0) {
-    throw_data("{}: only null is supported, found {}: dropout makes ids random",
-               model.at("dropout").where(), describe_json(model.at("dropout").value()));
-  }
-  refuse_text(model, "continuing_subword_prefix");
-  refuse_text(model, "end_of_word_suffix");
+ModelKind read_model_kind(const JsonPlace& model) {
+  // Files of old have no type; then only Unigram's vocabulary is a list.
+  const bool listed = model.at("vocab").value().is_array();
+  const std::string type = model.has("type") ? model.string_at("type") : listed ? "Unigram" : "BPE";
+  if (type == "BPE") return ModelKind::kBpe;
+  if (type == "Unigram") return ModelKind::kUnigram;
+  throw_data(
+      "{}: type '{}' is not supported: this engine tokenizes with BPE and Unigram (WordPiece and "
+      "WordLevel split words by other rules)",
+      model.where(), type);
 }
 
 void read_vocab(const JsonPlace& model, TokenizerSpec& spec) {
@@ -120,20 +108,51 @@ void read_added_tokens(const JsonPlace& root, TokenizerSpec& spec) {
   }
 }
 
-DecoderKind read_decoder(const JsonPlace& decoder) {
-  const std::string type = decoder.string_at("type");
-  if (type == "ByteLevel") return DecoderKind::kByteLevel;
-  if (type == "Fuse") return DecoderKind::kFuse;
-  if (type == "Sequence") {
-    const JsonPlace list = decoder.at("decoders");
-    DecoderKind kind = DecoderKind::kFuse;
-    for (size_t i = 0; i < list.size(); ++i) {
-      if (read_decoder(list.at(i)) == DecoderKind::kByteLevel) kind = DecoderKind::kByteLevel;
-    }
-    return kind;
+void read_bpe(const JsonPlace& model, TokenizerSpec& spec) {
+  if (model.has("dropout") && model.at("dropout").value() != 0.0) {
+    throw_data("{}: only null is supported, found {}: dropout makes ids random",
+               model.at("dropout").where(), describe_json(model.at("dropout").value()));
   }
-  throw_data("{}: type '{}' is not supported; supported: ByteLevel, Fuse, Sequence of these, null",
-             decoder.where(), type);
+  refuse_text(model, "continuing_subword_prefix");
+  refuse_text(model, "end_of_word_suffix");
+  read_vocab(model, spec);
+  read_merges(model, spec);
+  spec.ignore_merges = model.bool_at("ignore_merges", false);
+  spec.fuse_unk = model.bool_at("fuse_unk", false);
+  spec.has_unk = model.has("unk_token");
+  if (spec.has_unk) spec.unk_token = model.string_at("unk_token");
+}
+
+// [[entry, score], …]; an entry's id is its place.
+void read_unigram(const JsonPlace& model, TokenizerSpec& spec) {
+  const JsonPlace vocab = model.at("vocab");
+  spec.vocab.reserve(vocab.size());
+  spec.scores.reserve(vocab.size());
+  for (size_t i = 0; i < vocab.size(); ++i) {
+    const nlohmann::json& pair = vocab.value()[i];
+    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_number()) {
+      throw_data("{}: expected [entry, score], found {}", vocab.at(i).where(), describe_json(pair));
+    }
+    spec.vocab.emplace_back(pair[0].get<std::string>(), static_cast<int32_t>(i));
+    spec.scores.push_back(pair[1].get<double>());
+  }
+  spec.fuse_unk = true;
+  spec.has_unk = model.has("unk_id");
+  if (!spec.has_unk) return;
+  const int64_t id = model.integer_at("unk_id");
+  if (id < 0 || id >= static_cast<int64_t>(spec.vocab.size())) {
+    throw_data("{}: expected the id of one of the {} entries, found {}", model.at("unk_id").where(),
+               spec.vocab.size(), id);
+  }
+  spec.unk_token = spec.vocab[static_cast<size_t>(id)].first;
+}
+
+// What Hugging Face does for a file without a decoder.
+DecoderStep join_with_spaces() {
+  DecoderStep step;
+  step.type = DecoderStep::Type::kJoin;
+  step.text = " ";
+  return step;
 }
 
 }  // namespace
@@ -144,19 +163,18 @@ TokenizerSpec read_tokenizer_json(const std::filesystem::path& file) {
   TokenizerSpec spec;
   spec.where = file.string();
   const JsonPlace model = root.at("model");
-  check_model_type(model);
-  read_vocab(model, spec);
-  read_merges(model, spec);
-  spec.ignore_merges = model.bool_at("ignore_merges", false);
-  spec.fuse_unk = model.bool_at("fuse_unk", false);
-  spec.has_unk = model.has("unk_token");
-  if (spec.has_unk) spec.unk_token = model.string_at("unk_token");
+  spec.kind = read_model_kind(model);
+  spec.byte_fallback = model.bool_at("byte_fallback", false);
+  spec.kind == ModelKind::kBpe ? read_bpe(model, spec) : read_unigram(model, spec);
   read_added_tokens(root, spec);
   if (root.has("normalizer")) read_normalizer(root.at("normalizer"), spec);
   if (root.has("pre_tokenizer")) read_pre_tokenizer(root.at("pre_tokenizer"), spec);
   if (root.has("post_processor")) read_post_processor(root.at("post_processor"), spec);
-  spec.decoder =
-      root.has("decoder") ? read_decoder(root.at("decoder")) : DecoderKind::kJoinWithSpaces;
+  if (root.has("decoder")) {
+    read_decoder(root.at("decoder"), spec);
+  } else {
+    spec.decoder.push_back(join_with_spaces());
+  }
   return spec;
 }
 

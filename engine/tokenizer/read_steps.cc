@@ -1,5 +1,6 @@
 #include "engine/tokenizer/read_steps.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -10,13 +11,21 @@
 namespace kv {
 namespace {
 
-// {"Regex": "…"} or {"String": "…"}, the latter taken literally.
-std::string read_pattern(const JsonPlace& owner) {
+// {"Regex": "…"} or {"String": "…"}, the latter to be taken literally.
+struct Pattern {
+  bool literal;
+  std::string text;
+};
+Pattern read_pattern(const JsonPlace& owner) {
   const JsonPlace pattern = owner.at("pattern");
-  if (pattern.has("Regex")) return pattern.string_at("Regex");
-  if (pattern.has("String")) return escape_regex(pattern.string_at("String"));
-  throw_data("{}: expected {{\"Regex\": …}} or {{\"String\": …}}, found {}", pattern.where(),
-             describe_json(pattern.value()));
+  const bool literal = !pattern.has("Regex");
+  if (literal && !pattern.has("String")) {
+    throw_data("{}: expected {{\"Regex\": …}} or {{\"String\": …}}, found {}", pattern.where(),
+               describe_json(pattern.value()));
+  }
+  const std::string text = pattern.string_at(literal ? "String" : "Regex");
+  if (literal && text.empty()) throw_data("{}: the text to look for is empty", pattern.where());
+  return {literal, text};
 }
 
 PreTokenizerStep::Behavior read_behavior(const JsonPlace& split) {
@@ -62,6 +71,79 @@ PostTemplate read_template(const JsonPlace& processor) {
   return post;
 }
 
+// The ids of the two tokens that BERT and RoBERTa put around a text.
+PostTemplate read_sep_and_cls(const JsonPlace& processor) {
+  const auto id_of = [&](const char* key) {
+    const JsonPlace pair = processor.at(key);
+    if (pair.size() != 2 || !pair.value()[1].is_number_integer())
+      throw_data("{}: expected [token, id], found {}", pair.where(), describe_json(pair.value()));
+    return pair.value()[1].get<int32_t>();
+  };
+  return {{id_of("cls"), PostTemplate::kSequence, id_of("sep")}};
+}
+
+// One character that stands for the space.
+std::string read_space_mark(const JsonPlace& metaspace) {
+  const std::string mark = metaspace.string_at("replacement");
+  if (mark.empty() || static_cast<size_t>(utf8_step(mark, 0).length) != mark.size()) {
+    throw_data("{}: expected one character, found '{}'", metaspace.at("replacement").where(), mark);
+  }
+  return mark;
+}
+
+PreTokenizerStep::Prepend read_prepend(const JsonPlace& metaspace) {
+  using Prepend = PreTokenizerStep::Prepend;
+  // Files before tokenizers 0.14 have add_prefix_space instead of a scheme.
+  if (!metaspace.has("prepend_scheme"))
+    return metaspace.bool_at("add_prefix_space", true) ? Prepend::kAlways : Prepend::kNever;
+  const std::string scheme = metaspace.string_at("prepend_scheme");
+  if (scheme == "always") return Prepend::kAlways;
+  if (scheme == "first") return Prepend::kFirst;
+  if (scheme == "never") return Prepend::kNever;
+  throw_data("{}: expected always, first or never, found '{}'",
+             metaspace.at("prepend_scheme").where(), scheme);
+}
+
+void read_metaspace(const JsonPlace& metaspace, PreTokenizerStep& step) {
+  step.type = PreTokenizerStep::Type::kMetaspace;
+  step.replacement = read_space_mark(metaspace);
+  step.prepend = read_prepend(metaspace);
+  step.split = metaspace.bool_at("split", true);
+}
+
+int read_count(const JsonPlace& owner, const char* key) {
+  const int64_t count = owner.integer_at(key);
+  if (count < 0 || count > INT32_MAX)
+    throw_data("{}: expected a number from 0, found {}", owner.at(key).where(), count);
+  return static_cast<int>(count);
+}
+
+// Text by text in every token; behind Fuse, where tokens come in pieces, one character at most.
+DecoderStep read_replace(const JsonPlace& decoder, bool fused) {
+  const Pattern pattern = read_pattern(decoder);
+  const auto first = pattern.literal ? utf8_step(pattern.text, 0).length : 0;
+  if (!pattern.literal || (fused && static_cast<size_t>(first) != pattern.text.size())) {
+    throw_data("{}: only a literal text is supported, behind Fuse of one character; found {}",
+               decoder.at("pattern").where(), decoder.at("pattern").value().dump());
+  }
+  DecoderStep step;
+  step.type = DecoderStep::Type::kReplace;
+  step.pattern = pattern.text;
+  step.text = decoder.string_at("content");
+  return step;
+}
+
+DecoderStep read_strip(const JsonPlace& decoder) {
+  DecoderStep step;
+  step.type = DecoderStep::Type::kStrip;
+  step.pattern = decoder.string_at("content");
+  step.left = read_count(decoder, "start");
+  if (read_count(decoder, "stop") != 0)
+    throw_data("{}: only 0 is supported", decoder.at("stop").where());
+  if (step.pattern.empty()) throw_data("{}: the character is empty", decoder.at("content").where());
+  return step;
+}
+
 }  // namespace
 
 void read_normalizer(const JsonPlace& normalizer, TokenizerSpec& spec) {
@@ -90,7 +172,9 @@ void read_normalizer(const JsonPlace& normalizer, TokenizerSpec& spec) {
     step.text = normalizer.string_at("prepend");
   } else if (type == "Replace") {
     step.type = Type::kReplace;
-    step.pattern = read_pattern(normalizer);
+    const Pattern pattern = read_pattern(normalizer);
+    step.literal = pattern.literal;
+    step.pattern = pattern.text;
     step.text = normalizer.string_at("content");
   } else {
     throw_data(
@@ -120,13 +204,20 @@ void read_pre_tokenizer(const JsonPlace& pre_tokenizer, TokenizerSpec& spec) {
     step.individual_digits = pre_tokenizer.bool_at("individual_digits", std::nullopt);
   } else if (type == "Split") {
     step.type = Type::kSplit;
-    step.pattern = read_pattern(pre_tokenizer);
+    const Pattern pattern = read_pattern(pre_tokenizer);
+    step.pattern = pattern.literal ? escape_regex(pattern.text) : pattern.text;
     step.behavior = read_behavior(pre_tokenizer);
     step.invert = pre_tokenizer.bool_at("invert", false);
+  } else if (type == "Metaspace") {
+    read_metaspace(pre_tokenizer, step);
+  } else if (type == "WhitespaceSplit") {
+    step.type = Type::kSplit;
+    step.pattern = R"(\s)";
+    step.behavior = PreTokenizerStep::Behavior::kRemoved;
   } else {
     throw_data(
-        "{}: type '{}' is not supported; supported: ByteLevel, Digits, Split, Sequence of these, "
-        "null",
+        "{}: type '{}' is not supported; supported: ByteLevel, Digits, Split, Metaspace, "
+        "WhitespaceSplit, Sequence of these, null",
         pre_tokenizer.where(), type);
   }
   spec.pre_tokenizer.push_back(step);
@@ -139,12 +230,47 @@ void read_post_processor(const JsonPlace& post_processor, TokenizerSpec& spec) {
     for (size_t i = 0; i < list.size(); ++i) read_post_processor(list.at(i), spec);
   } else if (type == "TemplateProcessing") {
     spec.post.push_back(read_template(post_processor));
+  } else if (type == "BertProcessing" || type == "RobertaProcessing") {
+    spec.post.push_back(read_sep_and_cls(post_processor));
   } else if (type != "ByteLevel") {  // ByteLevel only moves offsets, which nobody asks for here
     throw_data(
-        "{}: type '{}' is not supported; supported: ByteLevel, TemplateProcessing, Sequence of "
-        "these, null",
+        "{}: type '{}' is not supported; supported: ByteLevel, TemplateProcessing, BertProcessing, "
+        "RobertaProcessing, Sequence of these, null",
         post_processor.where(), type);
   }
+}
+
+void read_decoder(const JsonPlace& decoder, TokenizerSpec& spec) {
+  using Type = DecoderStep::Type;
+  const std::string type = decoder.string_at("type");
+  if (type == "Sequence") {
+    const JsonPlace list = decoder.at("decoders");
+    for (size_t i = 0; i < list.size(); ++i) read_decoder(list.at(i), spec);
+    return;
+  }
+  DecoderStep step;
+  if (type == "ByteLevel" || type == "Fuse" || type == "ByteFallback") {
+    step.type = type == "Fuse"        ? Type::kFuse
+                : type == "ByteLevel" ? Type::kByteLevel
+                                      : Type::kByteFallback;
+  } else if (type == "Replace") {
+    const bool fused = std::any_of(
+        spec.decoder.begin(), spec.decoder.end(),
+        [](const DecoderStep& s) { return s.type == Type::kFuse || s.type == Type::kByteLevel; });
+    step = read_replace(decoder, fused);
+  } else if (type == "Strip") {
+    step = read_strip(decoder);
+  } else if (type == "Metaspace") {
+    step.type = Type::kMetaspace;
+    step.pattern = read_space_mark(decoder);
+    step.drop_first = read_prepend(decoder) != PreTokenizerStep::Prepend::kNever;
+  } else {
+    throw_data(
+        "{}: type '{}' is not supported; supported: ByteLevel, Fuse, Replace, ByteFallback, Strip, "
+        "Metaspace, Sequence of these, null",
+        decoder.where(), type);
+  }
+  spec.decoder.push_back(step);
 }
 
 }  // namespace kv

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <bit>
 #include <memory>
 #include <string_view>
 
@@ -41,7 +42,7 @@ void add_steps(Hasher& hasher, const TokenizerSpec& spec) {
   for (const NormalizerStep& step : spec.normalizer) {
     hasher.add(static_cast<int64_t>(step.type));
     hasher.add(static_cast<int64_t>(step.form));
-    hasher.add(step.left * 2 + step.right);
+    hasher.add(step.literal * 4 + step.left * 2 + step.right);
     hasher.add(step.pattern);
     hasher.add(step.text);
   }
@@ -52,6 +53,9 @@ void add_steps(Hasher& hasher, const TokenizerSpec& spec) {
                step.invert);
     hasher.add(step.pattern);
     hasher.add(static_cast<int64_t>(step.behavior));
+    if (step.type != PreTokenizerStep::Type::kMetaspace) continue;
+    hasher.add(step.replacement);
+    hasher.add(static_cast<int64_t>(step.prepend) * 2 + step.split);
   }
   hasher.add(static_cast<int64_t>(spec.post.size()));
   for (const PostTemplate& post : spec.post) {
@@ -71,12 +75,16 @@ std::string hash_of(const TokenizerSpec& spec) {
     hasher.add(text);
     hasher.add(id);
   }
+  if (spec.kind == ModelKind::kUnigram) {
+    hasher.add("unigram");
+    for (const double score : spec.scores) hasher.add(std::bit_cast<int64_t>(score));
+  }
   hasher.add(static_cast<int64_t>(spec.merges.size()));
   for (const auto& [left, right] : spec.merges) {
     hasher.add(left);
     hasher.add(right);
   }
-  hasher.add(spec.has_unk * 4 + spec.fuse_unk * 2 + spec.ignore_merges);
+  hasher.add(spec.byte_fallback * 8 + spec.has_unk * 4 + spec.fuse_unk * 2 + spec.ignore_merges);
   hasher.add(spec.unk_token);
   hasher.add(static_cast<int64_t>(spec.added.size()));
   for (const AddedToken& token : spec.added) {

@@ -26,19 +26,24 @@ struct NormalizerStep {
   Type type = Type::kForm;
   NormalForm form = NormalForm::kNfc;  // kForm
   bool left = false, right = false;    // kStrip
+  bool literal = false;                // kReplace: pattern is the text itself
   std::string pattern;                 // kReplace: a regular expression
   std::string text;                    // kPrepend: what; kReplace: by what
 };
 
 struct PreTokenizerStep {
-  enum class Type { kByteLevel, kDigits, kSplit };
+  enum class Type { kByteLevel, kDigits, kSplit, kMetaspace };
   enum class Behavior { kIsolated, kRemoved, kMergedWithPrevious, kMergedWithNext, kContiguous };
+  enum class Prepend { kAlways, kFirst, kNever };
   Type type = Type::kByteLevel;
   bool add_prefix_space = false, use_regex = true;  // kByteLevel
   bool individual_digits = false;                   // kDigits
   std::string pattern;                              // kSplit: a regular expression
   Behavior behavior = Behavior::kIsolated;          // kSplit
-  bool invert = false;  // kSplit: what lies between the matches is the delimiter
+  bool invert = false;                 // kSplit: what lies between the matches is the delimiter
+  std::string replacement;             // kMetaspace: what stands for the space, one character
+  Prepend prepend = Prepend::kAlways;  // kMetaspace: whether a text begins with a space of its own
+  bool split = true;                   // kMetaspace: a word for each space
 };
 
 // What the post-processor puts around the ids of a text: the id of a special token, or kSequence
@@ -48,20 +53,34 @@ struct PostTemplate {
   std::vector<int32_t> pieces;
 };
 
-enum class DecoderKind { kByteLevel, kFuse, kJoinWithSpaces };  // the last: a file without decoder
+// A step from tokens to text, see decoder.h.
+struct DecoderStep {
+  enum class Type { kByteLevel, kFuse, kReplace, kByteFallback, kStrip, kMetaspace, kJoin };
+  Type type = Type::kByteLevel;
+  std::string pattern;     // kReplace: what, literally; kStrip and kMetaspace: one character
+  std::string text;        // kReplace: by what; kJoin: what stands between tokens
+  int left = 0;            // kStrip: at most so many characters
+  bool drop_first = true;  // kMetaspace: the first token's spaces go
+};
+
+enum class ModelKind { kBpe, kUnigram };
 
 struct TokenizerSpec {
-  std::string where;                                        // file name for messages
+  std::string where;  // file name for messages
+  ModelKind kind = ModelKind::kBpe;
   std::vector<std::pair<std::string, int32_t>> vocab;       // entry, id
-  std::vector<std::pair<std::string, std::string>> merges;  // by rank
+  std::vector<double> scores;                               // kUnigram: of the entries of vocab
+  std::vector<std::pair<std::string, std::string>> merges;  // kBpe: by rank
   std::string unk_token;                                    // where has_unk
-  bool has_unk = false, fuse_unk = false;
+  bool has_unk = false;
+  bool fuse_unk = false;       // neighbouring unknown characters give one token
+  bool byte_fallback = false;  // unknown characters give the tokens <0x00> … <0xFF> of their bytes
   bool ignore_merges = false;  // a word that is an entry is taken whole
   std::vector<AddedToken> added;
   std::vector<NormalizerStep> normalizer;
   std::vector<PreTokenizerStep> pre_tokenizer;
   std::vector<PostTemplate> post;
-  DecoderKind decoder = DecoderKind::kByteLevel;
+  std::vector<DecoderStep> decoder;
 };
 
 // xxh3-128 (hex) over everything in it that can change an id.

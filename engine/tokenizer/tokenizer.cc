@@ -6,30 +6,30 @@
 
 #include "engine/error.h"
 #include "engine/tokenizer/added_tokens.h"
-#include "engine/tokenizer/bpe.h"
-#include "engine/tokenizer/byte_level.h"
 #include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/pretokenize.h"
 #include "engine/tokenizer/read.h"
 #include "engine/tokenizer/special_names.h"
+#include "engine/tokenizer/token_model.h"
 
 namespace kv {
 namespace {
 
 constexpr size_t kLongestRemembered = 256;  // bytes; longer words hardly come twice
 
-class BpeTokenizer final : public Tokenizer {
+// Added tokens, normalizer, added tokens, pre-tokenizer, model, post-processor; back: decoder.
+class PipelineTokenizer final : public Tokenizer {
  public:
-  explicit BpeTokenizer(const TokenizerSpec& spec)
+  explicit PipelineTokenizer(const TokenizerSpec& spec)
       : normalizer_(spec),
         raw_matcher_(spec, false, normalizer_),
         normalized_matcher_(spec, true, normalizer_),
         pre_tokenizer_(spec),
-        bpe_(spec),
+        model_(TokenModel::make(spec)),
         post_(spec.post),
         decoder_(spec.decoder),
         hash_(hash_of(spec)) {
-    vocab_size_ = static_cast<int>(bpe_.entries().size());
+    vocab_size_ = static_cast<int>(model_->entries().size());
     for (const AddedToken& token : spec.added) {
       added_by_id_[token.id] = token.content;
       added_ids_[token.content] = token.id;
@@ -51,7 +51,8 @@ class BpeTokenizer final : public Tokenizer {
       if (section.id >= 0) {
         ids.push_back(section.id);
       } else {
-        encode_section(text.substr(section.begin, section.end - section.begin), ids);
+        encode_section(text.substr(section.begin, section.end - section.begin), section.begin == 0,
+                       ids);
       }
     }
     if (add_special_tokens) {
@@ -60,32 +61,21 @@ class BpeTokenizer final : public Tokenizer {
     return ids;
   }
 
-  std::string decode_bytes(std::span<const int32_t> ids, bool skip_special,
-                           bool at_start) const override {
-    std::string out;
-    for (const int32_t id : ids) {
-      const std::string text = token(id);
-      if (text.empty() || (skip_special && special_.count(text) != 0)) continue;
-      if (decoder_ == DecoderKind::kJoinWithSpaces && !(at_start && out.empty())) out += ' ';
-      out += decoder_ == DecoderKind::kByteLevel ? bytes_of_spelling(text) : text;
-    }
-    return out;
-  }
-
+  TextDecoder decoder() const override { return TextDecoder(decoder_); }
   int vocab_size() const override { return vocab_size_; }
 
   std::optional<int32_t> token_id(std::string_view text) const override {
     const auto added = added_ids_.find(std::string(text));
     if (added != added_ids_.end()) return added->second;
-    const int32_t id = bpe_.find(text);
+    const int32_t id = model_->find(text);
     return id < 0 ? std::nullopt : std::optional(id);
   }
 
   std::string token(int32_t id) const override {
     const auto added = added_by_id_.find(id);
     if (added != added_by_id_.end()) return added->second;
-    const bool known = id >= 0 && static_cast<size_t>(id) < bpe_.entries().size();
-    return known ? bpe_.entries()[id] : std::string();
+    const bool known = id >= 0 && static_cast<size_t>(id) < model_->entries().size();
+    return known ? model_->entries()[id] : std::string();
   }
 
   bool is_special(int32_t id) const override { return special_.count(token(id)) != 0; }
@@ -97,36 +87,42 @@ class BpeTokenizer final : public Tokenizer {
     size_t begin, count;
   };
 
-  // Text between the tokens that are looked for before normalisation.
-  void encode_section(std::string_view raw, std::vector<int32_t>& ids) const {
+  // Text between the tokens that are looked for before normalisation. at_start: the input's first.
+  void encode_section(std::string_view raw, bool at_start, std::vector<int32_t>& ids) const {
     const std::string copy = normalizer_.keeps(raw) ? std::string() : normalizer_.apply(raw);
     const std::string_view text = normalizer_.keeps(raw) ? raw : std::string_view(copy);
     for (const Section& section : normalized_matcher_.split(text)) {
       if (section.id >= 0) {
         ids.push_back(section.id);
       } else {
-        encode_words(text.substr(section.begin, section.end - section.begin), ids);
+        encode_words(text.substr(section.begin, section.end - section.begin),
+                     at_start && section.begin == 0, ids);
       }
     }
   }
 
-  void encode_words(std::string_view text, std::vector<int32_t>& ids) const {
-    const Words words = pre_tokenizer_.split(text);
+  void encode_words(std::string_view text, bool at_start, std::vector<int32_t>& ids) const {
+    const Words words = pre_tokenizer_.split(text, at_start);
     std::unordered_map<std::string_view, Place> seen;
     for (const std::string_view word : words.items) {
-      const size_t begin = ids.size();
-      if (word.size() > kLongestRemembered) {
-        bpe_.encode_word(word, ids);
-        continue;
+      for (size_t begin = 0; begin < word.size();) {
+        const size_t end = model_->part_end(word, begin);
+        encode_part(word.substr(begin, end - begin), seen, ids);
+        begin = end;
       }
-      const auto [known, is_new] = seen.try_emplace(word, Place{begin, 0});
-      if (is_new) {
-        bpe_.encode_word(word, ids);
-        known->second.count = ids.size() - begin;
-      } else {
-        for (size_t i = 0; i < known->second.count; ++i)
-          ids.push_back(ids[known->second.begin + i]);
-      }
+    }
+  }
+
+  void encode_part(std::string_view part, std::unordered_map<std::string_view, Place>& seen,
+                   std::vector<int32_t>& ids) const {
+    if (part.size() > kLongestRemembered) return model_->encode_word(part, ids);
+    const size_t begin = ids.size();
+    const auto [known, is_new] = seen.try_emplace(part, Place{begin, 0});
+    if (is_new) {
+      model_->encode_word(part, ids);
+      known->second.count = ids.size() - begin;
+    } else {
+      for (size_t i = 0; i < known->second.count; ++i) ids.push_back(ids[known->second.begin + i]);
     }
   }
 
@@ -146,9 +142,9 @@ class BpeTokenizer final : public Tokenizer {
   Normalizer normalizer_;
   AddedTokenMatcher raw_matcher_, normalized_matcher_;
   PreTokenizer pre_tokenizer_;
-  Bpe bpe_;
+  std::unique_ptr<const TokenModel> model_;
   std::vector<PostTemplate> post_;
-  DecoderKind decoder_;
+  std::vector<DecoderStep> decoder_;
   std::string hash_;
   std::unordered_map<int32_t, std::string> added_by_id_;
   std::unordered_map<std::string, int32_t> added_ids_;
@@ -163,16 +159,20 @@ int id_or_none(const Tokenizer& tokenizer, const std::string& token) {
 }  // namespace
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
-  return replace_invalid_utf8(decode_bytes(ids, skip_special_tokens, true));
+  StreamDecoder stream(*this, skip_special_tokens);
+  std::string text;
+  for (const int32_t id : ids) text += stream.add(id);
+  return text += stream.finish();
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::from_json_file(
     const std::filesystem::path& tokenizer_json) {
-  return std::make_shared<BpeTokenizer>(read_tokenizer_json(tokenizer_json));
+  return std::make_shared<PipelineTokenizer>(read_tokenizer_json(tokenizer_json));
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::from_folder(const std::filesystem::path& folder) {
-  auto tokenizer = std::make_shared<BpeTokenizer>(read_tokenizer_json(folder / "tokenizer.json"));
+  auto tokenizer =
+      std::make_shared<PipelineTokenizer>(read_tokenizer_json(folder / "tokenizer.json"));
   const std::map<std::string, std::string> names = read_special_names(folder);
   const auto name = [&](const char* key) {
     const auto found = names.find(key);
@@ -189,7 +189,7 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_folder(const std::filesystem::p
 
 std::shared_ptr<const Tokenizer> Tokenizer::from_gguf(const GgufTokenizer& metadata,
                                                       const std::string& file) {
-  auto tokenizer = std::make_shared<BpeTokenizer>(read_gguf_tokenizer(metadata, file));
+  auto tokenizer = std::make_shared<PipelineTokenizer>(read_gguf_tokenizer(metadata, file));
   tokenizer->bos_id = metadata.bos_id;
   tokenizer->eos_id = metadata.eos_id;
   tokenizer->bos_token = tokenizer->token(metadata.bos_id);
@@ -200,31 +200,16 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_gguf(const GgufTokenizer& metad
 }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens)
-    : tokenizer_(tokenizer), skip_special_(skip_special_tokens) {}
+    : tokenizer_(tokenizer), skip_special_(skip_special_tokens), decoder_(tokenizer.decoder()) {}
 
 std::string StreamDecoder::add(int32_t id) {
-  const std::string bytes = tokenizer_.decode_bytes({&id, 1}, skip_special_, at_start_);
-  at_start_ = at_start_ && bytes.empty();
-  pending_ += bytes;
-  // Only the last character can be unfinished; it has at most three bytes then.
-  size_t certain = pending_.size();
-  for (size_t at = pending_.size() - std::min<size_t>(3, pending_.size()); at < pending_.size();
-       ++at) {
-    const Utf8Step step = utf8_step(pending_, at);
-    if (step.cut_off && at + step.length == pending_.size()) {
-      certain = at;
-      break;
-    }
-  }
-  const std::string text = replace_invalid_utf8(std::string_view(pending_).substr(0, certain));
-  pending_.erase(0, certain);
-  return text;
+  const std::string token = tokenizer_.token(id);
+  if (token.empty() || (skip_special_ && tokenizer_.is_special(id))) return "";
+  return decoder_.add(token);
 }
 
 std::string StreamDecoder::finish() {
-  const std::string text = replace_invalid_utf8(pending_);
-  pending_.clear();
-  return text;
+  return decoder_.finish();
 }
 
 }  // namespace kv

@@ -1,4 +1,4 @@
-// Text <-> token ids, equal to Hugging Face's `tokenizers` for BPE files.
+// Text <-> token ids, equal to Hugging Face's `tokenizers` for BPE and Unigram files.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,21 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/tokenizer/decoder.h"
+
 namespace kv {
 
 // What a GGUF file says about its tokenizer (tokenizer.ggml.*).
 struct GgufTokenizer {
-  std::string model;  // "gpt2": byte-level BPE; others are refused with the reason
-  std::string pre;  // "smollm", "gpt-2", "llama-bpe", "llama3", "qwen2"; others are refused by name
+  std::string model;  // "gpt2": byte-level BPE; "llama": SentencePiece's BPE; others are refused
+  std::string pre;    // of "gpt2": which rules cut words; unknown ones are refused by name
   std::vector<std::string> tokens;  // by id
   std::vector<int> token_types;     // 1 normal, 3 control, 4 user defined, 5 unused, 6 byte
-  std::vector<std::string> merges;  // "left right"
+  std::vector<double> scores;       // of "llama": minus the rank of the merge that makes the token
+  std::vector<std::string> merges;  // of "gpt2": "left right"
   int bos_id = -1, eos_id = -1, pad_id = -1, unk_id = -1;
   bool add_bos = false, add_eos = false;
+  bool add_space_prefix = true;  // of "llama": a text begins with a space of its own
 };
 
 class Tokenizer {
@@ -41,13 +45,10 @@ class Tokenizer {
   // the text are always recognised, as in Hugging Face's. Invalid UTF-8 is an Error(kData) with the
   // byte offset.
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const = 0;
-  // Bytes that are not UTF-8 become U+FFFD. Ids without a token (padding rows of a model's
-  // vocabulary) give nothing.
+  // Ids without a token (padding rows of a model's vocabulary) give nothing, bytes that are not
+  // UTF-8 U+FFFD.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
-  // The same before invalid UTF-8 is replaced: token for token, so that pieces can be joined.
-  // at_start: no text before.
-  virtual std::string decode_bytes(std::span<const int32_t> ids, bool skip_special_tokens,
-                                   bool at_start) const = 0;
+  virtual TextDecoder decoder() const = 0;  // tokens, as the vocabulary spells them -> text
 
   virtual int vocab_size() const = 0;  // largest id + 1
   virtual std::optional<int32_t> token_id(
@@ -62,8 +63,8 @@ class Tokenizer {
   int bos_id = -1, eos_id = -1;
 };
 
-// Decodes a growing list of ids into text that can be printed as it comes: holds back incomplete
-// UTF-8.
+// Decodes a growing list of ids into text that can be printed as it comes: holds back what later
+// ids may still change (unfinished characters).
 class StreamDecoder {
  public:
   StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens);
@@ -73,8 +74,7 @@ class StreamDecoder {
  private:
   const Tokenizer& tokenizer_;
   bool skip_special_;
-  bool at_start_ = true;
-  std::string pending_;  // the first bytes of a character
+  TextDecoder decoder_;
 };
 
 }  // namespace kv

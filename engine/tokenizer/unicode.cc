@@ -137,6 +137,18 @@ std::string replace_invalid_utf8(std::string_view bytes) {
   return out;
 }
 
+std::string replace_all(std::string_view text, std::string_view what, std::string_view by) {
+  std::string out;
+  out.reserve(text.size());
+  size_t from = 0;
+  for (size_t at = text.find(what); at != std::string_view::npos; at = text.find(what, from)) {
+    out += text.substr(from, at - from);
+    out += by;
+    from = at + what.size();
+  }
+  return out += text.substr(from);
+}
+
 bool is_ascii(std::string_view bytes) {
   return std::all_of(bytes.begin(), bytes.end(),
                      [](char c) { return static_cast<uint8_t>(c) < 0x80; });

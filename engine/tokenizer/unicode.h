@@ -26,6 +26,8 @@ size_t find_invalid_utf8(std::string_view bytes);
 // Every maximal invalid subpart becomes U+FFFD (Unicode 15, section 3.9, as Rust and Python do it).
 std::string replace_invalid_utf8(std::string_view bytes);
 bool is_ascii(std::string_view bytes);
+// Every `what` (not empty) by `by`.
+std::string replace_all(std::string_view text, std::string_view what, std::string_view by);
 
 bool is_white_space(uint32_t code_point);  // property White_Space
 bool is_numeric(uint32_t code_point);      // general category Nd, Nl or No

@@ -1,32 +1,13 @@
 #include "tasks/scorers/edit_sim.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <unordered_map>
 #include <vector>
 
+#include "tasks/unicode.h"
+
 namespace kv {
 namespace {
-
-// Code points; a byte that is no UTF-8 stands for itself.
-std::u32string code_points(const std::string& text) {
-  std::u32string points;
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    char32_t point = length == 2 ? lead & 0x1f : length == 3 ? lead & 0x0f : lead & 0x07;
-    if (length <= 1 || i + length > text.size()) {
-      points.push_back(lead);
-      ++i;
-      continue;
-    }
-    for (size_t k = 1; k < length; ++k)
-      point = point << 6 | (static_cast<unsigned char>(text[i + k]) & 0x3f);
-    points.push_back(point);
-    i += length;
-  }
-  return points;
-}
 
 struct Range {
   size_t a_begin, a_end, b_begin, b_end;

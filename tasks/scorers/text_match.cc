@@ -3,37 +3,36 @@
 #include <algorithm>
 #include <vector>
 
+#include "tasks/unicode.h"
+
 namespace kv {
 namespace {
 
 constexpr std::string_view kPunctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
-constexpr std::string_view kSpaces = " \t\n\v\f\r\x1c\x1d\x1e\x1f";
+bool is_article(std::u32string_view word) {
+  return word == U"a" || word == U"an" || word == U"the";
+}
 
-bool is_article(std::string_view word) {
-  return word == "a" || word == "an" || word == "the";
+bool is_punctuation(char32_t point) {
+  return point < 0x80 && kPunctuation.find(static_cast<char>(point)) != std::string_view::npos;
 }
 
 }  // namespace
 
 std::string normalize_answer(std::string_view text) {
-  std::string plain;
-  for (char c : text) {
-    if (kPunctuation.find(c) != std::string_view::npos) continue;
-    plain += (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
-  }
-  std::string result;
-  const std::string_view all = plain;
-  size_t begin = all.find_first_not_of(kSpaces);
-  while (begin != std::string_view::npos) {
-    const size_t end = std::min(all.find_first_of(kSpaces, begin), all.size());
-    const std::string_view word = all.substr(begin, end - begin);
-    if (!is_article(word)) {
-      if (!result.empty()) result += ' ';
-      result += word;
+  std::u32string plain = lower(code_points(text));
+  std::erase_if(plain, is_punctuation);
+  std::u32string without_articles;
+  for (size_t begin = 0; begin < plain.size();) {
+    size_t end = begin + 1;
+    if (is_word(plain[begin])) {
+      while (end < plain.size() && is_word(plain[end])) ++end;
     }
-    begin = all.find_first_not_of(kSpaces, end);
+    const std::u32string_view word(plain.data() + begin, end - begin);
+    without_articles += is_article(word) ? U" " : word;
+    begin = end;
   }
-  return result;
+  return utf8_text(collapse_spaces(without_articles));
 }
 
 size_t longest_common_substring(std::string_view a, std::string_view b) {

@@ -6,8 +6,8 @@
 
 namespace kv {
 
-// Lower case (ASCII), without ASCII punctuation, without the words a, an and the, white space
-// collapsed to single spaces: SQuAD's normalisation (arXiv 1606.05250).
+// Lower case, without ASCII punctuation, without the words a, an and the, white space collapsed to
+// single spaces: SQuAD's normalisation (arXiv 1606.05250).
 std::string normalize_answer(std::string_view text);
 
 // Length in bytes of the longest run of bytes that both texts contain.

@@ -79,7 +79,7 @@ std::string as_gguf(
   b.u32(at + "attention.key_length", c.head_dim);
   b.u32(at + "attention.value_length", c.head_dim);
   b.f32(at + "rope.freq_base", static_cast<float>(c.rope.theta));
-  b.f32(at + "attention.layer_norm_rms_epsilon", c.rms_eps);
+  b.f32(at + "attention.layer_norm_rms_epsilon", c.norm_eps);
   b.u32("tokenizer.ggml.bos_token_id", 1);
   b.u32("tokenizer.ggml.eos_token_id", 2);
   change(b);
@@ -129,7 +129,7 @@ TEST_P(GgufModel, LoadsLikeTheFolderItCameFrom) {
   EXPECT_EQ(c.head_dim, e.head_dim);
   EXPECT_EQ(c.rotary_dim, e.rotary_dim);
   EXPECT_EQ(c.max_position, e.max_position);
-  EXPECT_EQ(c.rms_eps, e.rms_eps);
+  EXPECT_EQ(c.norm_eps, e.norm_eps);
   EXPECT_EQ(c.rope.theta, e.rope.theta);
   EXPECT_EQ(c.qkv_bias, e.qkv_bias);
   EXPECT_EQ(c.qk_norm, e.qk_norm);

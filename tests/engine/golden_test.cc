@@ -33,6 +33,15 @@ std::vector<std::string> tiny_models() {
   return names;
 }
 
+// Those that more presses than the two of every architecture were run on.
+std::vector<std::string> models_of_many_presses() {
+  std::vector<std::string> names = tiny_models();
+  std::erase_if(names, [](const std::string& name) {
+    return !Json::parse(std::ifstream(kData / name / "golden.json")).contains("kept_cases");
+  });
+  return names;
+}
+
 class Golden : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
@@ -95,7 +104,9 @@ TEST_P(Golden, GreedyTextEqualsTransformers) {
 }
 
 TEST_P(Golden, CompressionEqualsKvpress) {
-  ASSERT_GE(manifest.at("cases").size(), 4u);
+  // Presses leave sliding-window layers alone: nothing is left to do where there are no others.
+  const bool slides = model->config.n_sliding_layers() == model->config.n_layers;
+  ASSERT_GE(manifest.at("cases").size(), manifest.contains("kept_cases") ? 4u : slides ? 0u : 2u);
   for (const Json& golden : manifest.at("cases")) {
     const std::string spec = golden.at("spec");
     SCOPED_TRACE(spec);
@@ -111,7 +122,9 @@ TEST_P(Golden, CompressionEqualsKvpress) {
   }
 }
 
-TEST_P(Golden, KeepsWhatKvpressKeeps) {
+class GoldenRows : public Golden {};
+
+TEST_P(GoldenRows, KeepsWhatKvpressKeeps) {
   ASSERT_GE(manifest.at("kept_cases").size(), 11u);
   for (const Json& golden : manifest.at("kept_cases")) {
     const std::string spec = golden.at("spec");
@@ -124,15 +137,17 @@ TEST_P(Golden, KeepsWhatKvpressKeeps) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(TinyModels, Golden, ::testing::ValuesIn(tiny_models()),
-                         [](const auto& tested) {
-                           std::string name = tested.param;
-                           std::replace_if(
-                               name.begin(), name.end(),
-                               [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
-                               '_');
-                           return name;
-                         });
+std::string test_name(const ::testing::TestParamInfo<std::string>& tested) {
+  std::string name = tested.param;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
+      '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(TinyModels, Golden, ::testing::ValuesIn(tiny_models()), test_name);
+INSTANTIATE_TEST_SUITE_P(TinyModels, GoldenRows, ::testing::ValuesIn(models_of_many_presses()),
+                         test_name);
 
 }  // namespace
 }  // namespace kv

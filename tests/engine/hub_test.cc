@@ -112,6 +112,18 @@ TEST_F(Hub, FollowsTheReferenceInTheCache) {
   EXPECT_EQ(find_model("other/name"), in_default);
 }
 
+TEST_F(Hub, ARevisionIsABranchATagOrACommit) {
+  environment_.set("HF_HUB_CACHE", folder_.path() / "cache");
+  const fs::path main = cached("cache", "models--org--name");
+  const fs::path older = model("cache/models--org--name/snapshots/0ld3r");
+  folder_.write("cache/models--org--name/refs/pr/1", "0ld3r\n");
+  EXPECT_EQ(find_model("org/name@main"), main);
+  EXPECT_EQ(find_model("org/name@0ld3r"), older);
+  EXPECT_EQ(find_model("org/name@pr/1"), older);
+  expect_error([] { find_model("org/name@gone"); }, {"refs/gone"});
+  expect_error([] { find_model("org/name@../../models--org--name/refs/main"); }, {"org/name"});
+}
+
 TEST_F(Hub, TheModelFolderComesBeforeTheCache) {
   environment_.set("HF_HUB_CACHE", folder_.path() / "cache");
   cached("cache", "models--org--name");

@@ -7,50 +7,25 @@
 #include <cmath>
 #include <optional>
 
-#include "compress/registry.h"
-#include "engine/compression.h"
 #include "engine/error.h"
-#include "engine/session.h"
 #include "kernels/parallel.h"
+#include "tests/engine/cut_testing.h"
 #include "tests/engine/random_model.h"
 
 namespace kv {
 namespace {
 
+using testing::fed;
+using testing::prefill_for;
 using testing::random_ids;
 using testing::random_model;
+using testing::rows_left;
 using testing::small_config;
+using testing::with;
 using Rows = std::vector<int32_t>;
-
-PrefilledPrompt prefill(Session& session, const CompressorSpec& spec,
-                        std::span<const int32_t> ids) {
-  const CodecPtr f16 = plain_codec("f16");
-  PrefillOptions options{prompt_codec(spec.plan, f16),
-                         needs_of({&spec.plan}, static_cast<int>(ids.size())), nullptr};
-  options.cut = prompt_cut(spec.plan, session.model().config, f16);
-  options.positions = positions_of(spec.plan);
-  return session.prefill(ids, options);
-}
 
 CompressorSpec spec_of(const std::string& text) {
   return parse_compressors(text, "test").front();
-}
-
-// `text`, a policy, with more parameters.
-std::string with(const std::string& text, const std::string& more) {
-  const size_t open = text.find('(');
-  return open == std::string::npos
-             ? fmt::format("{}({})", text, more)
-             : fmt::format("{}({},{}", text.substr(0, open), more, text.substr(open + 1));
-}
-
-std::vector<float> fed(Session& session, KvCache& cache, std::span<const int32_t> ids) {
-  std::vector<float> logits;
-  session.feed(cache, ids, [&](int, int n, const float* rows) {
-    logits.insert(logits.end(), rows,
-                  rows + static_cast<int64_t>(n) * session.model().config.vocab);
-  });
-  return logits;
 }
 
 std::vector<std::string> ten_methods() {
@@ -80,19 +55,15 @@ TEST_P(PromptCut, IsTheCutOfLaterTokens) {
   Session session(model);
   const CompressorSpec early = spec_of(with(GetParam(), "prefill=(every=22,keep=40)")),
                        late = spec_of(with(GetParam(), "decode=(every=22,keep=40)"));
-  const PrefilledPrompt cut = prefill(session, early, prompt);
+  const PrefilledPrompt cut = prefill_for(session, early, prompt);
   CompressedCache a = compress(*model, cut, early.plan);
-  const PrefilledPrompt first = prefill(session, late, std::span(prompt).first(22));
+  const PrefilledPrompt first = prefill_for(session, late, std::span(prompt).first(22));
   CompressedCache b = compress(*model, first, late.plan);
   const std::vector<float> logits = fed(session, b.cache, std::span(prompt).subspan(22));
   EXPECT_EQ(cut.last_logits, std::vector<float>(logits.end() - model->config.vocab, logits.end()));
+  const auto rows = rows_left(b.cache);
   for (int layer = 0; layer < 2; ++layer) {
-    for (int h = 0; h < 2; ++h) {
-      const KvCache::Head& head = b.cache.head(layer, h);
-      Rows rows;
-      for (int r = 0; r < head.n_rows; ++r) rows.push_back(head.original_position(r));
-      EXPECT_EQ(a.kept[layer][h], rows);
-    }
+    for (int h = 0; h < 2; ++h) EXPECT_EQ(a.kept[layer][h], rows[layer * 2 + h]);
   }
   EXPECT_EQ(fed(session, a.cache, std::span(suffix).first(9)),
             fed(session, b.cache, std::span(suffix).first(9)));
@@ -103,7 +74,7 @@ TEST_P(PromptCut, ChunksAndThreadsDoNotShow) {
       spec_of(with(GetParam(), "decode=(every=7,keep=30),prefill=(every=25,ratio=0.5)") + "+int8");
   const auto run = [&](int chunk) {
     Session session(model, chunk);
-    const PrefilledPrompt filled = prefill(session, spec, prompt);
+    const PrefilledPrompt filled = prefill_for(session, spec, prompt);
     CompressedCache cell = compress(*model, filled, spec.plan);
     std::vector<float> all = filled.last_logits;
     const std::vector<float> more = fed(session, cell.cache, suffix);
@@ -128,7 +99,7 @@ TEST_P(PromptCut, StaysWithinItsBytes) {
       SCOPED_TRACE(spec.canonical);
       const size_t before = page_bytes_alive();
       reset_page_bytes_peak();
-      std::optional<PrefilledPrompt> filled = prefill(session, spec, ids);
+      std::optional<PrefilledPrompt> filled = prefill_for(session, spec, ids);
       CompressedCache cell = compress(*model, *filled, spec.plan);
       filled.reset();
       EXPECT_LE(cell.cache.bytes_allocated(), static_cast<size_t>(budget));
@@ -147,8 +118,8 @@ TEST_P(PromptCut, HoldsFromTheEndOfAnExactPrompt) {
   const Rows ids = random_ids(300, model->config.vocab, 3), later = random_ids(100, 97, 4);
   Session session(model);
   const CompressorSpec spec = spec_of(with(GetParam(), "budget_bytes=70000"));
-  const PrefilledPrompt filled = prefill(session, spec, ids);
-  EXPECT_EQ(filled.last_logits, prefill(session, spec_of("none"), ids).last_logits);
+  const PrefilledPrompt filled = prefill_for(session, spec, ids);
+  EXPECT_EQ(filled.last_logits, prefill_for(session, spec_of("none"), ids).last_logits);
   CompressedCache cell = compress(*model, filled, spec.plan);
   const int keep = rows_in_budget(spec.plan, model->config, *plain_codec("f16"));
   size_t total = 0;
@@ -207,7 +178,7 @@ TEST(SlowKvBudget, Takes65536TokensInASixteenthOfTheirCache) {
       spec_of(fmt::format("keydiff(prefill=(every=1024),budget_bytes={})", full / 16));
   const size_t before = page_bytes_alive();
   reset_page_bytes_peak();
-  const PrefilledPrompt filled = prefill(session, spec, ids);
+  const PrefilledPrompt filled = prefill_for(session, spec, ids);
   CompressedCache cell = compress(*model, filled, spec.plan);
   EXPECT_EQ(cell.cache.n_tokens(), 65536);
   EXPECT_LE(page_bytes_peak() - before, full / 16);

@@ -60,8 +60,9 @@ TEST(ModelConfig, ReadsEverySize) {
   EXPECT_EQ(c.head_dim, 16);
   EXPECT_EQ(c.rotary_dim, 16);
   EXPECT_EQ(c.max_position, 1024);
-  EXPECT_EQ(c.rms_eps, 1e-6f);
-  EXPECT_FALSE(c.tied_embeddings || c.qkv_bias || c.o_bias || c.mlp_bias || c.qk_norm);
+  EXPECT_EQ(c.norm_eps, 1e-6f);
+  EXPECT_FALSE(c.tied_embeddings || c.qkv_bias || c.o_bias || c.mlp_bias ||
+               c.qk_norm != QkNorm::kNone);
   EXPECT_EQ(c.bos_id, 1);
   EXPECT_EQ(c.eos_ids, std::vector<int>{2});
   EXPECT_EQ(c.rope.theta, 10000.0);
@@ -113,9 +114,9 @@ TEST(ModelConfig, Biases) {
   EXPECT_TRUE(c.qkv_bias && c.o_bias && c.mlp_bias);
   const ModelConfig q = read(named("Qwen2ForCausalLM"));
   EXPECT_TRUE(q.qkv_bias);
-  EXPECT_FALSE(q.o_bias || q.mlp_bias || q.qk_norm);
+  EXPECT_FALSE(q.o_bias || q.mlp_bias || q.qk_norm != QkNorm::kNone);
   const ModelConfig q3 = read(named("Qwen3ForCausalLM"));
-  EXPECT_TRUE(q3.qk_norm);
+  EXPECT_EQ(q3.qk_norm, QkNorm::kHead);
   EXPECT_FALSE(q3.qkv_bias || q3.o_bias);
   EXPECT_TRUE(read(named("Qwen3ForCausalLM", {{"attention_bias", true}})).o_bias);
   EXPECT_FALSE(read(named("MistralForCausalLM", {{"sliding_window", nullptr}})).qkv_bias);
@@ -190,7 +191,8 @@ TEST(ModelConfig, RefusesRopeThatItWouldNotCompute) {
     parts.push_back("rope_scaling");
     expect_refused(with(llama(), {{"rope_scaling", scaling}}), parts);
   };
-  for (const char* type : {"dynamic", "longrope", "su", "mrope"}) {
+  refused({{"rope_type", "su"}, {"factor", 2.0}}, {"short_factor"});  // longrope's first name
+  for (const char* type : {"mrope", "proportional"}) {
     refused({{"rope_type", type}, {"factor", 2.0}}, {type, "not supported"});
   }
   refused({{"rope_type", "linear"}}, {"'factor' is missing"});
@@ -205,7 +207,8 @@ TEST(ModelConfig, RefusesRopeThatItWouldNotCompute) {
           {"high_freq_factor"});
   refused({{"rope_type", 3}}, {"rope_type", "a string"});
   refused("linear", {"expected an object"});
-  refused({{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}, {"partial_rotary_factor"});
+  const json partial = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
+  expect_refused(with(llama(), {{"rope_scaling", partial}}), {"partial_rotary_factor"});
   refused({{"full_attention", {{"rope_type", "default"}}}}, {"full_attention", "between layers"});
   expect_refused(with(llama(), {{"partial_rotary_factor", 0.5}}),
                  {"partial_rotary_factor", "not supported"});
@@ -213,28 +216,195 @@ TEST(ModelConfig, RefusesRopeThatItWouldNotCompute) {
 }
 
 TEST(ModelConfig, RefusesWhatTheForwardPassDoesNotDo) {
-  expect_refused(with(llama(), {{"hidden_act", "gelu"}}),
-                 {"hidden_act", "'gelu'", "not supported"});
-  expect_refused(named("Qwen2ForCausalLM", {{"use_sliding_window", true}}),
-                 {"use_sliding_window", "not supported"});
-  expect_refused(
-      named("Qwen3ForCausalLM", {{"layer_types", {"full_attention", "sliding_attention"}}}),
-      {"layer_types", "sliding_attention"});
-  EXPECT_NO_THROW(
-      read(named("Qwen2ForCausalLM", {{"use_sliding_window", false}, {"sliding_window", 32}})));
-  expect_refused(named("MistralForCausalLM", {{"sliding_window", 1023}}),
-                 {"sliding_window", "1023", "1024"});
-  EXPECT_NO_THROW(read(named("MistralForCausalLM", {{"sliding_window", 1024}})));
-  // Without the key transformers takes a window of 4096.
-  EXPECT_NO_THROW(read(named("MistralForCausalLM")));
-  expect_refused(named("MistralForCausalLM", {{"max_position_embeddings", 8192}}),
-                 {"sliding_window", "4096"});
-  EXPECT_NO_THROW(read(named("MistralForCausalLM",
-                             {{"max_position_embeddings", 8192}, {"sliding_window", nullptr}})));
+  expect_refused(with(llama(), {{"hidden_act", "relu2"}}),
+                 {"hidden_act", "'relu2'", "not supported"});
+  EXPECT_EQ(read(with(llama(), {{"hidden_act", "gelu"}})).activation, Activation::kGeluErf);
   expect_refused(with(llama(), {{"quantization_config", {{"bits", 4}}}}),
                  {"quantization_config", "not supported"});
   expect_refused(named("BertModel"), {"'BertModel'", "LlamaForCausalLM", "Qwen3ForCausalLM"});
   expect_refused(with(llama(), {{"architectures", json::array()}}), {"architectures"});
+}
+
+std::vector<int> windows(const ModelConfig& config) {
+  std::vector<int> result;
+  for (int l = 0; l < config.n_layers; ++l) result.push_back(config.layer(l).window);
+  return result;
+}
+
+TEST(ModelConfig, SlidingLayersOfQwen) {
+  EXPECT_EQ(windows(read(named(
+                "Qwen2ForCausalLM",
+                {{"use_sliding_window", true}, {"sliding_window", 32}, {"max_window_layers", 1}}))),
+            (std::vector<int>{0, 32, 32}));
+  EXPECT_EQ(windows(read(named(
+                "Qwen3ForCausalLM",
+                {{"use_sliding_window", true},
+                 {"sliding_window", 32},
+                 {"layer_types", {"full_attention", "sliding_attention", "full_attention"}}}))),
+            (std::vector<int>{0, 32, 0}));
+  EXPECT_EQ(read(named("Qwen2ForCausalLM", {{"use_sliding_window", false}, {"sliding_window", 32}}))
+                .n_sliding_layers(),
+            0);
+  expect_refused(
+      named("Qwen3ForCausalLM", {{"layer_types", {"full_attention", "sliding_attention"}}}),
+      {"layer_types", "3 layers"});
+  expect_refused(
+      named("Qwen3ForCausalLM",
+            {{"layer_types", {"full_attention", "sliding_attention", "chunked_attention"}}}),
+      {"layer_types", "chunked_attention"});
+  expect_refused(
+      named("Qwen3ForCausalLM",
+            {{"layer_types", {"full_attention", "sliding_attention", "full_attention"}}}),
+      {"use_sliding_window", "true"});
+}
+
+TEST(ModelConfig, SlidingWindowOfMistral) {
+  EXPECT_EQ(windows(read(named("MistralForCausalLM", {{"sliding_window", 1023}}))),
+            (std::vector<int>{1023, 1023, 1023}));
+  EXPECT_EQ(windows(read(named("MistralForCausalLM", {{"max_position_embeddings", 8192}}))),
+            (std::vector<int>{4096, 4096, 4096}));  // what transformers takes without the key
+  const json no_window = {{"max_position_embeddings", 8192}, {"sliding_window", nullptr}};
+  EXPECT_EQ(read(named("MistralForCausalLM", no_window)).n_sliding_layers(), 0);
+  // A window that hides nothing from texts of the trained length; longer ones are refused.
+  const ModelConfig wide = read(named("MistralForCausalLM", {{"sliding_window", 1024}}));
+  EXPECT_EQ(wide.n_sliding_layers(), 0);
+  EXPECT_NO_THROW(check_length(wide, 1024, ""));
+  expect_error([&] { check_length(wide, 1025, "here: "); }, {"here: 1025", "1024", "window"});
+}
+
+TEST(ModelConfig, RopeThatDependsOnTheLength) {
+  const json dynamic = {{"rope_type", "dynamic"}, {"factor", 4.0}};
+  const ModelConfig c = read(with(llama(), {{"rope_scaling", dynamic}}));
+  EXPECT_EQ(c.rope.type, RopeType::kDynamic);
+  EXPECT_EQ(c.position_limit, 1024);
+  expect_error([&] { check_length(c, 1025, ""); }, {"1025", "1024", "dynamic"});
+  const json longrope = {{"rope_type", "longrope"},
+                         {"short_factor", {1.0, 1.1, 1.2, 1.3}},
+                         {"long_factor", {1.0, 2.0, 3.0, 4.0}}};
+  const json phi = {{"partial_rotary_factor", 0.5},
+                    {"original_max_position_embeddings", 256},
+                    {"rope_scaling", longrope}};
+  const ModelConfig p = read(named("Phi3ForCausalLM", phi));
+  EXPECT_EQ(p.rotary_dim, 8);
+  EXPECT_EQ(p.rope.factor, 4.0);
+  EXPECT_EQ(p.position_limit, 256);
+  expect_refused(named("Phi3ForCausalLM", with(phi, {{"partial_rotary_factor", 1.0}})),
+                 {"short_factor", "8 positive numbers"});
+  expect_refused(
+      named("Phi3ForCausalLM", with(phi, {{"original_max_position_embeddings", nullptr}})),
+      {"original_max_position_embeddings"});
+}
+
+json gemma(const char* architecture, const json& changes = json::object()) {
+  return named(architecture, with({{"hidden_activation", "gelu_pytorch_tanh"},
+                                   {"sliding_window", 32},
+                                   {"query_pre_attn_scalar", 64},
+                                   {"attn_logit_softcapping", 50.0},
+                                   {"final_logit_softcapping", 30.0}},
+                                  changes));
+}
+
+TEST(ModelConfig, Gemma) {
+  const ModelConfig g = read(gemma("Gemma2ForCausalLM"));
+  EXPECT_EQ(windows(g), (std::vector<int>{32, 0, 32}));
+  EXPECT_EQ(g.embedding_scale, 8.0);
+  EXPECT_EQ(g.query_scale(), 0.125f);
+  EXPECT_EQ(g.attention_softcap, 50.0);
+  EXPECT_EQ(g.logit_softcap, 30.0);
+  EXPECT_TRUE(g.norm_plus_one && g.norm_before && g.norm_after);
+  json without = gemma("Gemma2ForCausalLM");
+  without.erase("final_logit_softcapping");
+  expect_refused(without, {"final_logit_softcapping"});
+  without = gemma("Gemma3ForCausalLM");
+  without.erase("query_pre_attn_scalar");
+  expect_refused(without, {"query_pre_attn_scalar", "missing"});
+
+  const json old_keys = {{"rope_theta", 1e6},
+                         {"rope_local_base_freq", 1e4},
+                         {"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}},
+                         {"sliding_window_pattern", 3}};
+  const json new_keys = {
+      {"rope_theta", nullptr},
+      {"layer_types", {"sliding_attention", "sliding_attention", "full_attention"}},
+      {"rope_parameters",
+       {{"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 1e4}}},
+        {"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 1e6}}}}}};
+  for (const json& keys : {old_keys, new_keys}) {
+    const ModelConfig c = read(gemma("Gemma3ForCausalLM", keys));
+    EXPECT_EQ(windows(c), (std::vector<int>{32, 32, 0}));
+    EXPECT_EQ(c.rope.theta, 1e6);
+    EXPECT_EQ(c.rope.type, RopeType::kLinear);
+    EXPECT_EQ(c.rope.factor, 8.0);
+    EXPECT_EQ(c.sliding_rope.theta, 1e4);
+    EXPECT_EQ(c.sliding_rope.type, RopeType::kDefault);
+    EXPECT_EQ(c.layer(0).rope, LayerRope::kSliding);
+    EXPECT_EQ(c.layer(2).rope, LayerRope::kMain);
+    EXPECT_EQ(c.qk_norm, QkNorm::kHead);
+  }
+}
+
+TEST(ModelConfig, LayersWithoutRope) {
+  const ModelConfig every = read(named("SmolLM3ForCausalLM", {{"no_rope_layer_interval", 2}}));
+  EXPECT_EQ(every.layer(0).rope, LayerRope::kMain);
+  EXPECT_EQ(every.layer(1).rope, LayerRope::kNone);
+  const ModelConfig listed = read(named("SmolLM3ForCausalLM", {{"no_rope_layers", {0, 1, 1}}}));
+  EXPECT_EQ(listed.layer(0).rope, LayerRope::kNone);
+  EXPECT_EQ(listed.layer(1).rope, LayerRope::kMain);
+  expect_refused(named("SmolLM3ForCausalLM", {{"no_rope_layers", {0, 1}}}),
+                 {"no_rope_layers", "3 layers"});
+}
+
+TEST(ModelConfig, Gpt2) {
+  const json config = {{"architectures", {"GPT2LMHeadModel"}},
+                       {"vocab_size", 64},
+                       {"n_embd", 32},
+                       {"n_head", 4},
+                       {"n_layer", 2},
+                       {"n_positions", 48},
+                       {"n_inner", nullptr},
+                       {"layer_norm_epsilon", 1e-5},
+                       {"activation_function", "gelu_new"}};
+  const ModelConfig c = read(config);
+  EXPECT_EQ(c.hidden_dim, 128);
+  EXPECT_EQ(c.rotary_dim, 0);
+  EXPECT_EQ(c.learned_positions, 48);
+  EXPECT_TRUE(c.tied_embeddings);
+  expect_error([&] { check_length(c, 49, ""); }, {"49", "48", "learned"});
+  expect_refused(with(config, {{"scale_attn_by_inverse_layer_idx", true}}),
+                 {"scale_attn_by_inverse_layer_idx", "not supported"});
+}
+
+TEST(ModelConfig, GptNeox) {
+  const json keys = {{"layer_norm_eps", 1e-5},
+                     {"hidden_act", "gelu"},
+                     {"rotary_pct", 0.25},
+                     {"rotary_emb_base", 20000},
+                     {"use_parallel_residual", false}};
+  const ModelConfig c = read(named("GPTNeoXForCausalLM", keys));
+  EXPECT_EQ(c.rotary_dim, 4);
+  EXPECT_EQ(c.rope.theta, 20000.0);
+  EXPECT_FALSE(c.parallel_residual || c.gated_mlp);
+  EXPECT_TRUE(c.qkv_bias && c.o_bias && c.mlp_bias);
+  EXPECT_TRUE(read(named("GPTNeoXForCausalLM", {{"layer_norm_eps", 1e-5}})).parallel_residual);
+  expect_refused(named("GPTNeoXForCausalLM", with(keys, {{"rotary_pct", 0.1}})), {"rotary_pct"});
+  const json other = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
+  expect_refused(named("GPTNeoXForCausalLM", with(keys, {{"rope_parameters", other}})),
+                 {"partial_rotary_factor", "0.25", "rotary_pct"});
+}
+
+TEST(ModelConfig, Granite) {
+  const json keys = {{"embedding_multiplier", 12.0},
+                     {"attention_multiplier", 0.015625},
+                     {"residual_multiplier", 0.22},
+                     {"logits_scaling", 8.0}};
+  const ModelConfig c = read(named("GraniteForCausalLM", keys));
+  EXPECT_EQ(c.embedding_scale, 12.0);
+  EXPECT_EQ(c.query_scale(), 0.015625f);
+  EXPECT_EQ(c.residual_scale, 0.22);
+  EXPECT_EQ(c.logit_scale, 0.125);
+  json without = named("GraniteForCausalLM", keys);
+  without.erase("logits_scaling");
+  expect_refused(without, {"logits_scaling", "missing"});
 }
 
 TEST(ModelConfig, EndOfText) {

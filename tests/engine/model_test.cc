@@ -120,8 +120,8 @@ TEST_P(TinyModel, EveryWeightIsWhereTheForwardPassExpectsIt) {
     EXPECT_EQ(rows_of(layer.down), file.floats(mlp + "down_proj.weight"));
     EXPECT_EQ(layer.attention_norm, file.floats(at + "input_layernorm.weight"));
     EXPECT_EQ(layer.mlp_norm, file.floats(at + "post_attention_layernorm.weight"));
-    EXPECT_EQ(layer.q_norm.empty(), !c.qk_norm);
-    if (c.qk_norm) {
+    EXPECT_EQ(layer.q_norm.empty(), c.qk_norm == QkNorm::kNone);
+    if (c.qk_norm != QkNorm::kNone) {
       EXPECT_EQ(layer.q_norm, file.floats(attention + "q_norm.weight"));
       EXPECT_EQ(layer.k_norm, file.floats(attention + "k_norm.weight"));
     }
@@ -338,6 +338,29 @@ TEST(Model, MissingPlacesAreNamed) {
   expect_error([&] { Model::load(text); }, {"x.gguf", "not a GGUF file"});
   folder.write("adapter_config.json", "{}");
   expect_error([&] { Model::load(folder.path()); }, {"adapter_config.json", "peft_type"});
+}
+
+TEST(Model, AMissingTokenizerIsRefusedWithTheCommandThatMakesIt) {
+  const TempFolder folder;
+  expect_error([&] { throw_no_tokenizer(folder.path()); }, {"no tokenizer", "tokenizer.json"});
+  folder.write("tokenizer.model", "");
+  expect_error([&] { throw_no_tokenizer(folder.path()); },
+               {"expected tokenizer.json, found tokenizer.model", "python -c", "save_pretrained"});
+}
+
+// A checkpoint in float64 is rounded to float32, as transformers does with dtype=float32.
+TEST(Model, ReadsDoubles) {
+  ModelCopy copy("tiny-llama");
+  auto& norm = copy.tensors().at("model.norm.weight");
+  const size_t n = norm.bytes.size() / sizeof(float);
+  ASSERT_EQ(norm.dtype, "F32");
+  std::string wide;
+  for (size_t i = 0; i < n; ++i) wide += bytes_of(0.1 * static_cast<double>(i));
+  norm = {"F64", norm.shape, wide};
+  copy.write("model.safetensors", [](const std::string&) { return true; });
+  const auto model = Model::load(copy.path());
+  for (size_t i = 0; i < n; ++i)
+    EXPECT_EQ(model->final_norm[i], static_cast<float>(0.1 * static_cast<double>(i)));
 }
 
 }  // namespace

@@ -55,8 +55,8 @@ inline std::shared_ptr<const Model> random_model(const ModelConfig& c, uint32_t 
     LayerWeights w;
     w.attention_norm = random.normal(c.dim, 0.1, 1);
     w.qkv = random.linear((c.n_heads + 2 * c.n_kv_heads) * c.head_dim, c.dim, 1.6, c.qkv_bias);
-    if (c.qk_norm) w.q_norm = random.normal(c.head_dim, 0.2, 1.5);
-    if (c.qk_norm) w.k_norm = random.normal(c.head_dim, 0.2, 1.5);
+    if (c.qk_norm == QkNorm::kHead) w.q_norm = random.normal(c.head_dim, 0.2, 1.5);
+    if (c.qk_norm == QkNorm::kHead) w.k_norm = random.normal(c.head_dim, 0.2, 1.5);
     w.o = random.linear(c.dim, c.n_heads * c.head_dim, 1.3, c.o_bias);
     w.mlp_norm = random.normal(c.dim, 0.1, 1);
     w.gate_up = random.linear(2 * c.hidden_dim, c.dim, 1.3, c.mlp_bias);

@@ -5,20 +5,22 @@
 #include <algorithm>
 #include <numeric>
 
-#include "compress/registry.h"
-#include "engine/compression.h"
 #include "engine/error.h"
 #include "engine/safetensors_writer.h"
-#include "engine/session.h"
 #include "kernels/parallel.h"
+#include "tests/engine/cut_testing.h"
 #include "tests/engine/random_model.h"
 
 namespace kv {
 namespace {
 
+using testing::fed;
+using testing::prefill_for;
 using testing::random_ids;
 using testing::random_model;
+using testing::rows_left;
 using testing::small_config;
+using testing::with;
 using Rows = std::vector<int32_t>;
 
 // The methods that take `decode`, with parameters that suit short sequences.
@@ -59,42 +61,12 @@ std::string filters_file() {
 // method with more parameters in front of its own.
 CompressorSpec spec_of(std::string method, const std::string& more, const std::string& codec = "") {
   if (method == "qfilter") method = fmt::format("qfilter(filters='{}')", filters_file());
-  const size_t open = method.find('(');
-  const std::string text =
-      open == std::string::npos
-          ? fmt::format("{}({})", method, more)
-          : fmt::format("{}({},{}", method.substr(0, open), more, method.substr(open + 1));
-  return parse_compressors(text + codec, "test").front();
+  return parse_compressors(with(method, more) + codec, "test").front();
 }
 
 CompressedCache start(Session& session, const CompressorSpec& spec, std::span<const int32_t> ids,
                       const std::string& kv_dtype = "f16") {
-  const PrefilledPrompt prompt =
-      session.prefill(ids, {prompt_codec(spec.plan, plain_codec(kv_dtype)),
-                            needs_of({&spec.plan}, static_cast<int>(ids.size())), nullptr});
-  return compress(session.model(), prompt, spec.plan);
-}
-
-std::vector<float> fed(Session& session, KvCache& cache, std::span<const int32_t> ids) {
-  std::vector<float> logits;
-  session.feed(cache, ids, [&](int, int n, const float* rows) {
-    logits.insert(logits.end(), rows,
-                  rows + static_cast<int64_t>(n) * session.model().config.vocab);
-  });
-  return logits;
-}
-
-// The tokens that the rows of every head were.
-std::vector<Rows> rows_left(const KvCache& cache) {
-  std::vector<Rows> all;
-  for (int layer = 0; layer < cache.n_layers(); ++layer) {
-    for (int h = 0; h < cache.n_kv_heads(); ++h) {
-      const KvCache::Head& head = cache.head(layer, h);
-      Rows& rows = all.emplace_back();
-      for (int r = 0; r < head.n_rows; ++r) rows.push_back(head.original_position(r));
-    }
-  }
-  return all;
+  return compress(session.model(), prefill_for(session, spec, ids, kv_dtype), spec.plan);
 }
 
 class RepeatedCut : public ::testing::TestWithParam<std::string> {

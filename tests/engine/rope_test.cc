@@ -10,8 +10,8 @@ namespace kv {
 namespace {
 
 TEST(Rope, DefaultAnglesAreFloatProducts) {
-  const RopeTable table(testing::small_config(), 100);
-  const RopeFrequencies f = rope_frequencies(testing::small_config());
+  const RopeTable table({}, testing::small_config().rotary_dim, 100);
+  const RopeFrequencies f = rope_frequencies({}, testing::small_config().rotary_dim);
   ASSERT_EQ(f.inv_freq.size(), 8u);
   EXPECT_EQ(f.inv_freq[0], 1.0f);
   for (int i = 0; i < 8; ++i) {
@@ -25,10 +25,10 @@ TEST(Rope, DefaultAnglesAreFloatProducts) {
 
 TEST(Rope, LinearDividesFrequencies) {
   ModelConfig c = testing::small_config();
-  const RopeFrequencies plain = rope_frequencies(c);
+  const RopeFrequencies plain = rope_frequencies(c.rope, c.rotary_dim);
   c.rope.type = RopeType::kLinear;
   c.rope.factor = 4;
-  const RopeFrequencies stretched = rope_frequencies(c);
+  const RopeFrequencies stretched = rope_frequencies(c.rope, c.rotary_dim);
   for (int i = 0; i < 8; ++i) EXPECT_EQ(stretched.inv_freq[i], plain.inv_freq[i] / 4);
 }
 
@@ -41,7 +41,7 @@ TEST(Rope, Llama3KeepsShortStretchesLongBlendsBetween) {
             .low_freq_factor = 1,
             .high_freq_factor = 4,
             .original_max_position = 64};
-  const RopeFrequencies f = rope_frequencies(c);
+  const RopeFrequencies f = rope_frequencies(c.rope, c.rotary_dim);
   for (int i = 0; i < 8; ++i) {
     const double inv = std::pow(500000.0, -i / 8.0), wavelength = 2 * M_PI / inv;
     double expected = inv;
@@ -58,19 +58,19 @@ TEST(Rope, Llama3KeepsShortStretchesLongBlendsBetween) {
 TEST(Rope, YarnScalesCosAndSin) {
   ModelConfig c = testing::small_config();
   c.rope = {.type = RopeType::kYarn, .theta = 10000.0, .factor = 4, .original_max_position = 64};
-  const RopeFrequencies f = rope_frequencies(c);
+  const RopeFrequencies f = rope_frequencies(c.rope, c.rotary_dim);
   EXPECT_FLOAT_EQ(f.attention_factor, static_cast<float>(0.1 * std::log(4.0) + 1));
-  const RopeTable table(c, 32);
+  const RopeTable table(c.rope, c.rotary_dim, 32);
   EXPECT_EQ(table.cos_row(0)[0], f.attention_factor);
   EXPECT_LE(f.inv_freq[7],
             std::pow(10000.0, -7 / 8.0) / 4 * 1.000001);  // the slowest dimension interpolates
   EXPECT_NEAR(f.inv_freq[0], 1.0, 1e-6);                  // the fastest extrapolates
   c.rope.attention_factor = 1.5;
-  EXPECT_EQ(rope_frequencies(c).attention_factor, 1.5f);
+  EXPECT_EQ(rope_frequencies(c.rope, c.rotary_dim).attention_factor, 1.5f);
 }
 
 TEST(Rope, TilesAgreeWithRows) {
-  const RopeTable table(testing::small_config(), 256);
+  const RopeTable table({}, testing::small_config().rotary_dim, 256);
   std::vector<float> scratch(2 * 8 * kTile);
   HeadCache head;
   head.n_rows = 96;

@@ -222,6 +222,9 @@ TEST_F(Sharded, ASingleFileWins) {
 
 TEST_F(Sharded, RefusesAnIndexThatDoesNotFit) {
   refused({folder_.path().string(), "no weights", "model.safetensors"});
+  folder_.write("pytorch_model.bin", "PK");
+  refused(
+      {"expected model.safetensors", "found pytorch_model.bin", "python -c", "save_pretrained"});
   index(R"({"a":"one.safetensors","b":"one.safetensors"})");
   refused({"'b'", "one.safetensors"});
   index(R"({"a":"one.safetensors","b":"three.safetensors"})");

@@ -76,7 +76,7 @@ class DoubleModel {
   std::vector<double> norm(const std::vector<double>& x, const std::vector<float>& w) const {
     double sum = 0;
     for (double v : x) sum += v * v;
-    const double r = 1 / std::sqrt(sum / x.size() + c_.rms_eps);
+    const double r = 1 / std::sqrt(sum / x.size() + c_.norm_eps);
     std::vector<double> y(x.size());
     for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] * r * w[i];
     return y;
@@ -141,7 +141,8 @@ TEST(Session, LogitsFollowTheFormulas) {
 
 TEST(Session, ChunksAndThreadsDoNotShow) {
   ModelConfig config = small_config();
-  config.qk_norm = config.qkv_bias = true;
+  config.qk_norm = QkNorm::kHead;
+  config.qkv_bias = true;
   const auto model = random_model(config);
   const std::vector<int32_t> ids = random_ids(301, config.vocab);
   const std::vector<float> whole = prompt_logits(model, ids, 1000);
@@ -243,7 +244,7 @@ TEST(Session, RecordsMeanAndCovarianceOfTheQueries) {
   std::vector<std::vector<float>> queries;
   for (size_t t = kFirst; t < ids.size(); ++t) {
     model->embedding.row(ids[t], x.data());
-    kernels().rms_norm(x.data(), layer.attention_norm.data(), config.dim, config.rms_eps, x.data());
+    kernels().rms_norm(x.data(), layer.attention_norm.data(), config.dim, config.norm_eps, x.data());
     layer.qkv.multiply(x.data(), config.dim, 1, qkv.data(), layer.qkv.n_out());
     queries.push_back(qkv);
   }

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/tokenizer/byte_level.h"
+#include "engine/tokenizer/unicode.h"
 #include "tests/paths.h"
 
 namespace kv {
@@ -76,7 +78,8 @@ TEST_P(TokenizerGolden, EqualsHuggingFace) {
 
 INSTANTIATE_TEST_SUITE_P(
     Tokenizers, TokenizerGolden,
-    testing::Values("gpt2", "smollm", "qwen2", "llama3", "normalizers", "split_removed_plain",
+    testing::Values("gpt2", "smollm", "qwen2", "llama3", "llama2", "mistral", "phi3", "gemma",
+                    "unigram", "xlmr", "unigram_bytes", "normalizers", "split_removed_plain",
                     "split_removed_invert", "split_isolated_plain", "split_isolated_invert",
                     "split_merged_with_previous_plain", "split_merged_with_previous_invert",
                     "split_merged_with_next_plain", "split_merged_with_next_invert",
@@ -120,12 +123,56 @@ TEST(Tokenizer, GgufEqualsJson) {
   }
 }
 
+// The same pieces with scores, as conversion to GGUF writes them: by the order of the ids, control
+// and user-defined ones below all others, spaces of the latter unescaped.
+GgufTokenizer as_sentencepiece_gguf(const std::string& name, bool space_prefix) {
+  const Json json = read(name + ".tokenizer.json");
+  GgufTokenizer gguf;
+  gguf.model = "llama";
+  gguf.add_space_prefix = space_prefix;
+  gguf.unk_id = json["model"]["vocab"]["<unk>"];
+  gguf.tokens.resize(json["model"]["vocab"].size());
+  for (const auto& [text, id] : json["model"]["vocab"].items()) gguf.tokens[id] = text;
+  for (size_t id = 0; id < gguf.tokens.size(); ++id) {
+    gguf.token_types.push_back(byte_of_token(gguf.tokens[id]) ? 6 : 1);
+    gguf.scores.push_back(-static_cast<double>(id));
+  }
+  for (const Json& token : json["added_tokens"]) {
+    const size_t id = token["id"];
+    gguf.token_types[id] = token["special"].get<bool>() ? 3 : 4;
+    gguf.scores[id] = -1000;
+    if (gguf.token_types[id] == 4) gguf.tokens[id] = replace_all(gguf.tokens[id], "\u2581", " ");
+  }
+  gguf.add_bos = true;
+  gguf.bos_id = json["model"]["vocab"][space_prefix ? "<s>" : "<bos>"];
+  return gguf;
+}
+
+TEST(Tokenizer, SentencePieceFromGgufEqualsJson) {
+  for (const auto& [name, space_prefix] : {std::pair("llama2", true), std::pair("gemma", false)}) {
+    const auto from_gguf =
+        Tokenizer::from_gguf(as_sentencepiece_gguf(name, space_prefix), "test.gguf");
+    const auto from_json = load(name);
+    // Gemma's tokenizer.json also splits at spaces, of which its normalizer leaves none.
+    if (space_prefix) {
+      EXPECT_EQ(from_gguf->hash(), from_json->hash());
+    }
+    for (const Json& text : read("texts.json")) {
+      const std::vector<int32_t> ids = from_gguf->encode(text.get<std::string>(), true);
+      EXPECT_EQ(ids, from_json->encode(text.get<std::string>(), true)) << name << " " << text;
+      EXPECT_EQ(from_gguf->decode(ids, true), from_json->decode(ids, true)) << name << " " << text;
+    }
+  }
+}
+
 TEST(Tokenizer, GgufRefusals) {
   GgufTokenizer gguf = as_gguf("smollm", "smollm");
   gguf.pre = "mystery";
   EXPECT_THROW(Tokenizer::from_gguf(gguf, "test.gguf"), Error);
   gguf.pre = "smollm";
-  gguf.model = "llama";
+  gguf.model = "llama";  // without scores
+  EXPECT_THROW(Tokenizer::from_gguf(gguf, "test.gguf"), Error);
+  gguf.model = "bert";
   EXPECT_THROW(Tokenizer::from_gguf(gguf, "test.gguf"), Error);
   gguf.model = "gpt2";
   gguf.add_bos = true;  // without saying which token
@@ -190,9 +237,7 @@ TEST(Tokenizer, RefusesWhatItCannotDo) {
     const std::string error = ChangedTokenizer("gpt2", patch).error();
     EXPECT_NE(error.find(named), std::string::npos) << patch << ": " << error;
   };
-  refused(R"({"model": {"type": "Unigram"}})", "Unigram");
   refused(R"({"model": {"type": "WordPiece"}})", "WordPiece");
-  refused(R"({"model": {"byte_fallback": true}})", "byte_fallback");
   refused(R"({"model": {"dropout": 0.1}})", "dropout");
   refused(R"({"model": {"end_of_word_suffix": "</w>"}})", "end_of_word_suffix");
   refused(R"({"model": {"continuing_subword_prefix": "##"}})", "continuing_subword_prefix");
@@ -200,14 +245,37 @@ TEST(Tokenizer, RefusesWhatItCannotDo) {
   refused(R"({"model": {"merges": [["a", "nope"]]}})", "'nope' is not in the vocabulary");
   refused(R"({"model": {"vocab": null}})", "vocab");
   refused(R"({"normalizer": {"type": "Precompiled"}})", "Precompiled");
-  refused(R"({"pre_tokenizer": {"type": "Metaspace"}})", "Metaspace");
+  refused(R"({"pre_tokenizer": {"type": "UnicodeScripts"}})", "UnicodeScripts");
+  refused(R"({"pre_tokenizer": {"type": "Metaspace", "replacement": "__"}})", "one character");
+  refused(R"({"pre_tokenizer": {"type": "Metaspace", "replacement": "_", "prepend_scheme": "no"}})",
+          "prepend_scheme");
   refused(
       R"({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}})",
       "pre_tokenizer");
-  refused(R"({"post_processor": {"type": "RobertaProcessing"}})", "RobertaProcessing");
+  refused(R"({"post_processor": {"type": "RobertaProcessing", "cls": "a"}})", "cls");
+  refused(R"({"post_processor": {"type": "Other"}})", "Other");
   refused(R"({"decoder": {"type": "WordPiece"}})", "WordPiece");
+  refused(R"({"decoder": {"type": "Strip", "content": " ", "start": 0, "stop": 1}})", "stop");
+  refused(R"({"decoder": {"type": "Replace", "pattern": {"Regex": "a"}, "content": ""}})",
+          "literal");
+  refused(R"({"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": ""}})",
+          "empty");
   refused(R"({"added_tokens": [{"id": 5, "content": "<new>"}]})", "<new>");
   EXPECT_THROW(Tokenizer::from_json_file(kData + "missing.json"), Error);
+}
+
+TEST(Tokenizer, RefusesAnUnsoundUnigramModel) {
+  const auto refused = [](const char* patch, const char* named) {
+    const std::string error = ChangedTokenizer("unigram", patch).error();
+    EXPECT_NE(error.find(named), std::string::npos) << patch << ": " << error;
+  };
+  refused(R"({"model": {"vocab": [["a"]]}})", "model.vocab[0]");
+  refused(R"({"model": {"vocab": [["a", "b"]]}})", "model.vocab[0]");
+  refused(R"({"model": {"vocab": [], "unk_id": null}, "added_tokens": []})", "empty");
+  refused(R"({"model": {"unk_id": 100000}})", "model.unk_id");
+  const ChangedTokenizer without_unknown("unigram",
+                                         R"({"model": {"unk_id": null}, "normalizer": null})");
+  EXPECT_THROW(without_unknown.load()->encode("\U0001F600", false), Error);
 }
 
 TEST(Tokenizer, MergesAreReadInBothSpellings) {
@@ -235,6 +303,13 @@ TEST(Tokenizer, HashCoversWhatCanChangeAnId) {
 }
 
 TEST(Tokenizer, LongWordsTakeNearlyLinearTime) {
+  // SentencePiece's tokenizers have no words at all: the whole text is one.
+  for (const char* name : {"llama2", "unigram_bytes"}) {
+    const auto whole = load(name);
+    std::string text;
+    for (int i = 0; i < 40000; ++i) text += "the cache keeps aaaaaaaaaaaaaaaaa 😀 ";
+    EXPECT_EQ(whole->decode(whole->encode(text, false), true), text) << name;
+  }
   const auto tokenizer = load("gpt2");
   const std::string word(2000000, 'a');  // quadratic merging would take hours
   EXPECT_EQ(tokenizer->decode(tokenizer->encode(word, false), false), " " + word);

@@ -120,6 +120,52 @@ TEST(Ref, SiluMul) {
   }
 }
 
+TEST(Ref, LayerNorm) {
+  Rng rng(6);
+  for (int n : {1, 7, 64, 301}) {
+    const auto x = random_floats(rng, n), weight = random_floats(rng, n),
+               bias = random_floats(rng, n);
+    double mean = 0, variance = 0;
+    for (float v : x) mean += v / static_cast<double>(n);
+    for (float v : x) variance += (v - mean) * (v - mean) / n;
+    std::vector<float> out(x.size());
+    ref().layer_norm(x.data(), weight.data(), bias.data(), n, 1e-5f, out.data());
+    for (int i = 0; i < n; ++i) {
+      const double expected = (x[i] - mean) / std::sqrt(variance + 1e-5) * weight[i] + bias[i];
+      EXPECT_NEAR(out[i], expected, 2e-6 * std::max(1.0, std::fabs(expected))) << n << " " << i;
+    }
+  }
+}
+
+// Largest difference from a function in double, in ulps of the result or, below `floor`, of that.
+double worst_ulps(void (*Kernels::*kernel)(float*, int64_t), double (*exact)(double),
+                  double floor) {
+  std::vector<float> x;
+  for (float v = -12; v <= 12; v += 0.00037f) x.push_back(v);
+  for (float v : {0.0f, -0.0f, 1e-20f, -1e-8f, 0.625f, 1e30f}) x.push_back(v);
+  std::vector<float> y = x;
+  (ref().*kernel)(y.data(), static_cast<int64_t>(y.size()));
+  double worst = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double expected = exact(x[i]), scale = std::max(std::fabs(expected), floor);
+    worst = std::max(worst, std::fabs(y[i] - expected) / (scale * std::ldexp(1.0, -23)));
+  }
+  return worst;
+}
+
+TEST(Ref, TanhAndGelu) {
+  const auto tanh_gelu = [](double x) {
+    return x / 2 * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+  };
+  const auto erf_gelu = [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); };
+  EXPECT_LT(worst_ulps(
+                &Kernels::tanh_inplace, [](double x) { return std::tanh(x); }, 0),
+            2);
+  // Where x is far below 0, 1 + tanh cancels, as in every float32 program.
+  EXPECT_LT(worst_ulps(&Kernels::gelu_tanh, tanh_gelu, 1), 3);
+  EXPECT_LT(worst_ulps(&Kernels::gelu_erf, erf_gelu, 1), 3);
+}
+
 // Softmax of 300 scores taken in blocks and merged, applied to one column of values.
 TEST(Ref, MergedSoftmaxBlocksAreTheSoftmax) {
   Rng rng(4);
@@ -227,6 +273,31 @@ TEST(Ref, UnpackCodesReadsFromTheLowestBits) {
   EXPECT_EQ(out, (std::vector<float>{0, 0, 1, 1, 0}));
   ref().unpack_codes(8, codes.data(), 2, out.data());
   EXPECT_EQ(out[0], 0b10101100);
+}
+
+TEST(Ref, ApplyScalesRoundsEveryStep) {
+  const float third = 1.0f / 3, offset = 0.1f;
+  std::vector<float> x = {1, 2, 3};
+  ref().apply_scales(x.data(), 3, &third, &offset, 0, false);
+  for (int i = 0; i < 3; ++i) {
+    const volatile float product = static_cast<float>(i + 1) * third;
+    EXPECT_EQ(x[i], product + offset);
+  }
+  x = {1, 2, 3};
+  const std::vector<float> scales = {1, 2, 4}, offsets = {0.5f, 1.5f, 2};
+  ref().apply_scales(x.data(), 3, scales.data(), offsets.data(), 1, true);
+  EXPECT_EQ(x, (std::vector<float>{0.5f, 1, 4}));
+}
+
+TEST(Ref, TransposeRowsPutsRowsIntoColumns) {
+  const std::vector<float> x = {1, 2, 3, 4, 5, 6};
+  const float* rows[kTile];
+  for (int r = 0; r < kTile; ++r) rows[r] = x.data() + (r == 0 ? 3 : 0);
+  std::vector<float> out(3 * kTile);
+  ref().transpose_rows(rows, 3, out.data());
+  for (int c = 0; c < 3; ++c) {
+    for (int r = 0; r < kTile; ++r) EXPECT_EQ(out[c * kTile + r], x[(r == 0 ? 3 : 0) + c]);
+  }
 }
 
 TEST(Ref, LoadValuesPadsWithZeros) {

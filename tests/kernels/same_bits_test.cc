@@ -161,17 +161,40 @@ void check_rms_norm() {
   });
 }
 
-void check_add() {
+void check_layer_norm() {
   for_each_size([](Rng& rng, int64_t n, int offset, const std::string& parameters) {
+    const auto x = random_floats(rng, n), weight = random_floats(rng, n);
+    const auto bias = random_floats(rng, n);
+    for (bool in_place : {false, true}) {
+      expect_same_bits("layer_norm", parameters, [&](const Kernels& table) {
+        Guarded<float> x_in(x, offset), w_in(weight, 1), b_in(bias, 2), out(n, offset);
+        float* target = in_place ? x_in.data() : out.data();
+        table.layer_norm(x_in.data(), w_in.data(), b_in.data(), static_cast<int>(n), 1e-5f, target);
+        Output output;
+        output.add(in_place ? x_in : out);
+        return output;
+      });
+    }
+  });
+}
+
+void check_into(const std::string& name, void (*Kernels::*kernel)(float*, const float*, int64_t)) {
+  for_each_size([&](Rng& rng, int64_t n, int offset, const std::string& parameters) {
     const auto x = random_floats(rng, n), y = random_floats(rng, n);
-    expect_same_bits("add", parameters, [&](const Kernels& table) {
+    expect_same_bits(name, parameters, [&](const Kernels& table) {
       Guarded<float> x_io(x, offset), y_in(y, 1);
-      table.add(x_io.data(), y_in.data(), n);
+      (table.*kernel)(x_io.data(), y_in.data(), n);
       Output output;
       output.add(x_io);
       return output;
     });
   });
+}
+void check_add() {
+  check_into("add", &Kernels::add);
+}
+void check_mul() {
+  check_into("mul", &Kernels::mul);
 }
 
 void check_silu_mul() {
@@ -204,20 +227,34 @@ void check_scale() {
   });
 }
 
-void check_exp_inplace() {
-  for_each_size([](Rng& rng, int64_t n, int offset, const std::string& parameters) {
+void check_function(const std::string& name, void (*Kernels::*function)(float*, int64_t)) {
+  for_each_size([&](Rng& rng, int64_t n, int offset, const std::string& parameters) {
     auto x = random_floats(rng, n, -30, 8);
     const float inf = std::numeric_limits<float>::infinity();
     const float special[] = {inf, -inf, 88.72283f, 88.7229f, -87.3365f, -87.337f, -1e30f, 1e-40f};
     for (size_t i = 0; i < x.size(); i += 5) x[i] = special[i / 5 % 8];
-    expect_same_bits("exp_inplace", parameters, [&](const Kernels& table) {
+    // GELU of an infinity is 0 * inf.
+    if (name.starts_with("gelu")) std::replace(x.begin(), x.end(), -inf, -3.0f);
+    expect_same_bits(name, parameters, [&](const Kernels& table) {
       Guarded<float> io(x, offset);
-      table.exp_inplace(io.data(), n);
+      (table.*function)(io.data(), n);
       Output output;
       output.add(io);
       return output;
     });
   });
+}
+void check_exp_inplace() {
+  check_function("exp_inplace", &Kernels::exp_inplace);
+}
+void check_tanh_inplace() {
+  check_function("tanh_inplace", &Kernels::tanh_inplace);
+}
+void check_gelu_tanh() {
+  check_function("gelu_tanh", &Kernels::gelu_tanh);
+}
+void check_gelu_erf() {
+  check_function("gelu_erf", &Kernels::gelu_erf);
 }
 
 void check_softmax_block() {
@@ -360,8 +397,13 @@ std::vector<KernelCheck> row_checks() {
           {"to_int8", check_to_int8},
           {"gemm_int8", check_gemm_int8},
           {"rms_norm", check_rms_norm},
+          {"layer_norm", check_layer_norm},
           {"add", check_add},
+          {"mul", check_mul},
           {"silu_mul", check_silu_mul},
+          {"tanh_inplace", check_tanh_inplace},
+          {"gelu_tanh", check_gelu_tanh},
+          {"gelu_erf", check_gelu_erf},
           {"exp_inplace", check_exp_inplace},
           {"softmax_block", check_softmax_block},
           {"merge_blocks", check_merge_blocks},

@@ -192,6 +192,47 @@ void check_unpack_codes() {
   }
 }
 
+void check_apply_scales() {
+  for (int n : {0, 1, 5, 16, 17, 31, 64, 100}) {
+    for (int step : {0, 1}) {
+      for (bool subtract_first : {false, true}) {
+        Rng rng(static_cast<unsigned>(n * 4 + step));
+        const auto x = make_floats(rng, n), scales = make_floats(rng, n),
+                   offsets = make_floats(rng, n);
+        const std::string parameters =
+            describe("n", n, "step", step, "subtract_first", subtract_first);
+        expect_same_bits("apply_scales", parameters, [&](const Kernels& table) {
+          Guarded<float> values(x, 1), s(scales, 3), o(offsets, 1);
+          table.apply_scales(values.data(), n, s.data(), o.data(), step, subtract_first);
+          Output output;
+          output.add(values);
+          return output;
+        });
+      }
+    }
+  }
+}
+
+void check_transpose_rows() {
+  for (int n_columns : {0, 1, 3, 4, 7, 16, 33, 64, 80}) {
+    for (int n_rows : {1, 5, kTile}) {  // different ones
+      Rng rng(static_cast<unsigned>(n_columns * 64 + n_rows));
+      const auto x = make_floats(rng, int64_t{n_rows} * n_columns);
+      expect_same_bits("transpose_rows", describe("n_columns", n_columns, "n_rows", n_rows),
+                       [&](const Kernels& table) {
+                         Guarded<float> in(x, 1), out(int64_t{kTile} * n_columns, 3);
+                         const float* rows[kTile];
+                         for (int r = 0; r < kTile; ++r)
+                           rows[r] = in.data() + r * 7 % n_rows * n_columns;
+                         table.transpose_rows(rows, n_columns, out.data());
+                         Output output;
+                         output.add(out);
+                         return output;
+                       });
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<KernelCheck> tile_checks() {
@@ -204,7 +245,9 @@ std::vector<KernelCheck> tile_checks() {
           {"load_values_f16", check_load_values_f16},
           {"load_values_bf16", check_load_values_bf16},
           {"load_values_int", check_load_values_int},
-          {"unpack_codes", check_unpack_codes}};
+          {"unpack_codes", check_unpack_codes},
+          {"apply_scales", check_apply_scales},
+          {"transpose_rows", check_transpose_rows}};
 }
 
 }  // namespace kv::test

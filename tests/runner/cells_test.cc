@@ -75,7 +75,7 @@ TEST(Fingerprint, StaysWithWhatDoesNot) {
   setup.run.batch = 3;
   setup.run.prefill_chunk = 5;
   setup.run.memory_bytes = 1 << 30;
-  setup.run.timing = true;
+  setup.run.timing.on = true;
   setup.run.out = "elsewhere";
   setup.compressor = "knorm( ratio = 0.50 )";
   EXPECT_EQ(setup.fingerprint(), before);

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <tuple>
 
 #include "engine/error.h"
@@ -143,6 +144,48 @@ TEST_F(Sweep, TheQuestionIsWhatTheTaskMarks) {
   write_text(folder_.path() / "c.yaml",
              start + "tasks: [{name: perplexity, max_length: 96, samples: 1}]\n" + end);
   EXPECT_EQ(folder_.run("run c.yaml --quiet").status, 2);
+}
+
+TEST_F(Sweep, ContextsAreCutToTheirFirstTokensAndQuestionsAreNot) {
+  run("whole", "--task passkey --limit 2");
+  run("cut", "--task passkey --limit 2 --set tasks[1].max_context_length=40");
+  run("aware",
+      "--task passkey --limit 2 --set tasks[1].max_context_length=40 --set "
+      "tasks[1].query_aware=true");
+  std::map<std::string, int64_t> context;
+  for (const char* out : {"whole", "cut", "aware"}) {
+    for (const SampleRecord& r : read_records(folder_.path() / out / "samples.jsonl")) {
+      EXPECT_EQ(r.error, "");
+      EXPECT_EQ(r.meta.count("note"), out == std::string("whole") ? 0u : 1u);
+      context[out] = r.n_context;
+    }
+  }
+  EXPECT_GT(context["whole"], 100);
+  EXPECT_EQ(context["cut"], 40);
+  EXPECT_GT(context["aware"], 45);  // the question, behind what is left of the context
+  const ProgramResult scored =
+      folder_.run("validate c.yaml --set tasks[0].max_context_length=40 --task perplexity");
+  EXPECT_EQ(scored.status, 2);
+  EXPECT_NE(scored.err.find("max_context_length"), std::string::npos) << scored.err;
+}
+
+TEST_F(Sweep, QuestionsAskedApartShareTheirContext) {
+  write_text(
+      folder_.path() / "c.yaml",
+      "models: [" + tiny_model() +
+          "]\ncompressors: [knorm(ratio=0.5)]\ntasks:\n  - {name: needles, kind: multiquery, "
+          "ask: apart, lengths: [400], samples: 1, max_new_tokens: 2}\nrun: {threads: 1, out: "
+          "out}\n");
+  run("a", "");
+  const std::vector<SampleRecord> records = read_records(folder_.path() / "a/samples.jsonl");
+  ASSERT_EQ(records.size(), 2u * 4);
+  for (const SampleRecord& r : records) EXPECT_EQ(r.scores.count("string_match"), 1u);
+  const auto manifest = nlohmann::json::parse(file_text(folder_.path() / "a/manifest.json"));
+  EXPECT_EQ(manifest.at("tokens_prefilled").get<int64_t>(), records.front().n_context);
+  const std::string results = file_text(folder_.path() / "a/RESULTS.md");
+  EXPECT_NE(results.find("### Average score"), std::string::npos);
+  EXPECT_NE(results.find("figures/average_"), std::string::npos);
+  EXPECT_NE(file_text(folder_.path() / "a/report.html").find("Average score"), std::string::npos);
 }
 
 TEST_F(Sweep, ContextsArePrefilledOnceForAllCells) {
@@ -377,6 +420,27 @@ TEST_F(Sweep, TimingFillsTheTimes) {
     EXPECT_GT(r.decode_ms.value(), 0);
     EXPECT_EQ(r.timing_spread.count("ttft_ms"), 1u);
   }
+}
+
+TEST_F(Sweep, TimingOfOneTaskAndTheFirstSamples) {
+  run("a",
+      "--set 'run.timing={tasks: [passkey], samples: 1, warmup: 0, repetitions: 2}' --limit 2");
+  size_t timed = 0;
+  std::set<std::string> samples;
+  for (const SampleRecord& r : read_records(folder_.path() / "a/samples.jsonl")) {
+    EXPECT_EQ(r.ttft_ms.has_value(), r.tpot_ms.has_value());
+    if (!r.ttft_ms) continue;
+    EXPECT_EQ(r.task, "passkey");
+    samples.insert(r.sample_id);
+    ++timed;
+  }
+  EXPECT_EQ(timed, 4u);  // one for each compressor
+  EXPECT_EQ(samples.size(), 1u);
+  const ProgramResult wrong = folder_.run("validate c.yaml --set run.timing.tasks=[paskey]");
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_NE(wrong.err.find("did you mean 'passkey'"), std::string::npos) << wrong.err;
+  EXPECT_NE(folder_.run("validate c.yaml --set run.timing.warm=1").err.find("warmup"),
+            std::string::npos);
 }
 
 TEST_F(Sweep, DryRunAndValidateRunNothing) {

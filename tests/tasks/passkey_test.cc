@@ -89,6 +89,17 @@ TEST(Passkey, CompareIsAParameterOfWhatGenerates) {
   EXPECT_NE(error("perplexity", yes).find("compare"), std::string::npos);
 }
 
+TEST(Passkey, AQuestionInsideTheContextMakesOneText) {
+  const auto bare = make_task(text_value("passkey"), ".");
+  const auto aware = make_task(task_value("passkey", {{"query_aware", Value::of(true)}}), ".");
+  const Sample apart = bare->samples(byte_tools(), 1).at(0);
+  const Sample whole = aware->samples(byte_tools(), 1).at(0);
+  EXPECT_EQ(prompt(whole), prompt(apart));
+  EXPECT_TRUE(whole.continuation_ids.empty());
+  EXPECT_EQ(whole.question_tokens, static_cast<int>(apart.continuation_ids.size()));
+  EXPECT_NE(aware->version(), bare->version());
+}
+
 TEST(Passkey, Errors) {
   const auto message = [](std::vector<std::pair<std::string, Value>> entries, TextTools tools) {
     return error_of(

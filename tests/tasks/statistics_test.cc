@@ -47,6 +47,31 @@ TEST(Statistics, BootstrapOfTheMeanAgreesWithTheNormalInterval) {
   EXPECT_EQ(interval.high, again.high);
 }
 
+TEST(Statistics, EveryGroupIsDrawnOnItsOwn) {
+  const std::vector<double> few = {0, 1}, many = {5, 6, 7, 8, 9};
+  // Of one group: the plain bootstrap.
+  const auto mean_at = [](const std::vector<double>& values, std::span<const size_t> drawn) {
+    double sum = 0;
+    for (size_t i : drawn) sum += values[i];
+    return sum / static_cast<double>(drawn.size());
+  };
+  const size_t one[] = {many.size()}, both[] = {few.size(), many.size()};
+  const Interval plain = bootstrap_interval(
+      many.size(), [&](std::span<const size_t> drawn) { return mean_at(many, drawn); });
+  const Interval same =
+      stratified_bootstrap(one, [&](auto drawn) { return mean_at(many, drawn.front()); });
+  EXPECT_EQ(plain.low, same.low);
+  EXPECT_EQ(plain.high, same.high);
+  // Of two: each draw has as many of each as there are, and they move independently.
+  const Interval mixed = stratified_bootstrap(both, [&](auto drawn) {
+    EXPECT_EQ(drawn[0].size(), 2u);
+    EXPECT_EQ(drawn[1].size(), 5u);
+    return mean_at(few, drawn[0]) + mean_at(many, drawn[1]) / 1000;
+  });
+  EXPECT_LT(mixed.low, 0.01);
+  EXPECT_GT(mixed.high, 1);
+}
+
 TEST(Statistics, ZeroAndOneTakeWilson) {
   const std::vector<double> values = {1, 0, 1, 1};
   EXPECT_EQ(interval_of_mean(values).low, wilson_interval(3, 4).low);

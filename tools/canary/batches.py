@@ -37,6 +37,7 @@ MAKERS = {
 CONTEXT_WEIGHT = 0.15  # of one in CONTEXT_STRIDE tokens of a context or of a question, beside 1 for one of an answer
 CONTEXT_STRIDE = 8
 MAX_BRANCHES = 5  # questions about one context
+N_WAITING = 16  # trees from which a batch is chosen, so that little of it is padding
 EDGE_WEIGHT = 3.0  # of an answer's token where a word or number begins or ends: what is inside is only copied
 
 
@@ -48,6 +49,20 @@ class Tree:
     branches: list[list[int]]
     n_asked: list[int]
     plain: bool = False  # text whose every token counts
+
+    def longest(self) -> int:
+        """Tokens of the longest branch."""
+        return max(len(branch) for branch in self.branches)
+
+    def cost(self) -> int:
+        """Rows in a batch of its own."""
+        return len(self.context) + self.longest() * len(self.branches)
+
+    def padding(self, other: "Tree") -> int:
+        """Rows that pad a batch of this tree and another."""
+        n_branches = max(len(self.branches), len(other.branches))
+        rows = max(len(self.context), len(other.context)) + max(self.longest(), other.longest()) * n_branches
+        return 2 * rows - self.cost() - other.cost()
 
 
 class Encoder:
@@ -170,6 +185,7 @@ class Source:
     def __init__(self, kind: str, encoder: Encoder, seed: str, budget: int, held_out: bool = False):
         self.kind, self.encoder, self.budget, self.held_out = kind, encoder, budget, held_out
         self.rng = random.Random(seed)
+        self.waiting: list[Tree] = []  # the oldest first
 
     def tree(self, level: float, invented: float) -> Tree:
         """The next document. invented: see words.Vocabulary; half of the documents have none."""
@@ -180,11 +196,15 @@ class Source:
         return self.encoder.tree(dataclasses.replace(document, questions=questions))
 
     def batch(self, level: float, invented: float = 0.7) -> TreeBatch:
-        """As many trees as the budget allows, at least one."""
-        trees, cost = [], 0
-        while not trees or cost < self.budget:
-            tree = self.tree(self.rng.uniform(0.3 * level, level), invented)
-            longest = max(len(branch) for branch in tree.branches)
-            cost += len(tree.context) + longest * len(tree.branches)
-            trees.append(tree)
+        """The tree that waits longest with those most like it: as many as the budget allows, at least one."""
+        while len(self.waiting) < N_WAITING:
+            self.waiting.append(self.tree(self.rng.uniform(0.3 * level, level), invented))
+        chosen, cost = [], 0
+        for index in sorted(range(N_WAITING), key=lambda i: self.waiting[0].padding(self.waiting[i])):
+            if chosen and cost >= self.budget:
+                break
+            chosen.append(index)
+            cost += self.waiting[index].cost()
+        trees = [self.waiting[index] for index in chosen]
+        self.waiting = [tree for index, tree in enumerate(self.waiting) if index not in chosen]
         return collate(trees, self.encoder.pad, self.encoder.pieces)

@@ -10,9 +10,9 @@ import pathlib
 import shutil
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from model import CanaryConfig
+from model import Canary, CanaryConfig
 from tokenizer import BOS, EOS
 
 NAMES = {
@@ -30,6 +30,19 @@ def hf_name(name: str) -> str:
     _, layer, rest = name.split(".", 2)
     rest = rest.replace("attention.", "self_attn.") if rest.startswith("attention.") else NAMES[rest]
     return f"model.layers.{layer}.{rest}"
+
+
+def load_weights(folder: pathlib.Path) -> dict[str, torch.Tensor]:
+    """The tensors of a model folder, by our names, float32."""
+    shapes = Canary(CanaryConfig()).state_dict()  # for the names alone
+    tensors = load_file(folder / "model.safetensors")
+    return {name: tensors[hf_name(name)].float() for name in shapes}
+
+
+def copy_tokenizer(source: pathlib.Path, target: pathlib.Path) -> None:
+    """tokenizer.json and tokenizer_config.json."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(source / name, target / name)
 
 
 def hf_config(config: CanaryConfig, bos: int, eos: int) -> dict:
@@ -52,8 +65,7 @@ def export(state_folder: pathlib.Path, out: pathlib.Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     tensors = {hf_name(name): value.to(torch.bfloat16).contiguous() for name, value in state["model"].items()}
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(state_folder / name, out / name)
+    copy_tokenizer(state_folder, out)
     tokens = json.loads((out / "tokenizer.json").read_text())["added_tokens"]
     bos, eos = (token["id"] for name in (BOS, EOS) for token in tokens if token["content"] == name)
     generation = {"bos_token_id": bos, "eos_token_id": eos, "do_sample": False}

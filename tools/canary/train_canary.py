@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Trains the canary from its starting weights, and goes on where an earlier run stopped.
 
-Usage: train_canary.py --state FOLDER --out models/canary [--minutes N] [--threads 1]
+Usage: train_canary.py --state FOLDER --out models/canary [--minutes N] [--threads 1] [--from MODEL --seen 3.9e6]
+
+--from takes the weights and the tokenizer of a model folder, with a fresh optimiser; --seen says how many tokens those
+weights have seen, where the schedules of lengths and of attention go on. A state in FOLDER goes before both.
 
 FOLDER holds state.pt (weights, optimiser, step), the tokenizer, log.csv (loss of each kind of document by step) and
 scores.csv (held-out documents of the evaluation's size: share of answer tokens and of whole answers that are right).
@@ -27,7 +30,7 @@ from model import Canary, CanaryConfig
 
 SEED = 1
 WARM_UP = 40  # steps
-ANNEALED = 0.25  # share of all tokens over which the learning rate falls to zero
+ANNEALED = 0.25  # share of a training's tokens over which the learning rate falls to zero
 RELEASED_FROM, RELEASED_OVER = 7e5, 2.3e6  # tokens: where and how long the rate of attention grows from 0.1 to 0.6
 CHECKPOINT_SECONDS = 240
 LOG_EVERY = 10  # steps
@@ -57,15 +60,17 @@ class Training:
         self.folder: pathlib.Path = arguments.state
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(SEED)
+        if arguments.start and not (self.folder / "tokenizer.json").exists():
+            export_canary.copy_tokenizer(arguments.start, self.folder)
         if not (self.folder / "tokenizer.json").exists():
             tokenizers_of_canary.save(tokenizers_of_canary.build(sample_texts(SEED)), self.folder)
         tokenizer = tokenizers_of_canary.Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self.encoder = batches.Encoder(tokenizer)
         self.config = CanaryConfig(vocab=tokenizer.get_vocab_size())
-        self.model = Canary(self.config)
+        self.model = Canary(self.config, getattr(torch, arguments.dtype))
         circuits.start(self.model, batches.token_kinds(tokenizer), SEED)
         self.optimizer = torch.optim.Adam(self.groups(), lr=arguments.lr, betas=(0.9, 0.97), fused=True)
-        self.step = self.tokens = 0
+        self.step, self.tokens = 0, int(arguments.seen)
         self.seconds = 0.0
         self.recent: list[tuple[str, float]] = []
         self.load()
@@ -92,12 +97,15 @@ class Training:
         return min(0.6, max(0.1, 0.1 + 0.5 * (self.tokens - RELEASED_FROM) / RELEASED_OVER))
 
     def load(self) -> None:
+        """Goes on where the folder's state stopped; without one, from the weights of another model if asked to."""
         path = self.folder / "state.pt"
         if path.exists():
             state = torch.load(path, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        elif self.arguments.start:
+            self.model.load_state_dict(export_canary.load_weights(self.arguments.start))
 
     def save(self) -> None:
         state = {
@@ -113,14 +121,16 @@ class Training:
         return min(1.0, 0.1 + 0.9 * self.tokens / self.arguments.grow)
 
     def rate(self) -> float:
-        """Learning rate: a short warm-up, constant, and a fall to zero over the last part of all tokens."""
+        """Learning rate: a short warm-up, constant, and a fall to zero over the last part of this training's tokens."""
+        a = self.arguments
         warm = min(1.0, (self.step + 1) / WARM_UP)
-        left = (1 - self.tokens / self.arguments.tokens) / ANNEALED
-        return self.arguments.lr * warm * min(1.0, max(0.01, left))
+        left = (a.tokens - self.tokens) / (a.tokens - a.seen) / ANNEALED
+        return a.lr * warm * min(1.0, max(0.01, left))
 
     def kinds(self) -> list[str]:
         """The kinds of document of one step: two draws."""
-        return self.order.choices(list(SHARES), list(SHARES.values()), k=self.arguments.draws)
+        shares = self.arguments.shares
+        return self.order.choices(list(shares), list(shares.values()), k=self.arguments.draws)
 
     def train_step(self) -> list[tuple[str, float]]:
         """One update; the loss of each batch."""
@@ -214,16 +224,29 @@ class Training:
             self.report()
 
 
+def shares(text: str) -> dict[str, float]:
+    """Shares by kind from kind=share,kind=share; kinds that are not named are not drawn."""
+    found = dict(part.split("=", 1) for part in text.split(","))
+    unknown = sorted(set(found) - set(SHARES))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no kind of document: {', '.join(unknown)} (known: {', '.join(SHARES)})")
+    return {kind: float(share) for kind, share in found.items()}
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, help="model folder to write at the end")
+    parser.add_argument("--from", dest="start", type=pathlib.Path, help="model folder to start from")
+    parser.add_argument("--seen", type=float, default=0, help="tokens that its weights have seen")
     parser.add_argument("--tokens", type=float, default=6.5e6, help="of the whole training")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many; start again to go on")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the matrix products")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--grow", type=float, default=3.5e6, help="tokens until documents have their full length")
     parser.add_argument("--budget", type=int, default=1800, help="tokens of a batch")
+    parser.add_argument("--shares", type=shares, default=SHARES, help="of each kind: tool_call=2,prose=1")
     parser.add_argument("--draws", type=int, default=2, help="batches of a step")
     parser.add_argument("--score-every", type=int, default=150, help="steps")
     parser.add_argument("--score-documents", type=int, default=6)
