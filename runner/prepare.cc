@@ -67,15 +67,17 @@ void check_samples(const Task& task, const std::vector<Sample>& samples,
 }
 
 // The beginning of every context that is longer than the task allows (kvpress's evaluation does the
-// same; its max_context_length).
+// same; its max_context_length). A question that the task has put at the end stays.
 void cut_contexts(size_t max_length, std::vector<Sample>& samples) {
   for (Sample& sample : samples) {
     std::vector<int32_t>& context = sample.context_ids;
-    if (max_length == 0 || context.size() <= max_length) continue;
+    const auto question = static_cast<std::ptrdiff_t>(sample.question_tokens);
+    if (max_length == 0 || context.size() <= max_length + sample.question_tokens) continue;
     std::string& note = sample.meta["note"];
     note += fmt::format("{}contexts were cut to their first {} tokens", note.empty() ? "" : "; ",
                         max_length);
-    context.resize(max_length);
+    context.erase(context.begin() + static_cast<std::ptrdiff_t>(max_length),
+                  context.end() - question);
   }
 }
 
