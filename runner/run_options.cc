@@ -103,7 +103,7 @@ const std::vector<ParamSpec>& run_option_table() {
       integer("prefill_chunk", "0", 0, kManyTokens, "tokens in one pass; 0: chosen"),
       integer("batch", "0", 0, 4096, "sequences decoded together; 0: chosen"),
       row("memory", Type::kAny, "null", "bytes or 8GiB; default: 60 % of what is free"),
-      row("timing", Type::kAny, "false",
+      row("timing", Type::kAny, "null",
           "true: measure each cell alone in a second pass; or a map: warmup, repetitions, tasks, "
           "samples"),
       integer("max_new_tokens", "128", 1, kManyTokens, "longest answer, tokens"),
@@ -129,7 +129,7 @@ RunOptions read_run_options(const Value& map, const std::filesystem::path& confi
   run.prefill_chunk = params.integer("prefill_chunk");
   run.batch = params.integer("batch");
   run.memory_bytes = read_memory(params);
-  run.timing = read_timing(params.value("timing"));
+  if (!params.is_null("timing")) run.timing = read_timing(params.value("timing"));
   run.max_new_tokens = params.integer("max_new_tokens");
   run.seed = static_cast<int64_t>(params.number("seed"));
   run.sandbox = params.string("sandbox");
