@@ -40,7 +40,7 @@ std::vector<float> prompt_logits(const std::shared_ptr<const Model>& model,
 class DoubleModel {
  public:
   explicit DoubleModel(const Model& m)
-      : m_(m), c_(m.config), table_(c_, 1024), keys_(c_.n_layers), values_(c_.n_layers) {}
+      : m_(m), c_(m.config), table_(c_.rope, c_.rotary_dim, 1024), keys_(c_.n_layers), values_(c_.n_layers) {}
 
   std::vector<double> next(int32_t id) {
     std::vector<double> x = row(m_.embedding, id);
