@@ -92,8 +92,14 @@ class Sequences {
     const auto width = static_cast<int64_t>(queries_.size());
     const auto start = std::chrono::steady_clock::now();
     for (const KvCache& cache : caches_) {
-      const AttentionInput input{&cache,      queries_.data(), width,   1,      n_rows_ - 1,
-                                 out_.data(), width,           nullptr, nullptr};
+      const AttentionInput input{.cache = &cache,
+                                 .queries = queries_.data(),
+                                 .stride = width,
+                                 .n_tokens = 1,
+                                 .first_token = n_rows_ - 1,
+                                 .out = out_.data(),
+                                 .out_stride = width,
+                                 .scale = config_.query_scale()};
       attend(config_, rope_, 0, {&input, 1});
     }
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -117,7 +123,7 @@ class Sequences {
 void measure(const Shape& shape, const std::vector<std::string>& specs, int n_rows, size_t bytes,
              double gflops, double gigabytes) {
   const ModelConfig config = config_of(shape);
-  const RopeTable rope(config, n_rows);
+  const RopeTable rope(config.rope, config.rotary_dim, n_rows);
   std::vector<std::vector<double>> seconds(specs.size());
   std::vector<double> limits, sizes;
   for (size_t i = 0; i < specs.size(); ++i) {  // one codec at a time is in memory

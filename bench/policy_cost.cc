@@ -78,8 +78,8 @@ void choose(Session& session, const PrefilledPrompt& prompt, const KvPolicy& pol
   const std::vector<HeadState> heads = whole_heads(c, prompt.cache.n_tokens());
   for (int l = 0; l < c.n_layers; ++l) {
     std::optional<LayerRows> rows;
-    rows_s +=
-        cost([&] { rows.emplace(session.model(), prompt.cache, *prompt.rope, prompt, l, needs); });
+    rows_s += cost(
+        [&] { rows.emplace(session.model(), prompt.cache, prompt.rope->at(l), prompt, l, needs); });
     ViewStorage storage;
     const LayerView view = rows->view(heads, needs, storage);
     select_s += cost([&] { policy.select(view); });

@@ -99,8 +99,9 @@ TEST(Contiguous, KeptRowsStandAtTheirRanksInEveryLayer) {
                                  .n_tokens = 1,
                                  .first_token = 200,
                                  .out = out.data(),
-                                 .out_stride = static_cast<int64_t>(out.size())};
-      attend(config, *prompt.rope, layer, {&input, 1});
+                                 .out_stride = static_cast<int64_t>(out.size()),
+                                 .scale = config.query_scale()};
+      attend(config, prompt.rope->at(layer), layer, {&input, 1});
       for (int h = 0; h < config.n_heads; ++h) {
         const std::vector<int32_t>& kept = cut.kept[layer][h / config.group()];
         const std::vector<double> want =
