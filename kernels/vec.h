@@ -91,14 +91,14 @@ struct F32 {
 struct F16 {
   using Storage = uint16_t;
   static constexpr int kWideRows = kGemmWideRows16;
-  static Vec load(const uint16_t* p) { return widen_f16(load_half(p)); }
+  static Vec load(const uint16_t* p) { return load_f16(p); }
   static Vec load_part(const uint16_t* p, int n) { return widen_f16(load_half_part(p, n)); }
 };
 
 struct BF16 {
   using Storage = uint16_t;
   static constexpr int kWideRows = kGemmWideRows16;
-  static Vec load(const uint16_t* p) { return widen_bf16(load_half(p)); }
+  static Vec load(const uint16_t* p) { return load_bf16(p); }
   static Vec load_part(const uint16_t* p, int n) { return widen_bf16(load_half_part(p, n)); }
 };
 
