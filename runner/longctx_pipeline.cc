@@ -83,7 +83,7 @@ void read_rolling(LongctxFields& fields, LongctxPipeline& pipeline) {
   fields.expect("distance_scale", Value::of(1.0), "distances are not stretched here");
   fields.expect("init_ratio", Value::of(0.021), "the sinks' share that the method has here");
   fields.ignore(
-      {"fattn", "chunk_size", "local_ratio"});  // local_ratio is read nowhere there either
+      {"fattn", "chunk_size", "local_ratio", "max_new_tokens"});  // the evaluation has the latter
 }
 
 std::string infllm_spec(LongctxFields& fields) {

@@ -45,7 +45,7 @@ Json pipeline(const std::string& method, const Json& more) {
                  {"batch_size", 1},
                  {"out_of_max_len_allowed", true},
                  {"rope_theta_factor", 1.0}};
-  params.update(more);
+  if (!more.is_null()) params.update(more);
   return {{"pipeline_params", params}};
 }
 
@@ -53,14 +53,14 @@ Json rolling(const std::string& method, const Json& more) {
   Json params = {{"fattn", true},         {"truncation_mode", nullptr}, {"base", 10000},
                  {"distance_scale", 1.0}, {"chunk_size", 8192},         {"compression_ratio", 0.25},
                  {"init_ratio", 0.021},   {"local_ratio", 0.9}};
-  params.update(more);
+  if (!more.is_null()) params.update(more);
   return pipeline(method, params);
 }
 
 Json infllm(const Json& more) {
   Json params = {{"context_ratio", 0.324}, {"block_size", 128},     {"repr_topk", 4}, {"topk", 16},
                  {"exc_block_size", 512},  {"max_cached_block", 32}};
-  params.update(more);
+  if (!more.is_null()) params.update(more);
   return rolling("inf-llm", params);
 }
 
