@@ -269,7 +269,8 @@ TEST(ModelConfig, SlidingWindowOfMistral) {
   const ModelConfig wide = read(named("MistralForCausalLM", {{"sliding_window", 1024}}));
   EXPECT_EQ(wide.n_sliding_layers(), 0);
   EXPECT_NO_THROW(check_length(wide, 1024, ""));
-  expect_error([&] { check_length(wide, 1025, "here: "); }, {"here: 1025", "1024", "window"});
+  expect_error([&] { check_length(wide, 1025, "here: "); }, {"here: 1025", "1024", "window"},
+               ErrorKind::kUsage);
 }
 
 TEST(ModelConfig, RopeThatDependsOnTheLength) {
@@ -277,7 +278,7 @@ TEST(ModelConfig, RopeThatDependsOnTheLength) {
   const ModelConfig c = read(with(llama(), {{"rope_scaling", dynamic}}));
   EXPECT_EQ(c.rope.type, RopeType::kDynamic);
   EXPECT_EQ(c.position_limit, 1024);
-  expect_error([&] { check_length(c, 1025, ""); }, {"1025", "1024", "dynamic"});
+  expect_error([&] { check_length(c, 1025, ""); }, {"1025", "1024", "dynamic"}, ErrorKind::kUsage);
   const json longrope = {{"rope_type", "longrope"},
                          {"short_factor", {1.0, 1.1, 1.2, 1.3}},
                          {"long_factor", {1.0, 2.0, 3.0, 4.0}}};
@@ -369,7 +370,7 @@ TEST(ModelConfig, Gpt2) {
   EXPECT_EQ(c.rotary_dim, 0);
   EXPECT_EQ(c.learned_positions, 48);
   EXPECT_TRUE(c.tied_embeddings);
-  expect_error([&] { check_length(c, 49, ""); }, {"49", "48", "learned"});
+  expect_error([&] { check_length(c, 49, ""); }, {"49", "48", "learned"}, ErrorKind::kUsage);
   expect_refused(with(config, {{"scale_attn_by_inverse_layer_idx", true}}),
                  {"scale_attn_by_inverse_layer_idx", "not supported"});
 }
