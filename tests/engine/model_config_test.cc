@@ -386,7 +386,9 @@ TEST(ModelConfig, GptNeox) {
   EXPECT_EQ(c.rope.theta, 20000.0);
   EXPECT_FALSE(c.parallel_residual || c.gated_mlp);
   EXPECT_TRUE(c.qkv_bias && c.o_bias && c.mlp_bias);
-  EXPECT_TRUE(read(named("GPTNeoXForCausalLM", {{"layer_norm_eps", 1e-5}})).parallel_residual);
+  json usual = named("GPTNeoXForCausalLM", keys);
+  usual.erase("use_parallel_residual");
+  EXPECT_TRUE(read(usual).parallel_residual);
   expect_refused(named("GPTNeoXForCausalLM", with(keys, {{"rotary_pct", 0.1}})), {"rotary_pct"});
   const json other = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
   expect_refused(named("GPTNeoXForCausalLM", with(keys, {{"rope_parameters", other}})),
