@@ -269,7 +269,8 @@ TEST(ModelConfig, SlidingWindowOfMistral) {
   const ModelConfig wide = read(named("MistralForCausalLM", {{"sliding_window", 1024}}));
   EXPECT_EQ(wide.n_sliding_layers(), 0);
   EXPECT_NO_THROW(check_length(wide, 1024, ""));
-  expect_error([&] { check_length(wide, 1025, "here: "); }, {"here: 1025", "1024", "window"});
+  expect_error([&] { check_length(wide, 1025, "here: "); }, {"here: 1025", "1024", "window"},
+               ErrorKind::kUsage);
 }
 
 TEST(ModelConfig, RopeThatDependsOnTheLength) {
@@ -277,7 +278,7 @@ TEST(ModelConfig, RopeThatDependsOnTheLength) {
   const ModelConfig c = read(with(llama(), {{"rope_scaling", dynamic}}));
   EXPECT_EQ(c.rope.type, RopeType::kDynamic);
   EXPECT_EQ(c.position_limit, 1024);
-  expect_error([&] { check_length(c, 1025, ""); }, {"1025", "1024", "dynamic"});
+  expect_error([&] { check_length(c, 1025, ""); }, {"1025", "1024", "dynamic"}, ErrorKind::kUsage);
   const json longrope = {{"rope_type", "longrope"},
                          {"short_factor", {1.0, 1.1, 1.2, 1.3}},
                          {"long_factor", {1.0, 2.0, 3.0, 4.0}}};
@@ -369,7 +370,7 @@ TEST(ModelConfig, Gpt2) {
   EXPECT_EQ(c.rotary_dim, 0);
   EXPECT_EQ(c.learned_positions, 48);
   EXPECT_TRUE(c.tied_embeddings);
-  expect_error([&] { check_length(c, 49, ""); }, {"49", "48", "learned"});
+  expect_error([&] { check_length(c, 49, ""); }, {"49", "48", "learned"}, ErrorKind::kUsage);
   expect_refused(with(config, {{"scale_attn_by_inverse_layer_idx", true}}),
                  {"scale_attn_by_inverse_layer_idx", "not supported"});
 }
@@ -385,7 +386,9 @@ TEST(ModelConfig, GptNeox) {
   EXPECT_EQ(c.rope.theta, 20000.0);
   EXPECT_FALSE(c.parallel_residual || c.gated_mlp);
   EXPECT_TRUE(c.qkv_bias && c.o_bias && c.mlp_bias);
-  EXPECT_TRUE(read(named("GPTNeoXForCausalLM", {{"layer_norm_eps", 1e-5}})).parallel_residual);
+  json usual = named("GPTNeoXForCausalLM", keys);
+  usual.erase("use_parallel_residual");
+  EXPECT_TRUE(read(usual).parallel_residual);
   expect_refused(named("GPTNeoXForCausalLM", with(keys, {{"rotary_pct", 0.1}})), {"rotary_pct"});
   const json other = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
   expect_refused(named("GPTNeoXForCausalLM", with(keys, {{"rope_parameters", other}})),

@@ -106,9 +106,10 @@ TEST(Sliding, AWideWindowChangesNothing) {
 
 TEST(Sliding, PoliciesLeaveSlidingLayersAlone) {
   const auto ids = testing::random_ids(300, mixed_config().vocab);
-  for (const char* text : {"knorm(ratio=0.5)", "snapkv(ratio=0.5,window=8)", "adakv(ratio=0.5)",
-                           "streamingllm(ratio=0.5)", "knorm(ratio=0.5)+int4", "kivi4(residual=32)",
-                           "pyramidkv(ratio=0.5,window=8)", "observed_attention(ratio=0.5)"}) {
+  for (const char* text :
+       {"knorm(ratio=0.5)", "snapkv(ratio=0.5,window=8)", "adakv(ratio=0.5)",
+        "streamingllm(ratio=0.5)", "knorm(ratio=0.5)+int4", "kivi4(group=16,residual=32)",
+        "pyramidkv(ratio=0.5,window=8)", "observed_attention(ratio=0.5)"}) {
     SCOPED_TRACE(text);
     const CompressorSpec spec = spec_of(text);
     spec.plan.check_model(shape_of(mixed_config()));
@@ -135,7 +136,7 @@ TEST(Sliding, PoliciesLeaveSlidingLayersAlone) {
 TEST(Sliding, SavedCachesGoOnWithTheSameBits) {
   const TempFolder folder;
   const auto ids = testing::random_ids(300, mixed_config().vocab);
-  for (const char* text : {"none", "knorm(ratio=0.5)", "int4", "kivi4(residual=32)"}) {
+  for (const char* text : {"none", "knorm(ratio=0.5)", "int4", "kivi4(group=16,residual=32)"}) {
     SCOPED_TRACE(text);
     const CompressorSpec spec = spec_of(text);
     Session session(mixed_model(), 50);
@@ -154,7 +155,8 @@ TEST(Sliding, SavedCachesGoOnWithTheSameBits) {
 TEST(Sliding, WhatCannotWorkIsRefusedWithTheReason) {
   const auto refused = [](const ModelConfig& config, const char* text,
                           const std::vector<std::string>& parts) {
-    expect_error([&] { spec_of(text).plan.check_model(shape_of(config)); }, parts);
+    expect_error([&] { spec_of(text).plan.check_model(shape_of(config)); }, parts,
+                 ErrorKind::kUsage);
   };
   refused(mixed_config(), "h2o", {"h2o", "every step", "2 of the 3 layers"});
   refused(mixed_config(), "streaming_rolling", {"streaming_rolling", "sliding"});
