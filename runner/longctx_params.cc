@@ -166,7 +166,7 @@ LongctxCell longctx_cell(const SampleRecord& record) {
   const NamedModel model = read_model_name(record.model, record.sample_id);
   cell.model_folder = file_name(fs::path(record.model).filename().string());
   const bool cuts = longbench && params.string("truncate") == "middle";
-  cell.pipeline_params = {
+  Json pipeline = {
       {"method", cell.method},
       {"model_name", model.name},
       {"tokenizer_name", model.name},
@@ -178,12 +178,14 @@ LongctxCell longctx_cell(const SampleRecord& record) {
       {"batch_size", 1},
       {"out_of_max_len_allowed", true},
       {"rope_theta_factor", model.rope_theta_factor}};
-  cell.pipeline_params.update(fields);
-  cell.pipeline_params["kvengine_spec"] = record.spec;
+  pipeline.update(fields);
+  pipeline["kvengine_spec"] = record.spec;
+  cell.pipeline_params = std::make_shared<const Json>(std::move(pipeline));
+  Json eval;
   if (longbench) {
     cell.set = find_longbench_set(params.string("dataset"));
     cell.group = "longbench";
-    cell.eval_params = longbench_eval(params, *cell.set);
+    eval = longbench_eval(params, *cell.set);
     const Json chat = chat_of(params);
     cell.prediction_file =
         fmt::format("{}_{}", cell.set->name, chat.is_null() ? "None" : chat.get<std::string>());
@@ -192,9 +194,10 @@ LongctxCell longctx_cell(const SampleRecord& record) {
     }
   } else {
     cell.group = fmt::format("paulgraham_passkey/{}", grid_name(params));
-    cell.eval_params = passkey_eval(params);
+    eval = passkey_eval(params);
   }
-  cell.eval_params["kvengine_task"] = record.task_spec;
+  eval["kvengine_task"] = record.task_spec;
+  cell.eval_params = std::make_shared<const Json>(std::move(eval));
   return cell;
 }
 

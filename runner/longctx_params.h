@@ -2,7 +2,8 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "runner/results.h"
@@ -17,7 +18,7 @@ struct LongctxCell {
   std::string group;                  // "longbench", or "paulgraham_passkey/<grid>"
   std::string method_folder, rate, model_folder;
   std::string prediction_file;  // LongBench; without its ending
-  nlohmann::ordered_json pipeline_params, eval_params;
+  std::shared_ptr<const nlohmann::ordered_json> pipeline_params, eval_params;  // never null
 
   std::filesystem::path folder() const;  // of its results, below the root
 };

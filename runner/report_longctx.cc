@@ -164,13 +164,13 @@ Json results_of(const Cell& cell) {
 
 void write_cell(const Cell& cell, const ManifestInfo& manifest, const fs::path& folder) {
   write_json(folder / "input_config" / "input_pipeline_config.json",
-             {{"pipeline_params", cell.names.pipeline_params}});
+             {{"pipeline_params", *cell.names.pipeline_params}});
   write_json(
       folder / "input_config" / "input_eval_config.json",
-      {{"eval_params", cell.names.eval_params}, {"management", {{"sub_dir", longctx_sub_dir()}}}});
+      {{"eval_params", *cell.names.eval_params}, {"management", {{"sub_dir", longctx_sub_dir()}}}});
   write_json(folder / "output_config.json",
-             {{"pipeline_params", cell.names.pipeline_params},
-              {"eval_params", cell.names.eval_params},
+             {{"pipeline_params", *cell.names.pipeline_params},
+              {"eval_params", *cell.names.eval_params},
               {"eval_results", {{"processed_results", results_of(cell)}}},
               {"management", management(cell, manifest, folder)}});
   if (cell.names.set != nullptr) {

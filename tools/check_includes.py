@@ -48,8 +48,8 @@ LIBRARIES = (
     (r"cblas", r"engine/linear\.cc", "cblas.h only in engine/linear.cc"),
 )
 
-# Besides these, kernels take nothing but the standard library: no directory, no .h of another library.
-KERNEL_SYSTEM_HEADERS = re.compile(r"[a-z_0-9]+$|immintrin\.h$|tbb/")
+# Besides these, kernels take nothing but the standard library and, for huge pages, mmap: no .h of another library.
+KERNEL_SYSTEM_HEADERS = re.compile(r"[a-z_0-9]+$|immintrin\.h$|sys/mman\.h$|tbb/")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 

@@ -357,7 +357,7 @@ TEST(Longctx, ARunBecomesItsFoldersAndTheseAConfig) {
   folder.write("p/2.json", quantized("FlexGen", 4, 0));
   Json flexgen = quantized("FlexGen", 4, 0);
   flexgen["pipeline_params"]["chat_template"] = nullptr;
-  flexgen["pipeline_params"]["group_size"] = 16;
+  flexgen["pipeline_params"]["group_size"] = 12;
   folder.write("p/2.json", flexgen);
   write_text(folder.path() / "c.yaml",
              "models: [" + tiny_model() +
@@ -369,7 +369,7 @@ TEST(Longctx, ARunBecomesItsFoldersAndTheseAConfig) {
                  cell = model / "qasper";
   const Json output = read_json(cell / "output_config.json");
   EXPECT_EQ(output["pipeline_params"]["k_bits"], 4);
-  EXPECT_EQ(output["pipeline_params"]["group_size"], 16);
+  EXPECT_EQ(output["pipeline_params"]["group_size"], 12);
   EXPECT_EQ(output["eval_params"]["instruction"], "{context} {input}");
   const double score = output["eval_results"]["processed_results"]["qa_f1_score"];
   const Json raw = read_json(cell / "raw_results.json");
