@@ -146,10 +146,26 @@ std::vector<std::vector<EfficientRow>> by_dataset(const std::vector<EfficientRow
 }
 
 // org/model as org_model.
-std::string model_name(const std::string& model) {
-  std::string name = model;
-  std::replace(name.begin(), name.end(), '/', '_');
-  return file_name(name);
+std::string whole_name(std::string model) {
+  std::replace(model.begin(), model.end(), '/', '_');
+  return file_name(model);
+}
+
+// What files call each model: one that was given as a path has the name of its folder or file, unless two share it.
+std::map<std::string, std::string> model_names(const std::vector<EfficientRow>& rows) {
+  std::map<std::string, std::string> names;
+  std::map<std::string, int> uses;
+  for (const EfficientRow& row : rows) {
+    const bool is_path = row.model.starts_with('/') || row.model.starts_with('.');
+    const fs::path path(row.model);
+    const std::string last = (path.extension() == ".gguf" ? path.stem() : path.filename()).string();
+    const std::string name = is_path && !last.empty() ? file_name(last) : whole_name(row.model);
+    if (names.emplace(row.model, name).second) ++uses[name];
+  }
+  for (auto& [model, name] : names) {
+    if (uses[name] > 1) name = whole_name(model);
+  }
+  return names;
 }
 
 fs::path write_tables(const std::vector<EfficientRow>& rows, const fs::path& dir,
@@ -278,10 +294,11 @@ fs::path export_efficient_llm(const std::vector<SampleRecord>& records,
   const std::vector<EfficientRow> rows = efficient_rows(records, manifest);
   if (rows.empty()) throw_usage("report: Efficient-LLM's tables need a perplexity task; none here");
   fs::create_directories(dir);
+  const std::map<std::string, std::string> names = model_names(rows);
   std::map<std::string, std::vector<EfficientRow>> by_model;
   fs::path first;
   for (const std::vector<EfficientRow>& group : by_dataset(rows)) {
-    const std::string model = model_name(group.front().model);
+    const std::string& model = names.at(group.front().model);
     const std::string name = model + "_" + group.front().dataset;
     const fs::path table = write_tables(group, dir, name);
     if (first.empty()) first = table;

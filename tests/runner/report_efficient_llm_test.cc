@@ -147,5 +147,29 @@ TEST(EfficientLlm, WritesItsFilesAndPlots) {
   }
 }
 
+std::vector<SampleRecord> records_of(const std::string& model) {
+  std::vector<SampleRecord> records = some_records();
+  for (SampleRecord& r : records) {
+    r.model = model;
+    r.fingerprint += model;
+  }
+  return records;
+}
+
+TEST(EfficientLlm, AModelGivenAsAPathIsCalledByItsFile) {
+  const TestFolder folder;
+  std::vector<SampleRecord> records = records_of("/some where/tiny-1.5b.gguf");
+  EXPECT_EQ(export_efficient_llm(records, ManifestInfo{}, folder.path() / "one"),
+            folder.path() / "one/tiny-1.5b_wikitext_kv_metrics.csv");
+
+  for (const SampleRecord& r : records_of("../other/tiny-1.5b")) records.push_back(r);
+  export_efficient_llm(records, ManifestInfo{}, folder.path() / "two");
+  int tables = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder.path() / "two")) {
+    tables += file.path().extension() == ".csv";
+  }
+  EXPECT_EQ(tables, 2);
+}
+
 }  // namespace
 }  // namespace kv
