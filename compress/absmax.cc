@@ -95,11 +95,15 @@ class AbsmaxCodec : public KvCodec {
     const auto* codes = reinterpret_cast<const uint8_t*>(tile);
     float middles[kTile];
     std::fill_n(middles, kTile, middle());
-    for (int d = 0; d < head_dim; ++d) {
-      float* out = scratch + d * kTile;
-      kernels().unpack_codes(bits_, codes + d * column_bytes(), kTile, out);
-      kernels().apply_scales(out, kTile, scales(tile, head_dim), middles, 1, true);
-    }
+    const CodeRows columns{.bits = bits_,
+                           .value = CodeValue::kSubtractThenScale,
+                           .codes = codes,
+                           .row_bytes = column_bytes(),
+                           .scales = scales(tile, head_dim),
+                           .offsets = middles,
+                           .row_step = 0,
+                           .step = 1};
+    kernels().decode_rows(columns, head_dim, kTile, scratch, kTile);
     if (rope.cos != nullptr)
       kernels().load_keys_f32(scratch, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
     return scratch;
@@ -107,15 +111,20 @@ class AbsmaxCodec : public KvCodec {
   const float* load_values(const std::byte* tile, int n, int head_dim,
                            float* scratch) const override {
     const auto* codes = reinterpret_cast<const uint8_t*>(tile);
-    const float* scale = scales(tile, head_dim);
     const int width = padded(head_dim);
-    const float zero_code = middle();
-    for (int r = 0; r < n; ++r) {
-      float* out = scratch + r * width;
-      kernels().unpack_codes(bits_, codes + r * row_bytes(head_dim), head_dim, out);
-      kernels().apply_scales(out, head_dim, scale + r, &zero_code, 0, true);
-      std::fill(out + head_dim, out + width, 0.0f);
-    }
+    float middles[kTile];
+    std::fill_n(middles, kTile, middle());
+    const CodeRows rows{.bits = bits_,
+                        .value = CodeValue::kSubtractThenScale,
+                        .codes = codes,
+                        .row_bytes = static_cast<int64_t>(row_bytes(head_dim)),
+                        .scales = scales(tile, head_dim),
+                        .offsets = middles,
+                        .row_step = 1,
+                        .step = 0};
+    kernels().decode_rows(rows, n, head_dim, scratch, width);
+    for (int r = 0; r < n && head_dim < width; ++r)
+      std::fill(scratch + r * width + head_dim, scratch + (r + 1) * width, 0.0f);
     return scratch;
   }
 

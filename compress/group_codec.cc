@@ -135,6 +135,13 @@ void encode_group(const float* x, int n, int bits, GroupScales rule, Group<S>& o
   }
 }
 
+// Columns from head_dim on of n rows of values.
+void clear_padding(int n, int head_dim, float* out) {
+  const int width = padded(head_dim);
+  if (width == head_dim) return;
+  for (int r = 0; r < n; ++r) std::fill(out + r * width + head_dim, out + (r + 1) * width, 0.0f);
+}
+
 // The Walsh-Hadamard transform of blocks of `block` (a power of two) vectors of kTile or 1 floats:
 // element i of a block stands for `width` neighbours.
 void hadamard_blocks(float* x, int n, int block, int width) {
@@ -298,10 +305,18 @@ class GroupCodec : public KvCodec {
   // With float scales products are not fused: the published codecs round twice.
   void unpack_keys(const Parts<const uint8_t, const float>& parts, int head_dim,
                    const RopeTile& rope, float* out) const {
-    for (int d = 0; d < head_dim; ++d) {
-      const int g = d / group_ * kTile;
-      kernels().unpack_codes(bits_, parts.codes + d * column_bytes(), kTile, out + d * kTile);
-      kernels().apply_scales(out + d * kTile, kTile, parts.scales + g, parts.minima + g, 1, false);
+    for (int g = 0; g * group_ < head_dim; ++g) {
+      const int begin = g * group_;
+      const CodeRows columns{.bits = bits_,
+                             .value = CodeValue::kScaleThenAdd,
+                             .codes = parts.codes + begin * column_bytes(),
+                             .row_bytes = column_bytes(),
+                             .scales = parts.scales + g * kTile,
+                             .offsets = parts.minima + g * kTile,
+                             .row_step = 0,
+                             .step = 1};
+      kernels().decode_rows(columns, std::min(group_, head_dim - begin), kTile, out + begin * kTile,
+                            kTile);
     }
     if (rope.cos != nullptr)
       kernels().load_keys_f32(out, head_dim, rope.cos, rope.sin, rope.rotary_dim, out);
@@ -315,17 +330,41 @@ class GroupCodec : public KvCodec {
   void unpack_values(const Parts<const uint8_t, const float>& parts, int n, int head_dim,
                      float* out) const {
     const int groups = static_cast<int>(n_groups(head_dim)), width = padded(head_dim);
-    for (int r = 0; r < n; ++r) {
-      float* row = out + r * width;
-      kernels().unpack_codes(bits_, parts.codes + r * row_bytes(head_dim), head_dim, row);
-      for (int g = 0; g < groups; ++g) {
-        const int begin = g * group_;
-        kernels().apply_scales(row + begin, std::min(group_, head_dim - begin),
-                               parts.scales + r * groups + g, parts.minima + r * groups + g, 0,
-                               false);
-      }
-      std::fill(out + r * width + head_dim, out + (r + 1) * width, 0.0f);
+    if (group_ * bits_ % 8 != 0) return unpack_odd_values(parts, n, head_dim, out);
+    for (int g = 0; g < groups; ++g) {
+      const int begin = g * group_;
+      const CodeRows rows{.bits = bits_,
+                          .value = CodeValue::kScaleThenAdd,
+                          .codes = parts.codes + begin * bits_ / 8,
+                          .row_bytes = static_cast<int64_t>(row_bytes(head_dim)),
+                          .scales = parts.scales + g,
+                          .offsets = parts.minima + g,
+                          .row_step = groups,
+                          .step = 0};
+      kernels().decode_rows(rows, n, std::min(group_, head_dim - begin), out + begin, width);
     }
+    clear_padding(n, head_dim, out);
+  }
+
+  // Groups that begin within a byte: the scales of a row are written out for every channel.
+  void unpack_odd_values(const Parts<const uint8_t, const float>& parts, int n, int head_dim,
+                         float* out) const {
+    const int groups = static_cast<int>(n_groups(head_dim)), width = padded(head_dim);
+    std::vector<float> scales(head_dim), minima(head_dim);
+    for (int r = 0; r < n; ++r) {
+      for (int d = 0; d < head_dim; ++d) {
+        scales[d] = parts.scales[r * groups + d / group_];
+        minima[d] = parts.minima[r * groups + d / group_];
+      }
+      const CodeRows row{.bits = bits_,
+                         .value = CodeValue::kScaleThenAdd,
+                         .codes = parts.codes + r * row_bytes(head_dim),
+                         .scales = scales.data(),
+                         .offsets = minima.data(),
+                         .step = 1};
+      kernels().decode_rows(row, 1, head_dim, out + r * width, width);
+    }
+    clear_padding(n, head_dim, out);
   }
 
   int64_t column_bytes() const { return int64_t{bits_} * kTile / 8; }

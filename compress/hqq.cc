@@ -24,6 +24,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compress/float_power.h"
 #include "compress/layer_group_codec.h"
 #include "compress/value_range.h"
 #include "engine/error.h"
@@ -32,19 +33,26 @@ namespace kv {
 namespace {
 
 constexpr int kSteps = 20;
+constexpr int kChunk = 64;
 constexpr float kBeta = 10, kNorm = 0.7f;
 // Errors up to this one shrink to 0: |y|^1.3 <= 1 / kBeta there.
 constexpr float kShrinksToZero = 0.17f;
 
+// Clamped before it is rounded, which is the same, so that adding 1.5 * 2^23 rounds to the nearest
+// integer, ties to even. NaN stays NaN.
 float code_of(float x, float scale, float zero, float top) {
-  return std::clamp(std::nearbyint(x * scale + zero), 0.0f, top);
+  constexpr float kRound = 12582912.0f;
+  float code = x * scale + zero;
+  code = code < 0 ? 0 : code;
+  code = code > top ? top : code;
+  return code + kRound - kRound;
 }
 
 float shrink(float y) {
+  static const FloatPower power(static_cast<double>(kNorm) - 1);
   const float size = std::abs(y);
   if (size <= kShrinksToZero) return 0;
-  const double power = std::pow(static_cast<double>(size), static_cast<double>(kNorm) - 1);
-  const float rest = std::max(size - (1 / kBeta) * static_cast<float>(power), 0.0f);
+  const float rest = std::max(size - (1 / kBeta) * power(size), 0.0f);
   return std::copysign(rest, y);
 }
 
@@ -55,11 +63,17 @@ struct Step {
 };
 Step refine(const float* x, int n, float scale, float zero, float top) {
   double error = 0, sum = 0;
-  for (int i = 0; i < n; ++i) {
-    const float q = code_of(x[i], scale, zero, top);
-    const float miss = x[i] - (q - zero) / scale;
-    error += std::abs(miss);
-    sum += q - (x[i] - shrink(miss)) * scale;
+  float codes[kChunk], misses[kChunk];
+  for (int first = 0; first < n; first += kChunk, x += kChunk) {
+    const int count = std::min(kChunk, n - first);
+    for (int i = 0; i < count; ++i) {  // apart from the sums, which have an order: several at once
+      codes[i] = code_of(x[i], scale, zero, top);
+      misses[i] = x[i] - (codes[i] - zero) / scale;
+    }
+    for (int i = 0; i < count; ++i) {
+      error += std::abs(misses[i]);
+      sum += codes[i] - (x[i] - shrink(misses[i])) * scale;
+    }
   }
   return {static_cast<float>(sum / n), error};
 }
@@ -106,7 +120,7 @@ Method hqq_method(int bits) {
   about.doc =
       fmt::format("Hugging Face's QuantizedCache, HQQ, {} bits: groups over a whole layer", bits);
   about.bits = bits;
-  about.decode = Decode::kSubtractThenScale;
+  about.value = CodeValue::kSubtractThenScale;
   about.offset = "zero";
   about.first_axis = GroupShape::kColumns;
   about.other_axis = 1;

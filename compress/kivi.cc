@@ -129,10 +129,18 @@ class KiviCodec : public KvCodec {
     const auto* codes = reinterpret_cast<const uint8_t*>(tile);
     const auto* scales = reinterpret_cast<const float*>(tile + code_bytes(head_dim));
     const float* minima = scales + n_scales(head_dim);
-    for (int d = 0; d < head_dim; ++d, out += kTile) {
-      kernels().unpack_codes(o_.bits, codes + d * column_bytes(), kTile, out);
-      for (int r = 0; r < kTile; r += o_.group)
-        kernels().apply_scales(out + r, o_.group, scales++, minima++, 0, false);
+    const int groups = kTile / o_.group;
+    for (int g = 0; g < groups; ++g) {
+      const int r = g * o_.group;
+      const CodeRows columns{.bits = o_.bits,
+                             .value = CodeValue::kScaleThenAdd,
+                             .codes = codes + r * o_.bits / 8,
+                             .row_bytes = column_bytes(),
+                             .scales = scales + g,
+                             .offsets = minima + g,
+                             .row_step = groups,
+                             .step = 0};
+      kernels().decode_rows(columns, head_dim, o_.group, out + r, kTile);
     }
   }
 

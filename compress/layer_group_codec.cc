@@ -70,27 +70,70 @@ void LayerGroupCodec::pack(const uint8_t* codes, int n, int head_dim, std::byte*
   }
 }
 
-void LayerGroupCodec::decode_values(const LayerGroups& groups, int64_t first, int64_t n,
-                                    int head_dim, float* x) const {
+int64_t LayerGroupCodec::group_of(int64_t at, int64_t n_groups, int head_dim) const {
+  switch (o_.shape) {
+    case GroupShape::kChannels:
+      return at / head_dim / o_.group * head_dim + at % head_dim;
+    case GroupShape::kColumns:
+      return at % n_groups;
+    default:
+      return at / o_.group;
+  }
+}
+
+LayerGroupCodec::Runs LayerGroupCodec::runs_at(int64_t at, int64_t n, int64_t n_groups,
+                                               int head_dim) const {
+  const int64_t row = at / head_dim, column = at % head_dim;
+  int64_t length, count = 1;
+  if (o_.shape == GroupShape::kRuns) {
+    length = o_.group - at % o_.group;
+    if (length == o_.group) count = std::max<int64_t>(1, n / length);
+  } else if (o_.shape == GroupShape::kColumns) {
+    length = n_groups - at % n_groups;
+  } else {
+    length = head_dim - column;
+    if (column == 0) count = std::clamp<int64_t>(n / head_dim, 1, o_.group - row % o_.group);
+  }
+  return {static_cast<int>(std::min(length, n)), static_cast<int>(count)};
+}
+
+void LayerGroupCodec::decode_odd(const LayerGroups& groups, const uint8_t* codes, int64_t first,
+                                 int n, int head_dim, float* x) const {
   const int64_t n_groups = this->n_groups(groups.n_rows, head_dim);
-  for (int64_t i = 0; i < n;) {
-    const int64_t at = first + i;
-    int64_t g, left;  // the values that follow with the same step through the groups
-    if (o_.shape == GroupShape::kRuns) {
-      g = at / o_.group;
-      left = (g + 1) * o_.group - at;
-    } else if (o_.shape == GroupShape::kColumns) {
-      g = at % n_groups;
-      left = n_groups - g;
-    } else {
-      g = at / head_dim / o_.group * head_dim + at % head_dim;
-      left = head_dim - at % head_dim;
-    }
-    const auto count = static_cast<int>(std::min(left, n - i));
-    kernels().apply_scales(x + i, count, groups.scales.data() + g, groups.offsets.data() + g,
-                           o_.shape == GroupShape::kRuns ? 0 : 1,
-                           o_.decode == Decode::kSubtractThenScale);
-    i += count;
+  std::vector<float> scales(n), offsets(n);
+  for (int i = 0; i < n; ++i) {
+    const int64_t g = group_of(first + i, n_groups, head_dim);
+    scales[i] = groups.scales[g];
+    offsets[i] = groups.offsets[g];
+  }
+  const CodeRows row{.bits = o_.bits,
+                     .value = o_.value,
+                     .codes = codes,
+                     .scales = scales.data(),
+                     .offsets = offsets.data(),
+                     .step = 1};
+  kernels().decode_rows(row, 1, n, x, n);
+}
+
+void LayerGroupCodec::decode_values(const LayerGroups& groups, const uint8_t* codes, int64_t first,
+                                    int n, int head_dim, float* x) const {
+  const int64_t n_groups = this->n_groups(groups.n_rows, head_dim);
+  for (int i = 0; i < n;) {
+    const int64_t at = first + i, g = group_of(at, n_groups, head_dim);
+    const auto [length, count] = runs_at(at, n - i, n_groups, head_dim);
+    const uint8_t* from = codes + i * o_.bits / 8;
+    if (i + length < n && length * o_.bits % 8 != 0)
+      return decode_odd(groups, from, at, n - i, head_dim, x + i);
+    const CodeRows runs{.bits = o_.bits,
+                        .value = o_.value,
+                        .codes = from,
+                        .row_bytes = length * o_.bits / 8,
+                        .scales = groups.scales.data() + g,
+                        .offsets = groups.offsets.data() + g,
+                        .row_step = o_.shape == GroupShape::kRuns ? 1 : 0,
+                        .step = o_.shape == GroupShape::kRuns ? 0 : 1};
+    kernels().decode_rows(runs, count, length, x + i, length);
+    i += count * length;
   }
 }
 
@@ -100,14 +143,12 @@ const float* LayerGroupCodec::load_layer_values(const std::byte* tile, const Lay
   const auto* codes = reinterpret_cast<const uint8_t*>(tile);
   const int width = padded(head_dim);
   if (width == head_dim) {  // rows lie side by side, as codes and as values
-    kernels().unpack_codes(o_.bits, codes, n * head_dim, scratch);
-    decode_values(groups, first * head_dim, int64_t{n} * head_dim, head_dim, scratch);
+    decode_values(groups, codes, first * head_dim, n * head_dim, head_dim, scratch);
     return scratch;
   }
   for (int r = 0; r < n; ++r, codes += row_bytes(head_dim)) {
     float* out = scratch + r * width;
-    kernels().unpack_codes(o_.bits, codes, head_dim, out);
-    decode_values(groups, (first + r) * head_dim, head_dim, head_dim, out);
+    decode_values(groups, codes, (first + r) * head_dim, head_dim, head_dim, out);
     std::fill(out + head_dim, out + width, 0.0f);
   }
   return scratch;
@@ -145,7 +186,7 @@ Method layer_group_method(const LayerGroupMethod& about) {
     options.group = params.integer("group");
     options.residual = params.integer("residual");
     options.shape = params.integer("axis") == 0 ? about.first_axis : about.second_axis;
-    options.decode = about.decode;
+    options.value = about.value;
     options.spec = spec;
     return about.make(options);
   };

@@ -20,17 +20,12 @@ enum class GroupShape {
   kColumns    // of n values, those n / group apart
 };
 
-enum class Decode {
-  kScaleThenAdd,      // code * scale + offset
-  kSubtractThenScale  // (code - offset) * scale
-};
-
 struct LayerGroupOptions {
   int bits = 4;  // 1 … 8
   int group = 64;
   int residual = 128;
   GroupShape shape = GroupShape::kRuns;
-  Decode decode = Decode::kScaleThenAdd;
+  CodeValue value = CodeValue::kScaleThenAdd;
   std::string spec;  // canonical
 };
 
@@ -78,9 +73,19 @@ class LayerGroupCodec : public LayerCodec {
   size_t row_bytes(int head_dim) const { return (static_cast<size_t>(head_dim) * o_.bits + 7) / 8; }
   // The place in the flat order of value i of group g, of n values.
   int64_t flat_index(int64_t g, int i, int64_t n, int head_dim) const;
-  // The codes of n values from `first` on in the flat order, as floats in x, become values.
-  void decode_values(const LayerGroups& groups, int64_t first, int64_t n, int head_dim,
-                     float* x) const;
+  int64_t group_of(int64_t at, int64_t n_groups, int head_dim) const;
+  // The first of n values from `at` on in the flat order, as `count` runs of `length` each: every one has
+  // one group (kRuns) or the same groups one after the other.
+  struct Runs {
+    int length, count;
+  };
+  Runs runs_at(int64_t at, int64_t n, int64_t n_groups, int head_dim) const;
+  // The codes of n values from `first` on in the flat order to values in x.
+  void decode_values(const LayerGroups& groups, const uint8_t* codes, int64_t first, int n,
+                     int head_dim, float* x) const;
+  // The same where runs begin within a byte: the scales are written out for every value.
+  void decode_odd(const LayerGroups& groups, const uint8_t* codes, int64_t first, int n,
+                  int head_dim, float* x) const;
 
   LayerGroupOptions o_;
 };
@@ -89,7 +94,7 @@ class LayerGroupCodec : public LayerCodec {
 struct LayerGroupMethod {
   std::string name, doc;
   int bits = 4;
-  Decode decode = Decode::kScaleThenAdd;
+  CodeValue value = CodeValue::kScaleThenAdd;
   const char* offset = "";                    // what stands beside the scale
   GroupShape first_axis = GroupShape::kRuns;  // axis=0
   int other_axis = 1;                         // the other number that `axis` takes

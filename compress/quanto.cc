@@ -50,7 +50,7 @@ Method quanto_method(int bits) {
   about.doc = fmt::format(
       "Hugging Face's QuantizedCache, quanto, {} bits: groups over a whole layer", bits);
   about.bits = bits;
-  about.decode = Decode::kScaleThenAdd;
+  about.value = CodeValue::kScaleThenAdd;
   about.offset = "minimum";
   about.first_axis = GroupShape::kRuns;
   about.other_axis = -1;

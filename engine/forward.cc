@@ -226,7 +226,10 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
         cuts.record(l, p.first_token, p.n(), qkv + p.first_row * width, width, rope);
     }
     attend(config, rope, l, inputs);
-    for (const AttentionInput& step : stepping) step.cache->step()->attend(config, rope, l, step);
+    // Side by side: one sequence alone has as many tasks as KV heads.
+    parallel_for(static_cast<int64_t>(stepping.size()), [&](int64_t i) {
+      stepping[i].cache->step()->attend(config, rope, l, stepping[i]);
+    });
     if (count_received && config.layer(l).window == 0) {
       double* sums = recorder->attention_received->data() +
                      static_cast<int64_t>(l) * config.n_heads * recorder->n_tokens;

@@ -149,11 +149,9 @@ void HeavyRows::attend_head(const RopeTable& rope, Slots& slots, const QueryRows
       std::copy_n(scores, n_columns, logits.data() + static_cast<int64_t>(g) * n_slots + first);
       bool any = false;
       for (int c = 0; c < n_columns; ++c) {
-        if (keeps(slots, first + c, g)) {
-          any = true;
-        } else {
-          scores[c] = -std::numeric_limits<float>::infinity();
-        }
+        const bool kept = keeps(slots, first + c, g);
+        scores[c] = kept ? scores[c] : -std::numeric_limits<float>::infinity();
+        any |= kept;
       }
       return any;
     });
@@ -168,11 +166,13 @@ void HeavyRows::attend_head(const RopeTable& rope, Slots& slots, const QueryRows
 void HeavyRows::add_weights(float* weights, int g, const FoldedAttention& attention,
                             Slots& slots) const {
   const int n_slots = static_cast<int>(slots.tokens.size());
-  for (int slot = 0; slot < n_slots; ++slot) weights[slot] -= attention.max(g);
+  const float max = attention.max(g), sum = attention.sum(g);
+  for (int slot = 0; slot < n_slots; ++slot) weights[slot] -= max;
   kernels().exp_inplace(weights, n_slots);
+  for (int slot = 0; slot < n_slots; ++slot) weights[slot] /= sum;
   for (int slot = 0; slot < n_slots; ++slot) {
-    if (keeps(slots, slot, g))
-      slots.scores[static_cast<size_t>(slot) * group_ + g] += weights[slot] / attention.sum(g);
+    float& score = slots.scores[static_cast<size_t>(slot) * group_ + g];
+    score = keeps(slots, slot, g) ? score + weights[slot] : score;
   }
 }
 
@@ -180,31 +180,40 @@ void HeavyRows::add_weights(float* weights, int g, const FoldedAttention& attent
 void HeavyRows::evict(Slots& slots, int n) const {
   if (n <= heavy_ + recent_) return;
   for (int g = 0; g < group_; ++g) evict_for(slots, g, n);
-  for (size_t slot = 0; slot < slots.tokens.size(); ++slot) {
-    const auto mask = slots.kept.begin() + static_cast<long>(slot * mask_bytes_);
-    if (slots.tokens[slot] == kFree ||
-        std::any_of(mask, mask + mask_bytes_, [](uint8_t bits) { return bits != 0; }))
-      continue;
-    slots.tokens[slot] = kFree;
-    ++slots.n_free;
-  }
 }
 
 void HeavyRows::evict_for(Slots& slots, int g, int n) const {
-  std::vector<int> competing;
-  for (int slot = 0; slot < static_cast<int>(slots.tokens.size()); ++slot) {
-    if (slots.tokens[slot] != kFree && slots.tokens[slot] < n - recent_ && keeps(slots, slot, g))
-      competing.push_back(slot);
+  const int n_slots = static_cast<int>(slots.tokens.size());
+  std::vector<int> competing(slots.tokens.size());
+  int n_competing = 0;
+  for (int slot = 0; slot < n_slots; ++slot) {  // nobody keeps a free one
+    competing[n_competing] = slot;
+    n_competing += static_cast<int>(slots.tokens[slot] < n - recent_) & keeps(slots, slot, g);
   }
-  if (static_cast<int>(competing.size()) <= heavy_) return;
+  if (n_competing <= heavy_) return;
+  competing.resize(n_competing);
   const auto worst = competing.begin() + heavy_;
   const auto better = [&](int a, int b) {
     const float score_a = slots.scores[static_cast<size_t>(a) * group_ + g],
                 score_b = slots.scores[static_cast<size_t>(b) * group_ + g];
     return score_a != score_b ? score_a > score_b : slots.tokens[a] < slots.tokens[b];
   };
-  std::nth_element(competing.begin(), worst, competing.end(), better);
-  for (auto slot = worst; slot != competing.end(); ++slot) set_kept(slots, *slot, g, false);
+  if (n_competing == heavy_ + 1) {  // the usual step: the last one of all
+    std::iter_swap(std::max_element(competing.begin(), competing.end(), better), worst);
+  } else {
+    std::nth_element(competing.begin(), worst, competing.end(), better);
+  }
+  for (auto slot = worst; slot != competing.end(); ++slot) {
+    set_kept(slots, *slot, g, false);
+    free_if_unkept(slots, *slot);
+  }
+}
+
+void HeavyRows::free_if_unkept(Slots& slots, int slot) const {
+  const auto mask = slots.kept.begin() + static_cast<long>(slot) * mask_bytes_;
+  if (std::any_of(mask, mask + mask_bytes_, [](uint8_t bits) { return bits != 0; })) return;
+  slots.tokens[slot] = kFree;
+  ++slots.n_free;
 }
 
 // Rows move from the end into the free slots, and the tiles that are left over are given back. Before

@@ -73,6 +73,7 @@ class HeavyRows final : public StepRows {
   void add_weights(float* weights, int g, const FoldedAttention& attention, Slots& slots) const;
   void evict(Slots& slots, int n) const;
   void evict_for(Slots& slots, int g, int n) const;
+  void free_if_unkept(Slots& slots, int slot) const;
   void pack(Slots& slots) const;
   void move_row(Slots& slots, int from, int to) const;
 

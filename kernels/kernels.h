@@ -43,6 +43,25 @@ constexpr size_t dtype_bytes(DType t) {
 }
 const char* dtype_name(DType t);  // "f32", "f16", "bf16"
 
+// How a code c becomes a value with its scale s and offset o; every operation rounds.
+enum class CodeValue {
+  kFused,             // fma(c, s, o)
+  kScaleThenAdd,      // c * s + o
+  kSubtractThenScale  // (c - o) * s
+};
+
+// Rows of codes. Row r is a little-endian string from codes + r * row_bytes on, code i in the bits
+// i * bits ... of it. Scale and offset of that code: scales[r * row_step + i * step] and so on.
+struct CodeRows {
+  int bits = 8;  // 8, 4, 3, 2 or 1
+  CodeValue value = CodeValue::kFused;
+  const uint8_t* codes = nullptr;
+  int64_t row_bytes = 0;
+  const float *scales = nullptr, *offsets = nullptr;
+  int row_step = 0;
+  int step = 0;  // 0 or 1
+};
+
 // One table for each instruction set. Every entry has a scalar definition of the same name in
 // ref.cc.
 struct Kernels {
@@ -145,14 +164,8 @@ struct Kernels {
   void (*load_values_int)(int bits, const uint8_t* codes, const uint16_t* scale,
                           const uint16_t* minimum, int group, int n, int head_dim, float* out);
 
-  // n codes of 8, 4, 3, 2 or 1 bits, code i in the bits i * bits ... of a little-endian string of
-  // ceil(n * bits / 8) bytes, as float.
-  void (*unpack_codes)(int bits, const uint8_t* codes, int n, float* out);
-
-  // Codes become values in place, every step rounded: x[i] = x[i] * scale + offset, or, subtract_first,
-  // (x[i] - offset) * scale. step 1: scales[i] and offsets[i]; step 0: scales[0] and offsets[0].
-  void (*apply_scales)(float* x, int n, const float* scales, const float* offsets, int step,
-                       bool subtract_first);
+  // n_rows rows of n_columns codes as values: row r at out + r * stride.
+  void (*decode_rows)(const CodeRows& rows, int n_rows, int n_columns, float* out, int64_t stride);
 
   // out (n_columns, kTile): element (c, r) = rows[r][c], of kTile rows, which may be the same ones.
   void (*transpose_rows)(const float* const* rows, int n_columns, float* out);

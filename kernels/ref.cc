@@ -312,22 +312,34 @@ void load_values_int(int bits, const uint8_t* codes, const uint16_t* scale, cons
   }
 }
 
-void unpack_codes(int bits, const uint8_t* codes, int n, float* out) {
-  for (int i = 0; i < n; ++i) {
-    int code = 0;
-    for (int b = 0; b < bits; ++b) {
-      const int at = i * bits + b;
-      code |= (codes[at / 8] >> (at % 8) & 1) << b;
-    }
-    out[i] = static_cast<float>(code);
+// Code i of a little-endian string of codes of 1 to 8 bits.
+float code_in_string(const uint8_t* codes, int bits, int i) {
+  int code = 0;
+  for (int b = 0; b < bits; ++b) {
+    const int at = i * bits + b;
+    code |= (codes[at / 8] >> (at % 8) & 1) << b;
+  }
+  return static_cast<float>(code);
+}
+
+float value_of(CodeValue value, float code, float scale, float offset) {
+  switch (value) {
+    case CodeValue::kFused:
+      return std::fma(code, scale, offset);
+    case CodeValue::kScaleThenAdd:
+      return code * scale + offset;
+    default:
+      return (code - offset) * scale;
   }
 }
 
-void apply_scales(float* x, int n, const float* scales, const float* offsets, int step,
-                  bool subtract_first) {
-  for (int i = 0; i < n; ++i) {
-    const float scale = scales[i * step], offset = offsets[i * step];
-    x[i] = subtract_first ? (x[i] - offset) * scale : x[i] * scale + offset;
+void decode_rows(const CodeRows& in, int n_rows, int n_columns, float* out, int64_t stride) {
+  for (int r = 0; r < n_rows; ++r) {
+    for (int i = 0; i < n_columns; ++i) {
+      const int at = r * in.row_step + i * in.step;
+      const float code = code_in_string(in.codes + r * in.row_bytes, in.bits, i);
+      out[r * stride + i] = value_of(in.value, code, in.scales[at], in.offsets[at]);
+    }
   }
 }
 
@@ -398,8 +410,7 @@ const Kernels kTable = {
     .load_values_f16 = load_values<F16>,
     .load_values_bf16 = load_values<BF16>,
     .load_values_int = load_values_int,
-    .unpack_codes = unpack_codes,
-    .apply_scales = apply_scales,
+    .decode_rows = decode_rows,
     .transpose_rows = transpose_rows,
     .to_f16 = to_f16,
     .to_bf16 = to_bf16,

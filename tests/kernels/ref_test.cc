@@ -264,29 +264,56 @@ TEST(Ref, ScalesOfChannelsServeGroupsOfRows) {
   }
 }
 
-TEST(Ref, UnpackCodesReadsFromTheLowestBits) {
+TEST(Ref, DecodeRowsReadsCodesFromTheLowestBits) {
   const std::vector<uint8_t> codes = {0b10101100, 0b00000111};
+  const float one = 1, zero = 0;
   std::vector<float> out(5);
-  ref().unpack_codes(3, codes.data(), 5, out.data());
+  const auto decode = [&](int bits, int n) {
+    ref().decode_rows({.bits = bits, .codes = codes.data(), .scales = &one, .offsets = &zero}, 1, n,
+                      out.data(), n);
+  };
+  decode(3, 5);
   EXPECT_EQ(out, (std::vector<float>{4, 5, 6, 3, 0}));  // the third code ends in the second byte
-  ref().unpack_codes(1, codes.data(), 5, out.data());
+  decode(1, 5);
   EXPECT_EQ(out, (std::vector<float>{0, 0, 1, 1, 0}));
-  ref().unpack_codes(8, codes.data(), 2, out.data());
+  decode(8, 2);
   EXPECT_EQ(out[0], 0b10101100);
 }
 
-TEST(Ref, ApplyScalesRoundsEveryStep) {
-  const float third = 1.0f / 3, offset = 0.1f;
-  std::vector<float> x = {1, 2, 3};
-  ref().apply_scales(x.data(), 3, &third, &offset, 0, false);
-  for (int i = 0; i < 3; ++i) {
-    const volatile float product = static_cast<float>(i + 1) * third;
-    EXPECT_EQ(x[i], product + offset);
-  }
-  x = {1, 2, 3};
-  const std::vector<float> scales = {1, 2, 4}, offsets = {0.5f, 1.5f, 2};
-  ref().apply_scales(x.data(), 3, scales.data(), offsets.data(), 1, true);
-  EXPECT_EQ(x, (std::vector<float>{0.5f, 1, 4}));
+TEST(Ref, DecodeRowsRoundsAsItsFormulaSays) {
+  const std::vector<uint8_t> codes = {1, 3, 7, 200, 5, 255};
+  const std::vector<float> scales = {1.0f / 3, 0.7f}, offsets = {0.1f, 2.3f};
+  std::vector<float> out(6);
+  const auto decode = [&](CodeValue value) {
+    ref().decode_rows({8, value, codes.data(), 3, scales.data(), offsets.data(), 1, 0}, 2, 3,
+                      out.data(), 3);
+  };
+  const auto expect = [&](auto&& value_of) {
+    for (int i = 0; i < 6; ++i)
+      EXPECT_EQ(out[i], value_of(static_cast<float>(codes[i]), scales[i / 3], offsets[i / 3])) << i;
+  };
+  decode(CodeValue::kScaleThenAdd);
+  expect([](float c, float s, float o) {
+    const volatile float product = c * s;
+    return product + o;
+  });
+  decode(CodeValue::kSubtractThenScale);
+  expect([](float c, float s, float o) {
+    const volatile float difference = c - o;
+    return difference * s;
+  });
+  decode(CodeValue::kFused);
+  expect([](float c, float s, float o) { return std::fma(c, s, o); });
+}
+
+TEST(Ref, DecodeRowsTakesAScaleForEveryColumn) {
+  const std::vector<uint8_t> codes = {1, 2, 3, 4};
+  const std::vector<float> scales = {1, 10}, offsets = {0.5f, 1};
+  std::vector<float> out(6, -1);
+  ref().decode_rows(
+      {8, CodeValue::kScaleThenAdd, codes.data(), 2, scales.data(), offsets.data(), 0, 1}, 2, 2,
+      out.data(), 3);
+  EXPECT_EQ(out, (std::vector<float>{1.5f, 21, -1, 3.5f, 41, -1}));
 }
 
 TEST(Ref, TransposeRowsPutsRowsIntoColumns) {

@@ -175,39 +175,31 @@ void check_load_values_int() {
   }
 }
 
-void check_unpack_codes() {
+void check_decode_rows() {
+  constexpr int kRows = 3;
   for (int bits : {8, 4, 3, 2, 1}) {
-    for (int n : {0, 1, 5, 16, 17, 31, 64, 100}) {
-      Rng rng(static_cast<unsigned>(bits * 100 + n));
-      const auto codes = random_bytes(rng, (n * bits + 7) / 8);
-      expect_same_bits("unpack_codes", describe("bits", bits, "n", n), [&](const Kernels& table) {
-        Guarded<uint8_t> c(codes, 3);
-        Guarded<float> out(n, 1);
-        table.unpack_codes(bits, c.data(), n, out.data());
-        Output output;
-        output.add(out);
-        return output;
-      });
-    }
-  }
-}
-
-void check_apply_scales() {
-  for (int n : {0, 1, 5, 16, 17, 31, 64, 100}) {
-    for (int step : {0, 1}) {
-      for (bool subtract_first : {false, true}) {
-        Rng rng(static_cast<unsigned>(n * 4 + step));
-        const auto x = make_floats(rng, n), scales = make_floats(rng, n),
-                   offsets = make_floats(rng, n);
-        const std::string parameters =
-            describe("n", n, "step", step, "subtract_first", subtract_first);
-        expect_same_bits("apply_scales", parameters, [&](const Kernels& table) {
-          Guarded<float> values(x, 1), s(scales, 3), o(offsets, 1);
-          table.apply_scales(values.data(), n, s.data(), o.data(), step, subtract_first);
-          Output output;
-          output.add(values);
-          return output;
-        });
+    for (int n : {0, 1, 5, 16, 17, 31, 32, 64, 100}) {
+      for (int step : {0, 1}) {
+        for (CodeValue value :
+             {CodeValue::kFused, CodeValue::kScaleThenAdd, CodeValue::kSubtractThenScale}) {
+          Rng rng(static_cast<unsigned>(bits * 100 + n));
+          const int row_bytes = (n * bits + 7) / 8, row_step = step == 0 ? 2 : n;
+          const int n_scales = (kRows - 1) * row_step + (step == 0 ? 1 : n);
+          const auto codes = random_bytes(rng, kRows * row_bytes);
+          const auto scales = make_floats(rng, n_scales), offsets = make_floats(rng, n_scales);
+          const std::string parameters =
+              describe("bits", bits, "n", n, "step", step, "value", static_cast<int>(value));
+          expect_same_bits("decode_rows", parameters, [&](const Kernels& table) {
+            Guarded<uint8_t> c(codes, 3);
+            Guarded<float> s(scales, 3), o(offsets, 1), out(int64_t{kRows} * (n + 1), 1);
+            table.decode_rows(
+                {bits, value, c.data(), row_bytes, s.data(), o.data(), row_step, step}, kRows, n,
+                out.data(), n + 1);
+            Output output;
+            output.add(out);
+            return output;
+          });
+        }
       }
     }
   }
@@ -245,8 +237,7 @@ std::vector<KernelCheck> tile_checks() {
           {"load_values_f16", check_load_values_f16},
           {"load_values_bf16", check_load_values_bf16},
           {"load_values_int", check_load_values_int},
-          {"unpack_codes", check_unpack_codes},
-          {"apply_scales", check_apply_scales},
+          {"decode_rows", check_decode_rows},
           {"transpose_rows", check_transpose_rows}};
 }
 
