@@ -153,6 +153,11 @@ void add_text_verbs(CLI::App& app, Verbs& v, Action& action) {
   tokenize->add_flag("--decode", v.tokenize.decode, "ids to text");
   tokenize->add_flag("--no-special", v.tokenize.no_special,
                      "without the tokens that the tokenizer adds");
+  tokenize
+      ->add_flag("--chat", v.tokenize.chat,
+                 "the input is what a chat template reads, as JSON: messages, tools, "
+                 "add_generation_prompt, …; prints the text and its ids")
+      ->excludes("--decode");
   tokenize->footer("Example: echo hello | kvengine tokenize --model smollm2-135m-instruct --lines");
   tokenize->callback([&] { action = [&] { return kv::verb_tokenize(v.tokenize); }; });
 
