@@ -51,6 +51,11 @@ bool Linear::set_rows(const void* rows, int first, int n) {
   return true;
 }
 
+bool Linear::set_codes(const uint16_t* scales, const int8_t* codes, int o) {
+  KV_CHECK(int8_ && o >= 0 && o < n_out_, "codes of row {} of {}", o, n_out_);
+  return int8_->pack_codes(scales, codes, o);
+}
+
 void Linear::set_bias(const float* bias, int first, int n) {
   KV_CHECK(first >= 0 && n >= 0 && first + n <= n_out_, "bias {}+{} of {}", first, n, n_out_);
   if (bias_.empty()) bias_.assign(static_cast<size_t>(n_out_), 0.0f);

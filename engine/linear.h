@@ -1,5 +1,5 @@
 // One weight matrix with its optional bias, multiplied by our own kernels, as they are or rounded to
-// eight bits (weights: int8), or by OpenBLAS (gemm: openblas).
+// eight bits (weights: int8) or as codes of the file (weights: codes), or by OpenBLAS (gemm: openblas).
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,8 @@ class Linear {
   // Source rows (n, n_in), row-major, elements of dtype, become outputs first .. first + n - 1.
   // Returns false where eight bits cannot hold them: see Int8Matrix::pack_rows.
   bool set_rows(const void* rows, int first, int n);
+  // Output o as codes and scales of a file, of eight-bit matrices only: see Int8Matrix::pack_codes.
+  bool set_codes(const uint16_t* scales, const int8_t* codes, int o);
   void set_bias(const float* bias, int first, int n);  // outputs without a call keep bias 0
 
   int n_out() const { return n_out_; }

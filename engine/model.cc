@@ -22,11 +22,36 @@ constexpr int kRowsPerTask =
 
 // Which type the rows are read as: nothing stands for "as stored".
 std::optional<DType> wanted_dtype(const std::string& weights) {
-  if (weights == "stored") return std::nullopt;
+  if (weights == "stored" || weights == "codes") return std::nullopt;
   if (weights == "f32" || weights == "int8") return DType::kF32;
   if (weights == "bf16") return DType::kBF16;
   if (weights == "f16") return DType::kF16;
-  throw_usage("weights: expected stored, f32, bf16, f16 or int8, found '{}'", weights);
+  throw_usage("weights: expected stored, f32, bf16, f16, int8 or codes, found '{}'", weights);
+}
+
+bool is_quantised(const StoredTensor& tensor) {
+  return block_values(tensor.type) > 1;
+}
+
+// weights: codes takes files whose quantised tensors are all Q8_0, and some are.
+void check_codes(const ModelFiles& files) {
+  bool some = false;
+  for (const StoredTensor& tensor : files.tensors) {
+    if (tensor.type == StorageType::kQ8_0) {
+      some = true;
+    } else if (is_quantised(tensor)) {
+      throw_data(
+          "{}: tensor '{}': weights: codes multiplies on the codes of Q8_0, found {}; load the "
+          "file "
+          "with weights: stored, which decodes it exactly, or convert it to Q8_0",
+          tensor.file, tensor.stored_name, storage_name(tensor.type));
+    }
+  }
+  if (!some) {
+    throw_data(
+        "{}: weights: codes multiplies on the codes of Q8_0, found no such tensor (types {})",
+        files.location.string(), files.stored_dtype());
+  }
 }
 
 // Reads the weights of one model; matrices are decoded and packed by all threads.
@@ -37,9 +62,13 @@ class Loader {
         wanted_(wanted_dtype(options.weights)),
         kind_(options.openblas            ? LinearKind::kOpenblas
               : options.weights == "int8" ? LinearKind::kInt8
-                                          : LinearKind::kPacked) {
-    if (options.openblas && options.weights == "int8")
-      throw_usage("weights: int8 is multiplied by our own kernels; expected gemm: native");
+                                          : LinearKind::kPacked),
+        codes_(options.weights == "codes") {
+    if (options.openblas && (options.weights == "int8" || codes_)) {
+      throw_usage("weights: {} is multiplied by our own kernels; expected gemm: native",
+                  options.weights);
+    }
+    if (codes_) check_codes(files);
   }
 
   // One matrix out of the named modules, their outputs one after the other.
@@ -53,11 +82,17 @@ class Loader {
       n_out += static_cast<int>(sources.back()->rows());
     }
     const DType dtype = dtype_of(sources, merged);
+    const bool codes = on_codes(sources, merged);
     Linear result(n_out, static_cast<int>(sources[0]->row_length()),
-                  kind_ == LinearKind::kOpenblas ? DType::kF32 : dtype, kind_);
+                  kind_ == LinearKind::kOpenblas ? DType::kF32 : dtype,
+                  codes ? LinearKind::kInt8 : kind_);
     int first = 0;
     for (size_t i = 0; i < sources.size(); ++i) {
-      fill(*sources[i], modules[i], dtype, first, &result);
+      if (codes) {
+        fill_codes(*sources[i], first, &result);
+      } else {
+        fill(*sources[i], modules[i], dtype, first, &result);
+      }
       if (bias) {
         const std::vector<float> values = read_floats(files_.tensor(modules[i] + ".bias"));
         result.set_bias(values.data(), first, static_cast<int>(values.size()));
@@ -88,6 +123,36 @@ class Loader {
       if (stored_dtype(source->type) != dtype) return DType::kF32;
     }
     return dtype;
+  }
+
+  // What an adapter changes, and what is fused with a matrix of another type, is multiplied in f32.
+  bool on_codes(const std::vector<const StoredTensor*>& sources, bool merged) const {
+    return codes_ && !merged &&
+           std::all_of(sources.begin(), sources.end(), [](const StoredTensor* source) {
+             return source->type == StorageType::kQ8_0;
+           });
+  }
+
+  static void fill_codes(const StoredTensor& source, int first, Linear* target) {
+    const int64_t rows = source.rows(), length = source.row_length();
+    std::atomic<bool> fits = true;
+    parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
+      std::vector<uint16_t> scales(static_cast<size_t>(length / block_values(source.type)));
+      std::vector<int8_t> codes(static_cast<size_t>(length));
+      for (int64_t row = task * kRowsPerTask; row < std::min(rows, (task + 1) * kRowsPerTask);
+           ++row) {
+        read_q8_0_row(source, row, scales.data(), codes.data());
+        if (!target->set_codes(scales.data(), codes.data(), first + static_cast<int>(row)))
+          fits = false;
+      }
+    });
+    if (!fits) {
+      throw_data(
+          "{}: tensor '{}': weights: codes: expected finite scales and codes from -127 to 127, "
+          "found "
+          "others; load the file with weights: stored",
+          source.file, source.stored_name);
+    }
   }
 
   void fill(const StoredTensor& source, const std::string& module, DType dtype, int first,
@@ -140,6 +205,7 @@ class Loader {
   const ModelFiles& files_;
   std::optional<DType> wanted_;
   LinearKind kind_;
+  bool codes_;  // weights: codes
 };
 
 LayerWeights load_layer(const Loader& loader, const ModelConfig& config, const TensorNames& names,

@@ -34,7 +34,8 @@ struct LayerWeights {
 
 struct LoadOptions {
   // stored | f32 | bf16 | f16: the type that products read; int8: weights and activations rounded to
-  // eight bits for every product. Never both int8 and openblas.
+  // eight bits for every product; codes: the codes of a GGUF file's Q8_0 matrices as they are, and
+  // activations rounded to eight bits. Neither of the two with openblas.
   std::string weights = "stored";
   bool openblas = false;  // gemm: openblas (float32 copies of every matrix; not bit-reproducible)
   double rope_theta_factor = 1;  // the configuration's rope_theta is multiplied by it

@@ -73,6 +73,22 @@ bool Int8Matrix::pack_row(const float* row, int o) {
   return true;
 }
 
+bool Int8Matrix::pack_codes(const uint16_t* scales, const int8_t* codes, int o) {
+  std::byte* group = data_.data() + static_cast<size_t>(o / kPanel) * panel_bytes();
+  const int column = o % kPanel;
+  for (int first = 0; first < n_in_; first += kInt8Group, group += kInt8GroupBytes) {
+    const uint16_t half = *scales++;
+    if (!std::isfinite(f16_to_float(half))) return false;
+    std::memcpy(group + 2 * column, &half, sizeof(half));
+    for (int k = 0; k < std::min(kInt8Group, n_in_ - first); ++k) {
+      const int8_t code = codes[first + k];
+      if (code == -128) return false;
+      group[code_offset(k, column)] = static_cast<std::byte>(code);
+    }
+  }
+  return true;
+}
+
 bool Int8Matrix::pack_rows(const float* rows, int first, int n) {
   bool fine = true;
   for (int i = 0; i < n; ++i) {

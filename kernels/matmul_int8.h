@@ -28,6 +28,11 @@ class Int8Matrix {
   // group's scale is beyond half precision (|w| > 8.3e6); the matrix is then unusable.
   [[nodiscard]] bool pack_rows(const float* rows, int first, int n);
 
+  // Output o as a file holds it: codes (n_in), and the bits of a half-precision scale for each
+  // group. Nothing is rounded. Returns false, as above, where a scale is not finite or a code is
+  // -128, which the products cannot take.
+  [[nodiscard]] bool pack_codes(const uint16_t* scales, const int8_t* codes, int o);
+
   // Row o as float (n_in): code * scale.
   void row(int o, float* out) const;
 

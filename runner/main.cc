@@ -124,7 +124,7 @@ void add_generate(CLI::App& app, Verbs& v, Action& action) {
       generate->add_option("--kv-dtype", f.kv_dtype, "how cache rows are stored")
           ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   generate->add_option("--weights", f.weights, "the type that products read")
-      ->check(CLI::IsMember({"stored", "f32", "bf16", "f16", "int8"}));
+      ->check(CLI::IsMember({"stored", "f32", "bf16", "f16", "int8", "codes"}));
   generate->add_option("--threads", f.threads, "threads")->check(CLI::Range(1, 1024));
   generate->add_option("--temperature", f.temperature, "0: greedy")->check(CLI::Range(0.0, 1e6));
   generate->add_option("--top-p", f.top_p, "smallest set of tokens with this probability, (0, 1]")
@@ -153,6 +153,11 @@ void add_text_verbs(CLI::App& app, Verbs& v, Action& action) {
   tokenize->add_flag("--decode", v.tokenize.decode, "ids to text");
   tokenize->add_flag("--no-special", v.tokenize.no_special,
                      "without the tokens that the tokenizer adds");
+  tokenize
+      ->add_flag("--chat", v.tokenize.chat,
+                 "the input is what a chat template reads, as JSON: messages, tools, "
+                 "add_generation_prompt, …; prints the text and its ids")
+      ->excludes("--decode");
   tokenize->footer("Example: echo hello | kvengine tokenize --model smollm2-135m-instruct --lines");
   tokenize->callback([&] { action = [&] { return kv::verb_tokenize(v.tokenize); }; });
 

@@ -101,13 +101,19 @@ std::string protocol_text(const ReportCell& cell) {
   return text;
 }
 
+// "int8" and "codes" are no exact products; their name alone does not say so.
+std::string weights_text(const std::string& weights) {
+  const bool rounds = weights == "int8" || weights == "codes";
+  return weights + (rounds ? " (activations rounded to eight bits)" : "");
+}
+
 std::string run_paragraph(const ManifestInfo& manifest) {
   std::string text = fmt::format(
       "kvengine {} ({}), {}, {}, {} threads, KV cache in {}, weights {}, gemm {}, seed {}. Started "
       "{}, ",
       manifest.version, manifest.commit.empty() ? "commit unknown" : manifest.commit, manifest.cpu,
-      manifest.isa, manifest.threads, manifest.kv_dtype, manifest.weights, manifest.gemm,
-      manifest.seed, manifest.started);
+      manifest.isa, manifest.threads, manifest.kv_dtype, weights_text(manifest.weights),
+      manifest.gemm, manifest.seed, manifest.started);
   text += manifest.finished.empty() ? "not finished" : "finished " + manifest.finished;
   text += fmt::format(
       " ({}). {} tokens were prefilled; one prefill for each sample and cell would have taken "

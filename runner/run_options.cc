@@ -98,7 +98,8 @@ const std::vector<ParamSpec>& run_option_table() {
   static const std::vector<ParamSpec> table = {
       integer("threads", "null", 1, 1024, "threads; default: one for each processor"),
       choice("kv_dtype", {"f16", "f32", "bf16"}, "what cache rows are rounded to"),
-      choice("weights", {"stored", "f32", "bf16", "f16", "int8"}, "the type that products read"),
+      choice("weights", {"stored", "f32", "bf16", "f16", "int8", "codes"},
+             "the type that products read; int8 and codes (of Q8_0) round the activations too"),
       choice("gemm", {"native", "openblas"}, "who multiplies"),
       integer("prefill_chunk", "0", 0, kManyTokens, "tokens in one pass; 0: chosen"),
       integer("batch", "0", 0, 4096, "sequences decoded together; 0: chosen"),
@@ -121,7 +122,7 @@ RunOptions read_run_options(const Value& map, const std::filesystem::path& confi
   run.kv_dtype = params.string("kv_dtype");
   run.weights = params.string("weights");
   run.gemm = params.string("gemm");
-  if (run.weights == "int8" && run.gemm == "openblas") {
+  if ((run.weights == "int8" || run.weights == "codes") && run.gemm == "openblas") {
     throw_usage(
         "{}: weights int8 are multiplied by our own kernels; expected gemm: native with them",
         params.value("gemm").place);

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "compress/registry.h"
+#include "engine/arch/registry.h"
 #include "engine/error.h"
 #include "engine/hub.h"
 #include "runner/verbs.h"
@@ -114,9 +115,33 @@ void print_tasks(const Json& list) {
   }
 }
 
+// What lies in the model folder and the hub cache, then what could.
+Json models_json() {
+  Json list = Json::array();
+  for (const std::string& name : known_models())
+    list.push_back({{"name", name}, {"kind", "model"}, {"doc", ""}});
+  for (const Architecture& architecture : architectures()) {
+    list.push_back({{"name", architecture.name},
+                    {"kind", "architecture"},
+                    {"gguf_name", architecture.gguf_name},
+                    {"doc", architecture.doc}});
+  }
+  return list;
+}
+
 void print_models(const Json& list) {
-  for (const Json& name : list) fmt::print("{}\n", name.get<std::string>());
-  if (list.empty()) {
+  const bool none = list.empty() || list[0]["kind"] != "model";
+  for (const Json& row : list) {
+    const auto name = row["name"].get<std::string>();
+    if (row["kind"] == "model") {
+      fmt::print("{}\n", name);
+      continue;
+    }
+    const auto gguf_name = row["gguf_name"].get<std::string>();
+    fmt::print("architecture {:<21} {:<14} {}\n", name,
+               gguf_name.empty() ? "" : "GGUF: " + gguf_name, row["doc"].get<std::string>());
+  }
+  if (none) {
     fmt::print(stderr, "no model in {}; `kvengine pull smollm2-135m-instruct` fetches one\n",
                model_folder().string());
   }
@@ -125,7 +150,7 @@ void print_models(const Json& list) {
 }  // namespace
 
 int verb_list(const ListFlags& flags) {
-  const Json list = flags.what == "models"        ? Json(known_models())
+  const Json list = flags.what == "models"        ? models_json()
                     : flags.what == "compressors" ? compressors_json()
                                                   : tasks_json();
   if (flags.json) {

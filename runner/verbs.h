@@ -49,7 +49,7 @@ int verb_generate(const GenerateFlags& flags);
 
 struct TokenizeFlags {
   std::string model, file;  // file empty: stdin
-  bool lines = false, decode = false, no_special = false;
+  bool lines = false, decode = false, no_special = false, chat = false;
 };
 int verb_tokenize(const TokenizeFlags& flags);
 

@@ -9,6 +9,7 @@ import pathlib
 
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
+import chat_template_newer as newer
 from chat_template_families import ALL as FAMILIES
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "chat_template"
@@ -215,6 +216,7 @@ TOOLS = [{"type":"function","function":{"name":"f","description":"d","parameters
 
 PARTS = [{"role":"user","content":[{"type":"image"},{"type":"text","text":" what is this? "}]},{"role":"assistant","content":[{"type":"text","text":"a cat"}]}]
 RICH_TOOLS = TOOLS + [{"type":"function","function":{"name":"g","description":"é \"q\"","return":{"type":"string"},"parameters":{"type":"object","required":["list"],"properties":{"list":{"type":"array","items":{"type":"object","properties":{"x":{"type":"string","enum":["a","b"]}}}},"n":{"type":["integer","null"]},"o":{"oneOf":[{"type":"string","default":"z","description":"one"},{"type":"array","items":{"type":"number"}}]},"s":{"type":"string","nullable":True}}}}}]
+DOCUMENTS = [{"doc_id": 1, "title": "t", "text": "One.\nTwo é."}, {"doc_id": 2, "text": ""}]
 CALLS = [{"role":"user","content":"w?"},{"role":"assistant","content":None,"tool_calls":[{"type":"function","id":"123456789","function":{"name":"g","arguments":{"list":[1,2.5,None],"s":"x é"}}}]},{"role":"tool","content":{"content":[1,{"a":True}]}},{"role":"assistant","content":" done "}]
 
 
@@ -246,9 +248,16 @@ def cases():
         yield case(template, False, messages=MESSAGES[1:])
         yield case(template, messages=MESSAGES, tools=RICH_TOOLS, enable_thinking=False)
         yield case(template, messages=CALLS, tools=RICH_TOOLS, builtin_tools=["g", "code"], tools_in_user_message=False)
-    for expression in EXPRESSIONS + MISTAKES:
+    for template in newer.ALL.values():
+        for messages in (MESSAGES, MESSAGES[1:], MESSAGES[1:2], TOOL_MESSAGES, PARTS, CALLS):
+            for add_generation_prompt in (True, False):
+                yield case(template, add_generation_prompt, messages=messages)
+        yield case(template, messages=MESSAGES, tools=RICH_TOOLS, enable_thinking=False)
+        yield case(template, False, messages=TOOL_MESSAGES, tools=RICH_TOOLS, thinking=True)
+        yield case(template, messages=CALLS, tools=TOOLS, documents=DOCUMENTS, controls={"citations": True, "length": "short"})
+    for expression in EXPRESSIONS + MISTAKES + newer.EXPRESSIONS:
         yield case("{{ " + expression + " }}", messages=MESSAGES)
-    for snippet in SNIPPETS:
+    for snippet in SNIPPETS + newer.SNIPPETS:
         yield case(snippet, messages=MESSAGES)
 
 

@@ -1,6 +1,7 @@
 // Access to parts of values, and the arguments of builtins.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "engine/jinja/builtins.h"
@@ -85,7 +86,7 @@ const Value* ArgumentReader::next(const char* name) {
 const Value* ArgumentReader::next_named(const char* name) {
   for (const auto& [given, value] : arguments_.named) {
     if (given != name) continue;
-    ++named_used_;
+    read_by_name_.push_back(&value);
     return &value;
   }
   return nullptr;
@@ -122,12 +123,30 @@ bool ArgumentReader::flag(const char* name, bool fallback) {
   return value == nullptr ? fallback : value->truthy();
 }
 
+List ArgumentReader::rest_of_positions() {
+  List left;
+  for (; position_ < arguments_.positional.size(); ++position_)
+    left.push_back(arguments_.positional[position_]);
+  return left;
+}
+
+Dict ArgumentReader::rest_of_names() {
+  Dict left;
+  for (const auto& [name, value] : arguments_.named) {
+    if (std::find(read_by_name_.begin(), read_by_name_.end(), &value) != read_by_name_.end())
+      continue;
+    read_by_name_.push_back(&value);
+    left.set(Value(name), value);
+  }
+  return left;
+}
+
 void ArgumentReader::done() const {
   if (position_ < arguments_.positional.size()) {
     fail(fmt::format("{}: expected at most {} arguments, found {}", what_, position_,
                      arguments_.positional.size()));
   }
-  if (named_used_ < arguments_.named.size()) {
+  if (read_by_name_.size() < arguments_.named.size()) {
     std::string names;
     for (const auto& entry : arguments_.named)
       names.append(names.empty() ? "" : ", ").append(entry.first);

@@ -39,8 +39,9 @@ struct Expression {
   std::string text;
   Value constant;
   std::vector<ExpressionPtr> children;
-  std::vector<std::string>
-      names;  // kCall, kFilter, kTest: of the arguments children[1…], "" for positional ones
+  // kCall, kFilter, kTest: of the arguments children[1…], "" for positional ones, "*" and "**" for
+  // lists and dicts of arguments.
+  std::vector<std::string> names;
 };
 
 struct Node;
@@ -66,7 +67,8 @@ struct Node {
     kFor,          // target, expression (what it runs over), condition, body, otherwise
     kSet,          // target, expression
     kSetBlock,     // target, filters, body
-    kMacro,        // text (name), parameters, body
+    kMacro,        // text (name), parameters, body, uses_…
+    kCallBlock,    // expression (a call), and the macro `caller` that it is given: as kMacro
     kWith,         // with_targets, with_values, body
     kFilterBlock,  // expression: filters over the name kBlockText; body
     kScope,        // body: {% generation %}
@@ -81,6 +83,8 @@ struct Node {
   std::vector<Target> with_targets;
   std::vector<ExpressionPtr> with_values;
   std::vector<Parameter> parameters;
+  // What a macro takes besides its parameters, which follows from the names in its body.
+  bool uses_caller = false, uses_varargs = false, uses_kwargs = false;
   Body body, otherwise;
 };
 

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "engine/jinja/value.h"
 
@@ -12,13 +13,14 @@ namespace kv::jinja {
 
 // value | name(arguments)
 Value apply_filter(const std::string& name, const Value& input, const Arguments& arguments);
+bool has_filter(const std::string& name);
 // value is name(arguments)
 bool apply_test(const std::string& name, const Value& input, const Arguments& arguments);
 
 // A method of a string, list or dict, bound to it; undefined where it has none of this name.
 Value find_method(const Value& object, const std::string& name);
 
-// range, namespace, dict, raise_exception, strftime_now.
+// range, namespace, dict, joiner, raise_exception, strftime_now.
 std::map<std::string, Value> global_functions();
 
 // object[key], object.name: undefined where it is absent.
@@ -41,13 +43,16 @@ class ArgumentReader {
   std::string text(const char* name, const std::string& fallback);
   int64_t integer(const char* name, int64_t fallback);
   bool flag(const char* name, bool fallback);
+  // All that are left, which are then read.
+  List rest_of_positions();
+  Dict rest_of_names();
   void done() const;  // an error where arguments are left over
 
  private:
   const Arguments& arguments_;
   std::string what_;  // "filter 'join'"
   size_t position_ = 0;
-  size_t named_used_ = 0;
+  std::vector<const Value*> read_by_name_;
 };
 
 }  // namespace kv::jinja

@@ -77,6 +77,9 @@ class Evaluator {
       case Node::Kind::kMacro:
         scope->names[node.text] = make_macro(node, scope);
         break;
+      case Node::Kind::kCallBlock:
+        out += evaluate_call(*node.expression, scope, &node).str();
+        break;
       case Node::Kind::kWith:
         return run_with(node, scope, out);
       case Node::Kind::kFilterBlock:
@@ -207,6 +210,12 @@ class Evaluator {
             Value::undefined(fmt::format("parameter '{}' was not provided", parameter.name));
       }
     }
+    if (node.uses_caller) {
+      const Value* caller = reader.next_named("caller");
+      scope->names["caller"] = caller == nullptr ? Value::undefined("No caller defined") : *caller;
+    }
+    if (node.uses_varargs) scope->names["varargs"] = Value::tuple(reader.rest_of_positions());
+    if (node.uses_kwargs) scope->names["kwargs"] = Value::dict(reader.rest_of_names());
     reader.done();
   }
 
@@ -224,6 +233,13 @@ class Evaluator {
       Value value = evaluate(*call.children[i + 1], scope);
       if (call.names[i].empty()) {
         arguments.positional.push_back(std::move(value));
+      } else if (call.names[i] == "*") {
+        for (Value& item : iterate(value)) arguments.positional.push_back(std::move(item));
+      } else if (call.names[i] == "**") {
+        if (!value.is_dict())
+          fail(fmt::format("**: expected a dict of arguments, found {}", value.type_name()));
+        for (const auto& [name, item] : value.entries().entries)
+          arguments.named.emplace_back(name.str(), item);
       } else {
         arguments.named.emplace_back(call.names[i], std::move(value));
       }
@@ -328,9 +344,11 @@ class Evaluator {
     return slice(object, from, to, bound(3));
   }
 
-  Value evaluate_call(const Expression& e, Scope* scope) {
+  // block: the call block around it, whose body goes along as `caller`; or null.
+  Value evaluate_call(const Expression& e, Scope* scope, const Node* block = nullptr) {
     const Value callee = evaluate(*e.children[0], scope);
-    const Arguments arguments = evaluate_arguments(e, scope);
+    Arguments arguments = evaluate_arguments(e, scope);
+    if (block != nullptr) arguments.named.emplace_back("caller", make_macro(*block, scope));
     line_ = e.line;
     if (callee.is_undefined()) fail(callee.undefined_reason());
     if (!callee.is(Value::Type::kCallable))

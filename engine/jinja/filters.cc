@@ -8,6 +8,7 @@
 
 #include "engine/jinja/builtins.h"
 #include "engine/jinja/filter_table.h"
+#include "engine/jinja/format.h"
 #include "engine/jinja/strings.h"
 #include "engine/jinja/text.h"
 #include "engine/tokenizer/unicode.h"
@@ -119,6 +120,7 @@ Value rounded(const Value& input, ArgumentReader& arguments) {
   const std::string method = arguments.text("method", "common");
   if (!input.is_number())
     fail(fmt::format("filter 'round': expected a number, found {}", input.type_name()));
+  if (method == "common" && input.is_integer() && precision >= 0) return input.integer();
   const double scale = std::pow(10.0, static_cast<double>(precision));
   const double scaled = input.number() * scale;
   if (method == "ceil") return std::ceil(scaled) / scale;
@@ -172,6 +174,20 @@ Value escaped(const Value& input, ArgumentReader&) {
   return out;
 }
 
+// pattern | format(values): as the operator '%', with a tuple or, by name, a dict.
+Value formatted(const Value& input, ArgumentReader& arguments) {
+  List values = arguments.rest_of_positions();
+  Dict names = arguments.rest_of_names();
+  if (!values.empty() && !names.entries.empty())
+    fail("filter 'format': values by position and by name cannot be mixed");
+  return format_percent(input.str(), names.entries.empty() ? Value::tuple(std::move(values))
+                                                           : Value::dict(std::move(names)));
+}
+
+Value centered(const Value& input, ArgumentReader& arguments) {
+  return center_text(input.str(), arguments.integer("width", 80), " ");
+}
+
 }  // namespace
 
 void add_value_filters(FilterTable& table) {
@@ -184,6 +200,8 @@ void add_value_filters(FilterTable& table) {
   table["abs"] = absolute;
   table["round"] = rounded;
   table["indent"] = indented;
+  table["format"] = formatted;
+  table["center"] = centered;
   table["escape"] = table["e"] = escaped;
   table["wordcount"] = count_words;
   table["string"] = [](const Value& v, ArgumentReader&) -> Value { return v.str(); };
@@ -199,15 +217,27 @@ void add_value_filters(FilterTable& table) {
   };
 }
 
-Value apply_filter(const std::string& name, const Value& input, const Arguments& arguments) {
+namespace {
+
+const FilterTable& filter_table() {
   static const FilterTable table = [] {
     FilterTable filters;
     add_value_filters(filters);
     add_list_filters(filters);
     return filters;
   }();
-  const auto found = table.find(name);
-  if (found == table.end()) fail(fmt::format("the filter '{}' is not supported", name));
+  return table;
+}
+
+}  // namespace
+
+bool has_filter(const std::string& name) {
+  return filter_table().contains(name);
+}
+
+Value apply_filter(const std::string& name, const Value& input, const Arguments& arguments) {
+  const auto found = filter_table().find(name);
+  if (found == filter_table().end()) fail(fmt::format("the filter '{}' is not supported", name));
   ArgumentReader reader(arguments, fmt::format("filter '{}'", name));
   Value result = found->second(input, reader);
   reader.done();

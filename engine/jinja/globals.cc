@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <ctime>
+#include <utility>
 
 #include "engine/jinja/builtins.h"
 
@@ -40,6 +41,16 @@ Dict read_entries(const Arguments& arguments) {
   return entries;
 }
 
+// joiner(", ")() is nothing at first and ", " from then on.
+Value joiner(const Arguments& arguments) {
+  ArgumentReader reader(arguments, "joiner");
+  const std::string separator = reader.text("sep", ", ");
+  reader.done();
+  return Value::callable("joiner", [separator, used = false](const Arguments&) mutable -> Value {
+    return std::exchange(used, true) ? separator : "";
+  });
+}
+
 Value raise_exception(const Arguments& arguments) {
   ArgumentReader reader(arguments, "raise_exception");
   const std::string message = reader.required("message").str();
@@ -69,6 +80,7 @@ std::map<std::string, Value> global_functions() {
   add("dict", [](const Arguments& arguments) { return Value::dict(read_entries(arguments)); });
   add("namespace",
       [](const Arguments& arguments) { return Value::name_space(read_entries(arguments)); });
+  add("joiner", joiner);
   add("raise_exception", raise_exception);
   add("strftime_now", strftime_now);
   return functions;

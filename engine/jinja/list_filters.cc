@@ -178,11 +178,11 @@ Value batched(const Value& input, ArgumentReader& arguments) {
 
 // The arguments that are left go to the filter or test that is named.
 Arguments rest(ArgumentReader& arguments) {
-  Arguments out;
-  for (const Value* value = arguments.next(""); value != nullptr; value = arguments.next("")) {
-    out.positional.push_back(*value);
-  }
-  return out;
+  Arguments left;
+  left.positional = arguments.rest_of_positions();
+  for (auto& [name, value] : arguments.rest_of_names().entries)
+    left.named.emplace_back(name.string(), value);
+  return left;
 }
 
 Value mapped(const Value& input, ArgumentReader& arguments) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "engine/jinja/builtins.h"
+#include "engine/jinja/format.h"
 #include "engine/jinja/strings.h"
 #include "engine/jinja/text.h"
 #include "engine/tokenizer/unicode.h"
@@ -40,8 +41,8 @@ Value split(const Value& self, ArgumentReader& arguments) {
     return list_of(from_right ? split_at_from_right(self.string(), separator->string(), max_splits)
                               : split_at(self.string(), separator->string(), max_splits));
   }
-  if (from_right && max_splits >= 0) fail("rsplit with maxsplit needs a separator");
-  return list_of(split_space(self.string(), max_splits));
+  return list_of(from_right ? split_space_from_right(self.string(), max_splits)
+                            : split_space(self.string(), max_splits));
 }
 
 // str.startswith and str.endswith take one string or a tuple of them.
@@ -78,8 +79,9 @@ Value find_left(const Value& self, ArgumentReader& arguments) {
 Value find_right(const Value& self, ArgumentReader& arguments) {
   return find_text(self.string(), arguments.required("sub").str(), true);
 }
+template <bool from_right>
 Value index_text(const Value& self, ArgumentReader& arguments) {
-  const int64_t found = find_text(self.string(), arguments.required("sub").str(), false);
+  const int64_t found = find_text(self.string(), arguments.required("sub").str(), from_right);
   if (found < 0) fail("index: substring not found");
   return found;
 }
@@ -134,6 +136,23 @@ Value justified(const Value& self, ArgumentReader& arguments) {
   return to_right ? padding + self.string() : self.string() + padding;
 }
 
+Value centered(const Value& self, ArgumentReader& arguments) {
+  const int64_t width = arguments.integer("width", 0);
+  const std::string fill = arguments.text("fillchar", " ");
+  if (length_of_text(fill) != 1) fail("the fill character must be one character");
+  return center_text(self.string(), width, fill);
+}
+
+// Zeros in front, behind a sign.
+Value with_zeros(const Value& self, ArgumentReader& arguments) {
+  const std::string& text = self.string();
+  const int64_t missing =
+      std::min<int64_t>(arguments.integer("width", 0), 100000) - length_of_text(text);
+  if (missing <= 0) return text;
+  const size_t sign = text.starts_with('+') || text.starts_with('-') ? 1 : 0;
+  return text.substr(0, sign) + std::string(static_cast<size_t>(missing), '0') + text.substr(sign);
+}
+
 template <typename Predicate>
 Value all_characters(const Value& self, Predicate predicate) {
   const std::string& text = self.string();
@@ -166,7 +185,8 @@ const MethodTable& string_methods() {
       {"removesuffix", without_affix<true>},
       {"find", find_left},
       {"rfind", find_right},
-      {"index", index_text},
+      {"index", index_text<false>},
+      {"rindex", index_text<true>},
       {"count", count_text},
       {"replace", replace},
       {"join", join},
@@ -174,6 +194,13 @@ const MethodTable& string_methods() {
       {"rpartition", partition<true>},
       {"ljust", justified<false>},
       {"rjust", justified<true>},
+      {"center", centered},
+      {"zfill", with_zeros},
+      {"format",
+       [](const Value& s, ArgumentReader& a) -> Value {
+         const List values = a.rest_of_positions();
+         return format_braces(s.string(), values, a.rest_of_names());
+       }},
       {"upper", [](const Value& s, ArgumentReader&) -> Value { return upper_case(s.string()); }},
       {"lower", [](const Value& s, ArgumentReader&) -> Value { return lower_case(s.string()); }},
       {"capitalize",

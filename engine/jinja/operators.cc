@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "engine/jinja/builtins.h"
+#include "engine/jinja/format.h"
 
 namespace kv::jinja {
 namespace {
@@ -107,7 +108,7 @@ Value binary_operator(const std::string& op, const Value& left, const Value& rig
     return repeat(left, right.integer());
   if (op == "*" && (right.is_string() || right.is_sequence()) && left.is_integer())
     return repeat(right, left.integer());
-  if (op == "%" && left.is_string()) fail("formatting with '%' is not supported; use ~ or +");
+  if (op == "%" && left.is_string()) return format_percent(left.string(), right);
   refuse(op, left, right);
 }
 

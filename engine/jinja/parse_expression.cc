@@ -127,17 +127,19 @@ ExpressionPtr parse_or(TokenStream& stream) {
   return left;
 }
 
-// "(a, b, name=c)" behind a call, filter or test.
+// "(a, b, name=c, *more, **named)" behind a call, filter or test.
 void parse_arguments(TokenStream& stream, Expression& call) {
   stream.expect_operator("(", "call");
   while (!stream.at_operator(")")) {
     std::string name;
+    if (!call.names.empty() && call.names.back() == "**")
+      stream.error("an argument behind **: expected ')'");
     if (stream.at(TokenType::kName) && stream.peek(1).type == TokenType::kOperator &&
         stream.peek(1).text == "=") {
       name = stream.next().text;
       stream.next();
     } else if (stream.at_operator("*") || stream.at_operator("**")) {
-      stream.error("unpacking arguments (*args, **kwargs) is not supported");
+      name = stream.next().text;
     } else if (!call.names.empty() && !call.names.back().empty()) {
       stream.error("an argument without a name behind one with a name");
     }

@@ -77,6 +77,7 @@ class StatementParser {
     if (word == "set") return parse_set(line);
     if (word == "macro") return parse_macro(line);
     if (word == "with") return parse_with(line);
+    if (word == "call") return parse_call_block(line);
     if (word == "filter") return parse_filter(line);
     if (word == "generation") return parse_generation(line);
     if (word == "break" || word == "continue") {
@@ -87,8 +88,8 @@ class StatementParser {
     if (word.empty())
       stream_.error(fmt::format("expected the name of a block, found {}", stream_.describe()));
     stream_.error(fmt::format(
-        "the block '{}' is not supported here; supported: if, for, set, macro, with, filter, raw, "
-        "generation, break, continue",
+        "the block '{}' is not supported here; supported: if, for, set, macro, call, with, filter, "
+        "raw, generation, break, continue",
         word));
   }
 
@@ -170,26 +171,54 @@ class StatementParser {
     auto node = make(Node::Kind::kMacro, line);
     stream_.next();
     node->text = stream_.expect_identifier("macro");
-    stream_.expect_operator("(", "macro");
-    while (!stream_.at_operator(")")) {
-      Parameter parameter;
-      parameter.name = stream_.expect_identifier("macro");
-      if (stream_.accept_operator("=")) {
-        parameter.fallback = parse_expression(stream_);
-      } else if (!node->parameters.empty() && node->parameters.back().fallback) {
-        stream_.error("macro: a parameter without a default behind one with a default");
-      }
-      node->parameters.push_back(std::move(parameter));
-      if (!stream_.accept_operator(",")) break;
-    }
-    stream_.expect_operator(")", "macro");
-    stream_.expect(TokenType::kBlockEnd, "macro");
-    const int outer_loops = std::exchange(loop_depth_, 0);
-    node->body = parse_body({"endmacro"});
-    loop_depth_ = outer_loops;
+    parse_parameters("macro", *node);
+    parse_macro_body("macro", "endmacro", *node);
     stream_.next();
     if (stream_.at_name(node->text)) stream_.next();  // {% endmacro name %}
     stream_.expect(TokenType::kBlockEnd, "endmacro");
+    return node;
+  }
+
+  // "(a, b=1)"
+  void parse_parameters(const char* construct, Node& macro) {
+    stream_.expect_operator("(", construct);
+    while (!stream_.at_operator(")")) {
+      Parameter parameter;
+      parameter.name = stream_.expect_identifier(construct);
+      if (stream_.accept_operator("=")) {
+        parameter.fallback = parse_expression(stream_);
+      } else if (!macro.parameters.empty() && macro.parameters.back().fallback) {
+        stream_.error(
+            fmt::format("{}: a parameter without a default behind one with a default", construct));
+      }
+      macro.parameters.push_back(std::move(parameter));
+      if (!stream_.accept_operator(",")) break;
+    }
+    stream_.expect_operator(")", construct);
+  }
+
+  void parse_macro_body(const char* construct, const char* end, Node& macro) {
+    stream_.expect(TokenType::kBlockEnd, construct);
+    const size_t begin = stream_.position();
+    const int outer_loops = std::exchange(loop_depth_, 0);
+    macro.body = parse_body({end});
+    loop_depth_ = outer_loops;
+    macro.uses_caller = stream_.has_name_since(begin, "caller");
+    macro.uses_varargs = stream_.has_name_since(begin, "varargs");
+    macro.uses_kwargs = stream_.has_name_since(begin, "kwargs");
+  }
+
+  // {% call(parameters) f(arguments) %}: f can call the body as its macro `caller`.
+  std::unique_ptr<Node> parse_call_block(int line) {
+    auto node = make(Node::Kind::kCallBlock, line);
+    stream_.next();
+    node->text = "caller";
+    if (stream_.at_operator("(")) parse_parameters("call", *node);
+    node->expression = parse_expression(stream_);
+    if (node->expression->kind != Expression::Kind::kCall)
+      stream_.error("call: expected a call such as f(x)");
+    parse_macro_body("call", "endcall", *node);
+    end_tag("endcall");
     return node;
   }
 

@@ -85,6 +85,18 @@ std::vector<std::string> split_space(std::string_view text, int64_t max_splits) 
   return parts;
 }
 
+std::vector<std::string> split_space_from_right(std::string_view text, int64_t max_splits) {
+  std::vector<std::string> parts = split_space(text, -1);
+  const auto n = static_cast<int64_t>(parts.size());
+  if (max_splits < 0 || n <= max_splits) return parts;
+  text = strip_right(text);
+  for (int64_t i = 0; i < max_splits; ++i)
+    text = strip_right(text.substr(0, text.size() - parts[static_cast<size_t>(n - 1 - i)].size()));
+  parts.erase(parts.begin(), parts.end() - max_splits);
+  parts.emplace(parts.begin(), text);
+  return parts;
+}
+
 std::vector<std::string> split_at(std::string_view text, std::string_view separator,
                                   int64_t max_splits) {
   if (separator.empty()) fail("split: empty separator");
@@ -115,6 +127,17 @@ std::vector<std::string> split_at_from_right(std::string_view text, std::string_
   parts.emplace_back(text.substr(0, end));
   std::reverse(parts.begin(), parts.end());
   return parts;
+}
+
+std::string center_text(std::string_view text, int64_t width, std::string_view fill) {
+  const int64_t missing = std::min<int64_t>(width, 100000) - length_of_text(text);
+  // Python's own rule for the odd one.
+  const int64_t left = missing <= 0 ? 0 : missing / 2 + (missing & width & 1);
+  std::string out;
+  for (int64_t i = 0; i < left; ++i) out += fill;
+  out += text;
+  for (int64_t i = left; i < missing; ++i) out += fill;
+  return out;
 }
 
 std::vector<std::string> split_lines(std::string_view text, bool keep_ends) {

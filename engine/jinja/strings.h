@@ -17,10 +17,13 @@ std::string title_words(
 std::string title_letters(
     std::string_view text);  // str.title(): a word begins behind every non-letter
 std::vector<std::string> split_space(std::string_view text, int64_t max_splits);
+std::vector<std::string> split_space_from_right(std::string_view text, int64_t max_splits);
 std::vector<std::string> split_at(std::string_view text, std::string_view separator,
                                   int64_t max_splits);
 std::vector<std::string> split_at_from_right(std::string_view text, std::string_view separator,
                                              int64_t max_splits);
+// In the middle of `width` code points; fill: one character.
+std::string center_text(std::string_view text, int64_t width, std::string_view fill);
 std::vector<std::string> split_lines(std::string_view text, bool keep_ends);
 
 }  // namespace kv::jinja

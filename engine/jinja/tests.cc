@@ -81,6 +81,7 @@ const std::map<std::string, Test>& tests() {
          if (!argument(a).is_integer()) fail("divisibleby needs an integer");
          return remainder(v, argument(a).integer()) == 0;
        }},
+      {"filter", [](const Value& v, const List&) { return has_filter(v.str()); }},
       {"lower", [](const Value& v, const List&) { return is_cased(v, lower_case); }},
       {"upper", [](const Value& v, const List&) { return is_cased(v, upper_case); }},
       {"in", [](const Value& v, const List& a) { return contains(argument(a), v); }},

@@ -39,6 +39,13 @@ bool TokenStream::accept_name(std::string_view text) {
   return true;
 }
 
+bool TokenStream::has_name_since(size_t position, std::string_view text) const {
+  for (size_t i = position; i < at_; ++i) {
+    if (tokens_[i].type == TokenType::kName && tokens_[i].text == text) return true;
+  }
+  return false;
+}
+
 void TokenStream::expect_operator(std::string_view text, const char* construct) {
   if (!accept_operator(text))
     error(fmt::format("{}: expected '{}', found {}", construct, text, describe()));

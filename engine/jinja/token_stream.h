@@ -25,6 +25,8 @@ class TokenStream {
   void expect_operator(std::string_view text, const char* construct);
   void expect(TokenType type, const char* construct);
   std::string expect_identifier(const char* construct);
+  size_t position() const { return at_; }
+  bool has_name_since(size_t position, std::string_view text) const;  // before the current token
   int line() const { return peek().line; }
   [[noreturn]] void error(const std::string& what) const;  // at the current token
   std::string describe() const;                            // the current token, for messages

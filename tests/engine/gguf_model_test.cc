@@ -6,9 +6,13 @@
 #include <map>
 #include <numbers>
 
+#include "compress/registry.h"
 #include "engine/hub.h"
 #include "engine/model.h"
 #include "engine/safetensors.h"
+#include "engine/session.h"
+#include "kernels/half.h"
+#include "kernels/parallel.h"
 #include "tests/engine/gguf_builder.h"
 #include "tests/paths.h"
 
@@ -16,6 +20,9 @@ namespace kv {
 namespace {
 
 namespace fs = std::filesystem;
+
+// The format's numbers of types.
+constexpr uint32_t kGgufF32 = 0, kGgufQ4_0 = 2, kGgufQ8_0 = 8;
 
 fs::path tiny(const std::string& name) {
   return source_dir() / "tests" / "data" / name;
@@ -62,10 +69,28 @@ std::vector<float> interleaved(const std::vector<float>& values, int head_dim, s
   return result;
 }
 
-// A tiny model as a GGUF file; change: applied to the builder before the tensors.
+// Blocks of 32 values with a scale: Q8_0 with codes up to 100 (others than eight bits would find
+// again), Q4_0 with nothing but zeros.
+std::string quantised(const std::vector<float>& values, uint32_t type) {
+  std::string bytes;
+  for (size_t at = 0; at < values.size(); at += 32) {
+    float largest = 0;
+    for (size_t i = at; i < at + 32; ++i) largest = std::max(largest, std::fabs(values[i]));
+    const uint16_t scale = float_to_f16(largest / 100);
+    bytes += bytes_of(scale);
+    for (size_t i = at; type == kGgufQ8_0 && i < at + 32; ++i)
+      bytes += static_cast<char>(std::lround(values[i] / f16_to_float(scale)));
+    if (type != kGgufQ8_0) bytes.append(16, '\0');
+  }
+  return bytes;
+}
+
+// A tiny model as a GGUF file; change: applied to the builder before the tensors. type: of matrices
+// whose rows are whole blocks.
 std::string as_gguf(
     const std::string& name, const std::string& architecture,
-    const std::function<void(GgufBuilder&)>& change = [](GgufBuilder&) {}) {
+    const std::function<void(GgufBuilder&)>& change = [](GgufBuilder&) {},
+    uint32_t type = kGgufF32) {
   const ModelConfig c = read_model_config(tiny(name));
   GgufBuilder b;
   b.string("general.architecture", architecture);
@@ -92,7 +117,11 @@ std::string as_gguf(
       values = interleaved(values, c.head_dim,
                            entry.shape.size() == 2 ? static_cast<size_t>(entry.shape[1]) : 1);
     }
-    b.floats(gguf_name(tensor), entry.shape, values);
+    if (type != kGgufF32 && entry.shape.size() == 2 && entry.shape[1] % 32 == 0) {
+      b.tensor(gguf_name(tensor), type, entry.shape, quantised(values, type));
+    } else {
+      b.floats(gguf_name(tensor), entry.shape, values);
+    }
   }
   return b.build();
 }
@@ -162,6 +191,59 @@ INSTANTIATE_TEST_SUITE_P(All, GgufModel,
                                          std::pair{"tiny-qwen2", "qwen2"},
                                          std::pair{"tiny-qwen3", "qwen3"}),
                          [](const auto& test) { return std::string(test.param.first).substr(5); });
+
+TEST(GgufCodes, AreMultipliedAsTheFileHoldsThem) {
+  const TempFolder folder;
+  const fs::path file =
+      folder.write("m.gguf", as_gguf(
+                                 "tiny-llama", "llama", [](GgufBuilder&) {}, kGgufQ8_0));
+  const auto exact = Model::load(file);
+  const auto model = Model::load(file, {.weights = "codes"});
+  EXPECT_EQ(model->stored_dtype, "Q8_0+F32");
+  EXPECT_EQ(model->weights_hash, exact->weights_hash);
+  EXPECT_LT(model->weight_bytes, exact->weight_bytes / 2);
+  for (int i = 0; i < model->config.n_layers; ++i) {
+    const LayerWeights &a = model->layers[i], &b = exact->layers[i];
+    EXPECT_EQ(rows_of(a.qkv), rows_of(b.qkv)) << "layer " << i;
+    EXPECT_EQ(rows_of(a.o), rows_of(b.o));
+    EXPECT_EQ(rows_of(a.gate_up), rows_of(b.gate_up));
+    EXPECT_EQ(rows_of(a.down), rows_of(b.down));  // F32 in the file: rows of 48
+    EXPECT_EQ(a.down.bytes(), b.down.bytes());
+  }
+  EXPECT_EQ(rows_of(model->embedding), rows_of(exact->embedding));
+  const std::vector<int32_t> ids = {1, 5, 9, 2, 6, 3, 8, 4, 7, 11, 10};
+  const auto logits = [&](const std::shared_ptr<const Model>& of, int chunk) {
+    return Session(of, chunk).prefill(ids, {plain_codec("f32"), {}, {}}).last_logits;
+  };
+  const std::vector<float> expected = logits(exact, 0), got = logits(model, 0);
+  const int before = threads();
+  for (const int n_threads : {1, 3}) {
+    set_threads(n_threads);
+    EXPECT_EQ(logits(model, 1), got) << n_threads;
+    EXPECT_EQ(logits(model, 4), got) << n_threads;
+  }
+  set_threads(before);
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    difference += std::pow(got[i] - expected[i], 2);
+    size += std::pow(expected[i], 2);
+  }
+  EXPECT_GT(difference, 0);  // the activations are rounded
+  EXPECT_LT(std::sqrt(difference / size), 0.05);
+}
+
+TEST(GgufCodes, RefuseOtherTypesByName) {
+  const TempFolder folder;
+  const auto load = [&](uint32_t type, bool openblas) {
+    const fs::path file =
+        folder.write("m.gguf", as_gguf(
+                                   "tiny-llama", "llama", [](GgufBuilder&) {}, type));
+    return Model::load(file, {.weights = "codes", .openblas = openblas});
+  };
+  expect_error([&] { load(kGgufQ4_0, false); }, {"m.gguf", "Q8_0, found Q4_0", "weights: stored"});
+  expect_error([&] { load(kGgufF32, false); }, {"m.gguf", "Q8_0", "F32"});
+  expect_error([&] { load(kGgufQ8_0, true); }, {"codes", "gemm: native"}, ErrorKind::kUsage);
+}
 
 ModelConfig config_of(const std::function<void(GgufBuilder&)>& change,
                       const std::string& name = "tiny-llama") {

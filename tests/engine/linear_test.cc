@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/half.h"
 #include "kernels/parallel.h"
 
 namespace kv {
@@ -125,6 +126,39 @@ TEST(Linear, EightBitsMultiplyAsTheMatrixDoes) {
   matrix.row(69, expected_row.data());
   EXPECT_EQ(row, expected_row);
   EXPECT_FALSE(linear.set_rows(std::vector<float>(n_in, 1e9f).data(), 0, 1));
+}
+
+TEST(Linear, CodesOfAFileAreTakenAsTheyAre) {
+  // No code of 127 and scales that rounding to eight bits would not find again.
+  const std::vector<uint16_t> scales = {0x2c13, 0xb001, 0x0001, 0x3c00};  // (2 outputs, 2 groups)
+  std::vector<int8_t> codes(2 * 64);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<int8_t>(i * 37 % 201 - 100);
+  Linear linear(2, 64, DType::kF32, LinearKind::kInt8);
+  for (int o = 0; o < 2; ++o)
+    ASSERT_TRUE(linear.set_codes(scales.data() + 2 * o, codes.data() + 64 * o, o));
+  std::vector<float> row(64), x(64);
+  for (size_t k = 0; k < x.size(); ++k) x[k] = static_cast<float>(k % 32 == 3 ? 127 : k % 7) - 2;
+  x[3] = x[35] = 127;  // steps of 1: activations that eight bits hold exactly
+  std::vector<float> y(2);
+  linear.multiply(x.data(), 64, 1, y.data(), 2);
+  for (int o = 0; o < 2; ++o) {
+    linear.row(o, row.data());
+    float expected = 0;
+    for (int g = 0; g < 2; ++g) {
+      const float scale = f16_to_float(scales[2 * o + g]);
+      int dot = 0;
+      for (int k = 32 * g; k < 32 * (g + 1); ++k) {
+        EXPECT_EQ(row[k], static_cast<float>(codes[64 * o + k]) * scale) << o << " " << k;
+        dot += codes[64 * o + k] * static_cast<int>(x[k]);
+      }
+      expected = std::fma(static_cast<float>(dot), scale, expected);
+    }
+    EXPECT_EQ(y[o], expected) << o;
+  }
+  codes[5] = -128;
+  EXPECT_FALSE(linear.set_codes(scales.data(), codes.data(), 0));
+  const std::vector<uint16_t> infinite = {0x7c00, 0x3c00};
+  EXPECT_FALSE(linear.set_codes(infinite.data(), codes.data() + 64, 1));
 }
 
 TEST(Linear, ASharedCopyUsesTheSameMemory) {

@@ -63,6 +63,9 @@ TEST(Cli, EnvAndListsAreJson) {
     EXPECT_TRUE(nlohmann::json::parse(list.out).is_array());
   }
   EXPECT_NE(folder.run("list compressors").out.find("snapkv"), std::string::npos);
+  const std::string models = folder.run("list models", "KVENGINE_MODELS=nowhere ").out;
+  EXPECT_NE(models.find("architecture Gemma3ForCausalLM"), std::string::npos) << models;
+  EXPECT_NE(models.find("GGUF: qwen2"), std::string::npos) << models;
 }
 
 TEST(Cli, TokenizeIsUndoneByDecode) {
@@ -77,6 +80,32 @@ TEST(Cli, TokenizeIsUndoneByDecode) {
   const ProgramResult lines = folder.run(model + "--lines <text.txt");
   EXPECT_EQ(std::count(lines.out.begin(), lines.out.end(), '\n'), 2);
   EXPECT_EQ(folder.run(model + "--decode --file text.txt").status, 2);
+}
+
+TEST(Cli, TokenizeTakesChats) {
+  const TestFolder folder;
+  std::filesystem::copy(tiny_model(), folder.path() / "model");
+  write_text(folder.path() / "model/chat_template.jinja",
+             "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+             "{% if add_generation_prompt %}<ai>{% endif %}{{ name }}");
+  write_text(folder.path() / "chats.jsonl",
+             R"({"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": true}
+{"messages": [{"role": "user", "content": "a\nb"}, {"role": "ai", "content": ""}], "name": "x"})");
+  const ProgramResult result =
+      folder.run("tokenize --model ./model --chat --lines --file chats.jsonl");
+  ASSERT_EQ(result.status, 0) << result.err;
+  const size_t second = result.out.find('\n') + 1;
+  const auto first = nlohmann::json::parse(result.out.substr(0, second));
+  EXPECT_EQ(first.at("text"), "<user>hi<ai>");
+  write_text(folder.path() / "ids.json", first.at("ids").dump());
+  EXPECT_EQ(folder.run("tokenize --model ./model --decode --file ids.json").out, "<user>hi<ai>");
+  EXPECT_EQ(nlohmann::json::parse(result.out.substr(second)).at("text"), "<user>a\nb<ai>x");
+  write_text(folder.path() / "chats.jsonl", "[1]\n");
+  const ProgramResult wrong =
+      folder.run("tokenize --model ./model --chat --lines --file chats.jsonl");
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_NE(wrong.err.find("chats.jsonl:1: expected a JSON object"), std::string::npos)
+      << wrong.err;
 }
 
 TEST(Cli, GenerateIsTheSameForAnyNumberOfThreads) {

@@ -12,6 +12,7 @@
 #include "runner/value_io.h"
 #include "tasks/longbench_sets.h"
 #include "tasks/passkey_text.h"
+#include "tests/error_of.h"
 #include "tests/paths.h"
 #include "tests/runner/program.h"
 
@@ -23,16 +24,6 @@ using Json = nlohmann::ordered_json;
 
 const fs::path kReference = source_dir() / ".." / "shared" / "data" / "longctx_bench";
 constexpr const char* kNoReference = "the reference files are not beside the source folder";
-
-template <typename Work>
-std::string error_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 Json pipeline(const std::string& method, const Json& more) {
   Json params = {{"method", method},

@@ -5,19 +5,14 @@
 
 #include <cmath>
 
+#include "tests/runner/sample_record.h"
+
 namespace kv {
 namespace {
 
 SampleRecord record(const std::string& task_spec, const std::string& spec, double ratio, int sample,
                     std::map<std::string, double> scores) {
-  SampleRecord r;
-  r.model = "tiny";
-  r.task_spec = task_spec;
-  r.task = task_spec.substr(0, task_spec.find('('));
-  r.spec = spec;
-  r.method = spec.substr(0, spec.find('('));
-  r.compression_ratio = ratio;
-  r.fingerprint = spec + task_spec;
+  SampleRecord r = sample_record(task_spec, spec, ratio);
   r.sample_id = "s" + std::to_string(sample);
   r.kv_bytes_full = 1000;
   r.kv_bytes = static_cast<int64_t>(1000 * (1 - ratio));

@@ -9,6 +9,7 @@
 
 #include "engine/error.h"
 #include "tests/runner/program.h"
+#include "tests/runner/sample_record.h"
 
 namespace kv {
 namespace {
@@ -19,15 +20,8 @@ constexpr const char* kTimed =
     "continuation(data='data/wiki.test.raw',context=1024,question=0,max_new_tokens=32,samples=1)";
 
 SampleRecord record(const std::string& task_spec, const std::string& spec, double ratio) {
-  SampleRecord r;
+  SampleRecord r = sample_record(task_spec, spec, ratio);
   r.model = "org/tiny";
-  r.task_spec = task_spec;
-  r.task = task_spec.substr(0, task_spec.find('('));
-  r.spec = spec;
-  r.method = spec.substr(0, spec.find('('));
-  r.compression_ratio = ratio;
-  r.fingerprint = spec + task_spec;
-  r.sample_id = "s0";
   return r;
 }
 

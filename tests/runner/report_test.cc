@@ -128,8 +128,11 @@ TEST(Report, MarkdownNamesProtocolLimitsAndCounts) {
   EXPECT_TRUE(has(text, "51.6 %"));
   ManifestInfo unlimited = manifest();
   unlimited.limits.clear();
+  unlimited.weights = "codes";
   EXPECT_FALSE(
       has(results_markdown(report_cells(sample_records(), unlimited), unlimited), "Limited run"));
+  EXPECT_TRUE(has(results_markdown(report_cells(sample_records(), unlimited), unlimited),
+                  "weights codes (activations rounded to eight bits)"));
 }
 
 TEST(Report, FailedSamplesAreCountedAndNotAveraged) {

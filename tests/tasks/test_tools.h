@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tasks/task.h"
+#include "tests/error_of.h"
 
 namespace kv {
 
@@ -89,16 +90,5 @@ class ScratchFolder {
  private:
   std::filesystem::path path_;
 };
-
-// The message of the Error that `work` throws; "" where it throws none.
-template <typename Work>
-std::string error_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 }  // namespace kv
