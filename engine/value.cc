@@ -219,6 +219,8 @@ void check_keys(const Value& map, const std::vector<ParamSpec>& table, const std
 
 }  // namespace
 
+Value::Value() = default;
+
 Value Value::of(bool b) {
   Value v;
   v.kind = Kind::kBool;

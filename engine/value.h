@@ -23,6 +23,7 @@ struct Value {
   std::vector<std::pair<std::string, Value>> entries;  // kMap, in the order written, keys unique
   std::string place;  // for messages: "v1.yaml:14: compressors[2]", "request.json: [0]"
 
+  Value();  // null; defined where the type is complete, which its own entries need
   static Value of(bool b);
   static Value of(double n);
   static Value of(std::string text);

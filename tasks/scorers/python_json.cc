@@ -301,6 +301,8 @@ bool equal(const PyJson& a, const PyJson& b, Rules rules) {
 
 }  // namespace
 
+PyJson::PyJson() = default;
+
 bool PyJson::is_whole() const {
   return kind == Kind::kInteger ||
          (kind == Kind::kFloat && std::isfinite(number) && number == std::trunc(number));

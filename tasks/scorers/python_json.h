@@ -25,6 +25,7 @@ struct PyJson {
   std::vector<PyJson> items;                            // kList
   std::vector<std::pair<std::string, PyJson>> entries;  // kMap, keys unique
 
+  PyJson();  // null; defined where the type is complete, which its own entries need
   bool is_map() const { return kind == Kind::kMap; }
   bool is_list() const { return kind == Kind::kList; }
   bool is_string() const { return kind == Kind::kString; }

@@ -4,6 +4,8 @@ Run by CTest (KVENGINE_PYTHON=ON), or by hand with PYTHONPATH=build/python: pyth
 """
 
 import json
+import os
+import signal
 import struct
 import tempfile
 import threading
@@ -147,6 +149,20 @@ class Caches(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(answers, [expected] * 4)
+
+
+class Interrupt(unittest.TestCase):
+    def test_ctrl_c_ends_a_computation_and_leaves_the_model_usable(self):
+        model = kvengine.Model(CANARY)
+        ids = model.tokenizer.encode(STORY)
+        expected = model.generate(ids, max_new_tokens=8)
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with self.assertRaises(KeyboardInterrupt):
+            while True:  # one answer may be faster than the timer
+                model.generate(ids, max_new_tokens=400, ignore_eos=True)
+        timer.join()
+        self.assertEqual(model.generate(ids, max_new_tokens=8), expected)
 
 
 class Errors(unittest.TestCase):
