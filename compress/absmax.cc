@@ -12,6 +12,7 @@
 // that rows can be evicted and moved alone; these bytes are counted. Keys: (head_dim) columns of kTile
 // codes; values: kTile rows of codes.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -93,14 +94,13 @@ class AbsmaxCodec : public KvCodec {
   const float* load_keys(const std::byte* tile, int, int head_dim, const RopeTile& rope,
                          float* scratch) const override {
     const auto* codes = reinterpret_cast<const uint8_t*>(tile);
-    float middles[kTile];
-    std::fill_n(middles, kTile, middle());
+    const Middles middles = all_middles();
     const CodeRows columns{.bits = bits_,
                            .value = CodeValue::kSubtractThenScale,
                            .codes = codes,
                            .row_bytes = column_bytes(),
                            .scales = scales(tile, head_dim),
-                           .offsets = middles,
+                           .offsets = middles.data(),
                            .row_step = 0,
                            .step = 1};
     kernels().decode_rows(columns, head_dim, kTile, scratch, kTile);
@@ -110,22 +110,20 @@ class AbsmaxCodec : public KvCodec {
   }
   const float* load_values(const std::byte* tile, int n, int head_dim,
                            float* scratch) const override {
-    const auto* codes = reinterpret_cast<const uint8_t*>(tile);
     const int width = padded(head_dim);
-    float middles[kTile];
-    std::fill_n(middles, kTile, middle());
-    const CodeRows rows{.bits = bits_,
-                        .value = CodeValue::kSubtractThenScale,
-                        .codes = codes,
-                        .row_bytes = static_cast<int64_t>(row_bytes(head_dim)),
-                        .scales = scales(tile, head_dim),
-                        .offsets = middles,
-                        .row_step = 1,
-                        .step = 0};
-    kernels().decode_rows(rows, n, head_dim, scratch, width);
+    const Middles middles = all_middles();
+    kernels().decode_rows(value_rows(tile, head_dim, middles), n, head_dim, scratch, width);
     for (int r = 0; r < n && head_dim < width; ++r)
       std::fill(scratch + r * width + head_dim, scratch + (r + 1) * width, 0.0f);
     return scratch;
+  }
+  void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
+                    float* scratch) const override {
+    if (head_dim % kPanel != 0 || product.n_rows > kFewRows)
+      return KvCodec::weigh_values(tile, n, head_dim, product, scratch);
+    const Middles middles = all_middles();
+    kernels().weigh_rows(value_rows(tile, head_dim, middles), n, head_dim, product.weights,
+                         product.stride, product.n_rows, product.out, head_dim, product.accumulate);
   }
 
  private:
@@ -148,6 +146,22 @@ class AbsmaxCodec : public KvCodec {
   }
   // The code of 0.
   float middle() const { return static_cast<float>(largest_code() + 1); }
+  using Middles = std::array<float, kTile>;
+  Middles all_middles() const {
+    Middles middles;
+    middles.fill(middle());
+    return middles;
+  }
+  CodeRows value_rows(const std::byte* tile, int head_dim, const Middles& middles) const {
+    return {.bits = bits_,
+            .value = CodeValue::kSubtractThenScale,
+            .codes = reinterpret_cast<const uint8_t*>(tile),
+            .row_bytes = static_cast<int64_t>(row_bytes(head_dim)),
+            .scales = scales(tile, head_dim),
+            .offsets = middles.data(),
+            .row_step = 1,
+            .step = 0};
+  }
 
   int64_t column_bytes() const { return int64_t{bits_} * kTile / 8; }
   // Rounded up so that the scales behind the codes stay aligned.

@@ -37,6 +37,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "compress/codes.h"
@@ -274,7 +275,40 @@ class GroupCodec : public KvCodec {
     return scratch;
   }
 
+  void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
+                    float* scratch) const override {
+    const int groups = static_cast<int>(n_groups(head_dim));
+    const bool whole_panels = head_dim % kPanel == 0 && (group_ % kPanel == 0 || groups == 1);
+    if (o_.hadamard || !whole_panels || groups > kMaxGroups || product.n_rows > kFewRows)
+      return KvCodec::weigh_values(tile, n, head_dim, product, scratch);
+    const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
+    float scales[kTile * kMaxGroups], minima[kTile * kMaxGroups];
+    CodeRows rows{
+        .bits = bits_,
+        .value = std::is_same_v<Stored, float> ? CodeValue::kScaleThenAdd : CodeValue::kFused,
+        .codes = parts.codes,
+        .row_bytes = static_cast<int64_t>(row_bytes(head_dim)),
+        .scales = as_floats(parts.scales, n * groups, scales),
+        .offsets = as_floats(parts.minima, n * groups, minima),
+        .row_step = groups,
+        .step = 0};
+    for (int begin = 0; begin < head_dim; begin += group_) {
+      kernels().weigh_rows(rows, n, std::min(group_, head_dim - begin), product.weights,
+                           product.stride, product.n_rows, product.out + begin, head_dim,
+                           product.accumulate);
+      rows.codes += group_ * bits_ / 8;
+      ++rows.scales, ++rows.offsets;
+    }
+  }
+
  private:
+  static constexpr int kMaxGroups = 8;
+  static const float* as_floats(const float* x, int, float*) { return x; }
+  static const float* as_floats(const uint16_t* x, int n, float* out) {
+    kernels().from_f16(x, n, out);
+    return out;
+  }
+
   using Stored = typename S::Stored;
   template <typename Code, typename Scale>
   struct Parts {

@@ -93,6 +93,10 @@ class KiviCodec : public KvCodec {
                            float* scratch) const override {
     return values_->load_values(tile, n, head_dim, scratch);
   }
+  void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
+                    float* scratch) const override {
+    values_->weigh_values(tile, n, head_dim, product, scratch);
+  }
 
  private:
   // One group of rows of channel d: x[i * stride], from row `first` of the tile.

@@ -256,11 +256,9 @@ class LayerAttention {
     }
     for (int t = first_tile; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t, n = std::min(kTile, used - t * kTile);
-      const float* values = cache.load_values(rows, tile, n, w.value_tile);
-      for (int d = 0; d < width_; d += kPanel) {
-        kernels().gemm_f32(w.scores + t * kTile, kAttnBlock, n_rows, n, values + d, width_,
-                           w.block + d, width_, t > first_tile);
-      }
+      cache.weigh_values(rows, tile, n,
+                         {w.scores + t * kTile, kAttnBlock, n_rows, w.block, t > first_tile},
+                         w.value_tile);
     }
   }
 

@@ -89,12 +89,9 @@ void FoldedAttention::fold(const float* q, std::span<const Tile> tiles, const Ma
   }
   for (size_t t = 0; t < tiles.size(); ++t) {
     const Tile& tile = tiles[t];
-    const float* values =
-        codec_->load_values(tile.page->values(), tile.n_rows, head_dim_, value_tile_);
-    for (int d = 0; d < width_; d += kPanel) {
-      k.gemm_f32(scores_ + tile.column, kAttnBlock, rows_.n_rows(), tile.n_rows, values + d, width_,
-                 block_ + d, width_, t > 0);
-    }
+    codec_->weigh_values(tile.page->values(), tile.n_rows, head_dim_,
+                         {scores_ + tile.column, kAttnBlock, rows_.n_rows(), block_, t > 0},
+                         value_tile_);
   }
   for (int r = 0; r < rows_.n_rows(); ++r) {
     if (block_sum_[r] == 0) continue;  // saw nothing of this block

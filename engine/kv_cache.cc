@@ -419,6 +419,16 @@ const float* KvCache::load_values(const HeadCache& head, int tile, int n, float*
   return scratch;
 }
 
+void KvCache::weigh_values(const HeadCache& head, int tile, int n, const ValueProduct& product,
+                           float* scratch) const {
+  const bool only_codes = !split(head) || head.coded.values >= tile * kTile + n;
+  if (only_codes && codec_->layer_codec() == nullptr) {
+    codec_->weigh_values(head.pages[tile].values(), n, head_dim_, product, scratch);
+  } else {
+    weigh_loaded_values(load_values(head, tile, n, scratch), n, head_dim_, product);
+  }
+}
+
 size_t KvCache::bytes_in_use() const {
   if (step() != nullptr) return step()->bytes_in_use();
   const auto row_bytes = [&](const KvCodec& codec, int width, int n_keys, int n_values) {

@@ -34,6 +34,18 @@ struct BlockRange {
   float keys = 0, values = 0;
 };
 
+// The product of a few query rows' weights with the values of a tile.
+struct ValueProduct {
+  const float* weights = nullptr;  // (n_rows, rows of the tile), `stride` floats between rows
+  int64_t stride = 0;
+  int n_rows = 0;
+  float* out = nullptr;  // (n_rows, padded(head_dim))
+  bool accumulate = false;
+};
+
+// Of values (n, padded(head_dim)) that are floats already.
+void weigh_loaded_values(const float* values, int n, int head_dim, const ValueProduct& product);
+
 class KvCodec {
  public:
   virtual ~KvCodec() = default;
@@ -103,6 +115,13 @@ class KvCodec {
                                  float* scratch) const = 0;
   virtual const float* load_values(const std::byte* tile, int n, int head_dim,
                                    float* scratch) const = 0;
+
+  // The bits of load_values and weigh_loaded_values. A codec that can multiply its codes as it reads
+  // them says how.
+  virtual void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
+                            float* scratch) const {
+    weigh_loaded_values(load_values(tile, n, head_dim, scratch), n, head_dim, product);
+  }
 };
 
 using CodecPtr = std::shared_ptr<const KvCodec>;

@@ -50,6 +50,8 @@ enum class CodeValue {
   kSubtractThenScale  // (c - o) * s
 };
 
+inline constexpr int kFewRows = 4;  // of A that a product takes at once while it decodes B
+
 // Rows of codes. Row r is a little-endian string from codes + r * row_bytes on, code i in the bits
 // i * bits ... of it. Scale and offset of that code: scales[r * row_step + i * step] and so on.
 struct CodeRows {
@@ -166,6 +168,12 @@ struct Kernels {
 
   // n_rows rows of n_columns codes as values: row r at out + r * stride.
   void (*decode_rows)(const CodeRows& rows, int n_rows, int n_columns, float* out, int64_t stride);
+
+  // C (m, n_columns) = A (m, n_rows) * those values, or += when accumulate: the bits of decode_rows and
+  // gemm_f32, without the values going through memory; made for m <= kFewRows. rows.step 0, n_columns
+  // a multiple of kPanel.
+  void (*weigh_rows)(const CodeRows& rows, int n_rows, int n_columns, const float* a, int64_t lda,
+                     int m, float* c, int64_t ldc, bool accumulate);
 
   // out (n_columns, kTile): element (c, r) = rows[r][c], of kTile rows, which may be the same ones.
   void (*transpose_rows)(const float* const* rows, int n_columns, float* out);

@@ -343,6 +343,22 @@ void decode_rows(const CodeRows& in, int n_rows, int n_columns, float* out, int6
   }
 }
 
+void weigh_rows(const CodeRows& in, int n_rows, int n_columns, const float* a, int64_t lda, int m,
+                float* c, int64_t ldc, bool accumulate) {
+  for (int i = 0; i < m; ++i) {
+    for (int d = 0; d < n_columns; ++d) {
+      float sum = accumulate ? c[i * ldc + d] : 0.0f;
+      for (int r = 0; r < n_rows; ++r) {
+        const float code = code_in_string(in.codes + r * in.row_bytes, in.bits, d);
+        const int at = r * in.row_step;
+        sum =
+            std::fma(a[i * lda + r], value_of(in.value, code, in.scales[at], in.offsets[at]), sum);
+      }
+      c[i * ldc + d] = sum;
+    }
+  }
+}
+
 void transpose_rows(const float* const* rows, int n_columns, float* out) {
   for (int c = 0; c < n_columns; ++c) {
     for (int r = 0; r < kTile; ++r) out[c * kTile + r] = rows[r][c];
@@ -411,6 +427,7 @@ const Kernels kTable = {
     .load_values_bf16 = load_values<BF16>,
     .load_values_int = load_values_int,
     .decode_rows = decode_rows,
+    .weigh_rows = weigh_rows,
     .transpose_rows = transpose_rows,
     .to_f16 = to_f16,
     .to_bf16 = to_bf16,

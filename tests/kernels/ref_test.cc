@@ -316,6 +316,28 @@ TEST(Ref, DecodeRowsTakesAScaleForEveryColumn) {
   EXPECT_EQ(out, (std::vector<float>{1.5f, 21, -1, 3.5f, 41, -1}));
 }
 
+TEST(Ref, WeighRowsIsDecodeRowsAndAProduct) {
+  constexpr int kRows = 7, kWeighed = 2;
+  std::vector<uint8_t> codes(kRows * kPanel);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(i * 37);
+  std::vector<float> scales(kRows), offsets(kRows), weights(kWeighed * kRows);
+  for (int r = 0; r < kRows; ++r) scales[r] = 0.3f + 0.1f * static_cast<float>(r);
+  for (int r = 0; r < kRows; ++r) offsets[r] = 1.7f - static_cast<float>(r);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = 1.0f / static_cast<float>(i + 3);
+  const CodeRows rows{
+      8, CodeValue::kSubtractThenScale, codes.data(), kPanel, scales.data(), offsets.data(), 1, 0};
+  std::vector<float> values(kRows * kPanel), expected(kWeighed * kPanel, 2), out = expected;
+  ref().decode_rows(rows, kRows, kPanel, values.data(), kPanel);
+  ref().gemm_f32(weights.data(), kRows, kWeighed, kRows, values.data(), kPanel, expected.data(),
+                 kPanel, true);
+  ref().weigh_rows(rows, kRows, kPanel, weights.data(), kRows, kWeighed, out.data(), kPanel, true);
+  EXPECT_EQ(out, expected);
+  ref().gemm_f32(weights.data(), kRows, kWeighed, kRows, values.data(), kPanel, expected.data(),
+                 kPanel, false);
+  ref().weigh_rows(rows, kRows, kPanel, weights.data(), kRows, kWeighed, out.data(), kPanel, false);
+  EXPECT_EQ(out, expected);
+}
+
 TEST(Ref, TransposeRowsPutsRowsIntoColumns) {
   const std::vector<float> x = {1, 2, 3, 4, 5, 6};
   const float* rows[kTile];

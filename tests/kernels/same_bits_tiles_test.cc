@@ -205,6 +205,41 @@ void check_decode_rows() {
   }
 }
 
+void check_weigh_rows() {
+  constexpr int kRows = 5, kGroups = 3;
+  for (int bits : {8, 4, 3, 2, 1}) {
+    for (int n_columns : {kPanel, 3 * kPanel}) {
+      for (int m : {1, 2, 3, 4, 5, 9}) {
+        for (CodeValue value :
+             {CodeValue::kFused, CodeValue::kScaleThenAdd, CodeValue::kSubtractThenScale}) {
+          Rng rng(static_cast<unsigned>(bits * 100 + n_columns + m));
+          const int row_bytes = n_columns * bits / 8 + 1;
+          const auto codes = random_bytes(rng, kRows * row_bytes - 1);
+          const auto scales = make_floats(rng, (kRows - 1) * kGroups + 1),
+                     offsets = make_floats(rng, (kRows - 1) * kGroups + 1);
+          const auto weights = make_floats(rng, m * kRows),
+                     before = make_floats(rng, m * n_columns);
+          for (bool accumulate : {false, true}) {
+            const std::string parameters =
+                describe("bits", bits, "n_columns", n_columns, "m", m, "value",
+                         static_cast<int>(value), "accumulate", accumulate);
+            expect_same_bits("weigh_rows", parameters, [&](const Kernels& table) {
+              Guarded<uint8_t> c(codes, 3);
+              Guarded<float> s(scales, 3), o(offsets, 1), a(weights, 1), out(before, 3);
+              table.weigh_rows({bits, value, c.data(), row_bytes, s.data(), o.data(), kGroups, 0},
+                               kRows, n_columns, a.data(), kRows, m, out.data(), n_columns,
+                               accumulate);
+              Output output;
+              output.add(out);
+              return output;
+            });
+          }
+        }
+      }
+    }
+  }
+}
+
 void check_transpose_rows() {
   for (int n_columns : {0, 1, 3, 4, 7, 16, 33, 64, 80}) {
     for (int n_rows : {1, 5, kTile}) {  // different ones
@@ -238,6 +273,7 @@ std::vector<KernelCheck> tile_checks() {
           {"load_values_bf16", check_load_values_bf16},
           {"load_values_int", check_load_values_int},
           {"decode_rows", check_decode_rows},
+          {"weigh_rows", check_weigh_rows},
           {"transpose_rows", check_transpose_rows}};
 }
 
