@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes what reads the user's files: tools/fuzz.sh [SECONDS [TARGET…]], for example tools/fuzz.sh 600 gguf
 # SECONDS are shared by the targets (default: 60, all targets), after they are built. New inputs stay in
-# build-fuzz/corpus; KVENGINE_FUZZ_SEED=N repeats a run, as far as it came; a finding is written to build-fuzz/findings and ends the run with status 1.
+# build-fuzz/corpus; KVENGINE_FUZZ_SEED=N repeats a run, as far as it came; a finding is written to build-fuzz/findings
+# and ends the run with status 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -24,8 +25,8 @@ for target in "${targets[@]}"; do
   dictionary=()
   [ -f "tests/fuzz/$target.dict" ] && dictionary=("-dict=tests/fuzz/$target.dict")
   log=build-fuzz/findings/$target.log
-  options=(-max_total_time=$((share > 0 ? share : 1)) -max_len=65536 -timeout=20 "-seed=${KVENGINE_FUZZ_SEED:-0}" -rss_limit_mb=3000
-    -print_final_stats=1 "-artifact_prefix=build-fuzz/findings/$target-")
+  options=("-seed=${KVENGINE_FUZZ_SEED:-0}" -max_total_time=$((share > 0 ? share : 1)) -max_len=65536
+    -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 "-artifact_prefix=build-fuzz/findings/$target-")
   if ! build-fuzz/fuzz_"$target" "$corpus" "tests/fuzz/seeds/$target" "${dictionary[@]}" "${options[@]}" \
       >"$log" 2>&1; then
     tail -n 60 "$log" >&2
