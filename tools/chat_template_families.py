@@ -1,351 +1,285 @@
-"""Chat templates of our own in the manner of public model families, each with the constructs that its family uses.
+"""Chat templates of our own, each with the constructs and the order of turns that a public family of models needs.
 
-Llama 3 (tools, dates, slices of the messages), Qwen3 (the messages backwards, reasoning, namespaces), Mistral (roles
-that must alternate, tool calls with ids), Phi-3 and Phi-4-mini, Gemma 3 (parts of content), SmolLM3 (dates, macros,
-generation blocks, tools as XML or Python) and types of tools by recursive macros.
+SHEET: built-in tools, dates and slices of the messages, as for Llama 3. TALK: the messages backwards and reasoning, as
+for Qwen3. LETTERS: roles that must alternate and calls with ids, as for Mistral. LINES: strings over several lines, as
+for Phi-3. STAGE: parts of content, as for Gemma 3. FORM: dates, lists of tools in two notations and generation blocks,
+as for SmolLM3. SHAPES: types of tools by a macro that calls itself. Texts and marks are made up.
 """
-LLAMA3 = r'''{{- bos_token }}
-{%- if custom_tools is defined and custom_tools %}
-    {%- set tools = custom_tools %}
-{%- endif %}
-{%- if not tools_in_user_message is defined %}
-    {%- set tools_in_user_message = true %}
-{%- endif %}
-{%- if not date_string is defined %}
-    {%- if strftime_now is defined %}
-        {%- set date_string = strftime_now("%d %b %Y") | length %}
-    {%- else %}
-        {%- set date_string = "1 Jan 2024" %}
-    {%- endif %}
-{%- endif %}
+SHEET = r'''{%- if more_tools is defined and more_tools %}{%- set tools = more_tools %}{%- endif %}
+{%- set listing %}
+    {%- for tool in tools or [] %}{{- loop.index ~ '. ' }}{{- tool | tojson(indent=4) }}{{- '\n' }}{%- endfor %}
+{%- endset %}
+{%- set rules = "" %}
 {%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content'] if messages[0]['content'] is string else messages[0]['content'][0]['text'] %}
+    {%- set first = messages[0]['content'] %}
+    {%- set rules = first | trim if first is string else first[0]['text'] %}
     {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = "" %}
 {%- endif %}
-{{- "<|h|>system<|/h|>\n\n" }}
-{%- if builtin_tools is defined %}
-    {{- "Tools: " + builtin_tools | reject('equalto', 'code') | join(", ") + "\n\n" }}
+{%- if today is not defined %}
+    {%- set today = strftime_now("%d %b %Y") | length if strftime_now is defined else 'unknown' %}
 {%- endif %}
-{{- "Date: " ~ date_string ~ "\n\n" }}
-{%- if tools is not none and not tools_in_user_message %}
-    {%- for t in tools %}
-        {{- t | tojson(indent=4) }}
-        {{- "\n\n" }}
-    {%- endfor %}
+{{- bos_token + 'SHEET of day ' ~ today ~ '\n' + rules }}
+{%- if native is defined %}{{- '\nAt hand: ' + native | reject('equalto', 'code') | join(", ") }}{%- endif %}
+{%- if not tools is none and not messages | length != 0 %}
+    {{- raise_exception("nobody asks for the tools") }}
 {%- endif %}
-{{- system_message | trim }}{{- "<|eot|>" }}
-{%- if tools_in_user_message and not tools is none %}
-    {%- if messages | length != 0 %}
-        {%- set first_user_message = messages[0]['content']|trim %}
-        {%- set messages = messages[1:] %}
-    {%- else %}
-        {{- raise_exception("no first user message for the tools") }}
-    {%- endif %}
-    {{- '<|h|>user<|/h|>\n\n' -}}
-    {%- for t in tools %}{{- t | tojson(indent=4) }}{{- "\n\n" }}{%- endfor %}
-    {{- first_user_message + "<|eot|>"}}
-{%- endif %}
-{%- for message in messages %}
-    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
-        {{- '<|h|>' + message['role'] + '<|/h|>\n\n'+ message['content'] | trim + '<|eot|>' }}
-    {%- elif 'tool_calls' in message %}
-        {%- if not message.tool_calls|length == 1 %}
-            {{- raise_exception("one call at a time") }}
-        {%- endif %}
-        {%- set tool_call = message.tool_calls[0].function %}
-        {%- if builtin_tools is defined and tool_call.name in builtin_tools %}
-            {{- "<|py|>" + tool_call.name + ".call(" }}
-            {%- for arg_name, arg_val in tool_call.arguments | items %}
-                {{- arg_name + '="' ~ arg_val ~ '"' }}
-                {%- if not loop.last %}{{- ", " }}{%- endif %}
+{%- set late = tools_first is defined and not tools_first %}
+{%- if tools is not none and not late %}{{- '\nTools:\n' + listing -}}{%- endif %}
+{%- for turn in messages %}
+    {{- '\n[' + turn['role'] + '] ' }}
+    {%- if 'tool_calls' in turn %}
+        {%- set call = turn.tool_calls[0].function %}
+        {%- if not turn.tool_calls | length == 1 %}
+            {{- raise_exception("more than one call on a line of the sheet") }}
+        {%- elif native is defined and call.name in native %}
+            {%- for key, value in call.arguments | items %}
+                {{- call.name + ' with ' if loop.first }}{{- key + ': ' ~ value }}
+                {%- if not loop.last %}{{- "; " }}{%- endif %}
             {%- endfor %}
-            {{- ")" }}
         {%- else %}
-            {{- '{"name": "' + tool_call.name + '", ' }}{{- '"parameters": ' }}{{- tool_call.arguments | tojson }}{{- "}" }}
+            {{- {'use': call.name, 'given': call.arguments} | tojson }}
         {%- endif %}
-        {{- "<|eom|>" if builtin_tools is defined else "<|eot|>" }}
-    {%- elif message.role == "tool" or message.role == "ipython" %}
-        {{- "<|h|>ipython<|/h|>\n\n" }}
-        {%- if message.content is mapping or (message.content is iterable and message.content is not string) %}
-            {{- message.content | tojson }}
-        {%- else %}
-            {{- message.content }}
-        {%- endif %}
-        {{- "<|eot|>" }}
+    {%- elif not (turn.role == 'tool' or turn.role == 'ipython') %}
+        {{- turn['content'] | trim }}
+    {%- else %}
+        {%- set found = turn.content %}
+        {{- found if found is string or not (found is iterable or found is mapping) else found | tojson }}
     {%- endif %}
 {%- endfor %}
-{%- if add_generation_prompt %}{{- '<|h|>assistant<|/h|>\n\n' }}{%- endif %}
+{%- if late and tools is not none %}{{- '\nTools, last of all:\n' + listing }}{%- endif %}
+{%- if add_generation_prompt %}{{- '\n[assistant] ' }}{%- endif %}
 '''
-QWEN3 = r'''{%- set ns = namespace(multi_step=true, last_query=messages|length - 1) %}
-{%- for message in messages[::-1] %}
-    {%- set index = (messages|length - 1) - loop.index0 %}
-    {%- if ns.multi_step and message.role == "user" and message.content is string and not(message.content.startswith('<resp>') and message.content.endswith('</resp>')) %}
-        {%- set ns.multi_step = false %}
-        {%- set ns.last_query = index %}
+TALK = r'''{%- set mark = namespace(asked=messages | length - 1, open=false) %}
+{%- for turn in messages[::-1] %}
+    {%- set plain = turn.role == 'user' and turn.content is string %}
+    {%- if plain and not (turn.content.startswith('(') and turn.content.endswith(')')) and not mark.open %}
+        {%- set mark.open = true %}
+        {%- set mark.asked = mark.asked - loop.index0 %}
     {%- endif %}
 {%- endfor %}
-{%- for message in messages %}
-    {%- if message.content is string %}
-        {%- set content = message.content %}
-    {%- else %}
-        {%- set content = '' %}
+{%- for turn in messages %}
+    {%- set said = turn.content if turn.content is string else '' %}
+    {%- if turn.role == "tool" %}
+        {%- if loop.first or messages[loop.index0 - 1].role != "tool" %}{{- 'results' }}{%- endif %}
+        {{- '\n * ' + said }}
+        {%- if loop.last or messages[loop.index0 + 1].role != "tool" %}{{- '\n.\n' }}{%- endif %}
+        {%- continue %}
     {%- endif %}
-    {%- if message.role == "assistant" %}
-        {%- set reasoning = '' %}
-        {%- if message.reasoning_content is string %}
-            {%- set reasoning = message.reasoning_content %}
-        {%- elif '</think>' in content %}
-            {%- set reasoning = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}
-            {%- set content = content.split('</think>')[-1].lstrip('\n') %}
+    {{- turn.role + ' says\n' }}
+    {%- if turn.role == "assistant" %}
+        {%- set thought = '' %}
+        {%- if '</think>' in said %}
+            {%- set halves = said.split('</think>') %}
+            {%- set said = halves[-1].lstrip('\n') %}
+            {%- set thought = halves[0].split('<think>')[-1].rstrip('\n') %}
+        {%- elif turn.reasoning is string %}
+            {%- set thought = turn.reasoning %}
         {%- endif %}
-        {%- if loop.index0 > ns.last_query and (loop.last or (not loop.last and reasoning)) %}
-            {{- '<|im|>' + message.role + '\n<think>\n' + reasoning.strip('\n') + '\n</think>\n\n' + content.lstrip('\n') }}
-        {%- else %}
-            {{- '<|im|>' + message.role + '\n' + content }}
+        {%- if loop.index0 > mark.asked and (thought or loop.last) %}
+            {{- '~ ' + thought.strip('\n') + ' ~\n' }}
         {%- endif %}
-        {%- for tool_call in message.tool_calls or [] %}
-            {%- if (loop.first and content) or (not loop.first) %}{{- '\n' }}{%- endif %}
-            {%- if tool_call.function %}{%- set tool_call = tool_call.function %}{%- endif %}
-            {{- '<call>\n{"name": "' }}{{- tool_call.name }}{{- '", "arguments": ' }}
-            {%- if tool_call.arguments is string %}{{- tool_call.arguments }}{%- else %}{{- tool_call.arguments | tojson }}{%- endif %}
-            {{- '}\n</call>' }}
-        {%- endfor %}
-        {{- '<|/im|>\n' }}
-    {%- elif message.role == "tool" %}
-        {%- if loop.first or (messages[loop.index0 - 1].role != "tool") %}{{- '<|im|>user' }}{%- endif %}
-        {{- '\n<resp>\n' }}{{- content }}{{- '\n</resp>' }}
-        {%- if loop.last or (messages[loop.index0 + 1].role != "tool") %}{{- '<|/im|>\n' }}{%- endif %}
-    {%- else %}
-        {{- '<|im|>' + message.role + '\n' + content + '<|/im|>' + '\n' }}
     {%- endif %}
+    {{- said }}
+    {%- for call in turn.tool_calls or [] %}
+        {%- if call.function %}{%- set call = call.function %}{%- endif %}
+        {%- if said or not loop.first %}{{- '\n' }}{%- endif %}
+        {{- '-> ' + call.name + ' ' + (call.arguments if call.arguments is string else call.arguments | tojson) }}
+    {%- endfor %}
+    {{- '\n.\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}
-    {{- '<|im|>assistant\n' }}
-    {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}
+    {{- 'assistant says\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}{{- '~  ~\n' }}{%- endif %}
 {%- endif %}'''
-MISTRAL = r'''{%- if messages[0]["role"] == "system" %}
-    {%- set system_message = messages[0]["content"] %}
-    {%- set loop_messages = messages[1:] %}
-{%- else %}
-    {%- set loop_messages = messages %}
-{%- endif %}
-{%- if not tools is defined %}{%- set tools = none %}{%- elif tools is not none %}
-    {%- set parallel = "x" if tools|length > 1 else "" %}
-{%- endif %}
-{%- set user_messages = loop_messages | selectattr("role", "equalto", "user") | list %}
-{%- set ns = namespace() %}
-{%- set ns.index = 0 %}
-{%- for message in loop_messages %}
-    {%- if not (message.role == "tool" or message.role == "tool_results" or (message.tool_calls is defined and message.tool_calls is not none)) %}
-        {%- if (message["role"] == "user") != (ns.index % 2 == 0) %}
-            {{- raise_exception("roles must alternate user/assistant/user/assistant/...") }}
-        {%- endif %}
-        {%- set ns.index = ns.index + 1 %}
-    {%- endif %}
-{%- endfor %}
+LETTERS = r'''{%- if messages[0]["role"] == "system" %}{%- set heading = messages[0]["content"] %}{%- endif %}
+{%- set letters = messages[1:] if heading is defined else messages[:] %}
+{%- set asked = letters | selectattr("role", "equalto", "user") | list %}
+{%- if not tools is defined %}{%- set tools = none %}{%- endif %}
+{%- set post = namespace() %}
+{%- set post.sent = 0 %}
 {{- bos_token }}
-{%- for message in loop_messages %}
-    {%- if message["role"] == "user" %}
-        {%- if tools is not none and (message == user_messages[-1]) %}
-            {{- "[TOOLS] [" }}
+{%- for letter in letters %}
+    {%- if letter.tool_calls is defined and letter.tool_calls is not none %}
+        {%- for order in letter.tool_calls %}
+            {%- set form = order.function | tojson %}
+            {{- "Order " }}
+            {%- if not order.id is defined or order.id | length != 9 %}
+                {{- "(no number)" }}
+            {%- else %}
+                {{- order.id }}
+            {%- endif %}
+            {{- ": " + form[:-1] + ', "copies": 1}' }}
+            {%- if not loop.last %}{{- " and " }}{%- else %}{{- ".\n" + eos_token }}{%- endif %}
+        {%- endfor %}
+    {%- elif letter["role"] == "tool" or letter["role"] == "parcel" %}
+        {%- set inside = letter.content %}
+        {%- if inside is defined and inside.content is defined %}{%- set inside = inside.content %}{%- endif %}
+        {{- 'Parcel: ' + inside | string + "\n" }}
+    {%- elif not (letter["role"] == "user" or letter["role"] == "assistant") %}
+        {{- raise_exception("no such sender: " + letter["role"]) }}
+    {%- elif (post.sent % 2 == 1) != (letter["role"] == "assistant") %}
+        {{- raise_exception("a letter before the answer to the last one") }}
+    {%- else %}
+        {%- set post.sent = post.sent + 1 %}
+        {%- if tools is not none and letter == asked[-1] %}
             {%- for tool in tools %}
                 {%- set tool = tool.function %}
-                {{- '{"type": "function", "function": {' }}
-                {%- for key, val in tool.items() if key != "return" %}
-                    {%- if val is string %}
-                        {{- '"' + key + '": "' + val + '"' }}
-                    {%- else %}
-                        {{- '"' + key + '": ' + val|tojson }}
-                    {%- endif %}
-                    {%- if not loop.last %}{{- ", " }}{%- endif %}
+                {{- "Offer " + ("%d of %d" % (loop.index, tools | length) if tools | length > 1 else "") }}
+                {%- for key, value in tool.items() if key != "return" %}
+                    {{- '\n  ' + key + ' ' + (value if value is string else value | tojson) }}
+                    {%- if not loop.last %}{{- "," }}{%- endif %}
                 {%- endfor %}
-                {{- "}}" }}
-                {%- if not loop.last %}{{- ", " }}{%- else %}{{- "]" }}{%- endif %}
+                {{- "\n" }}
             {%- endfor %}
-            {{- "[/TOOLS]" }}
         {%- endif %}
-        {%- if loop.last and system_message is defined %}
-            {{- "[INST] " + system_message + "\n\n" + message["content"] + "[/INST]" }}
+        {%- if heading is defined and loop.last %}{{- "About: " + heading + "\n" }}{%- endif %}
+        {%- if letter["role"] == "assistant" %}
+            {{- "Dear user, " + letter["content"] | trim + "\n" + eos_token }}
         {%- else %}
-            {{- "[INST] " + message["content"] + "[/INST]" }}
+            {{- "Dear model, " + letter["content"] + "\n" }}
         {%- endif %}
-    {%- elif message.tool_calls is defined and message.tool_calls is not none %}
-        {{- "[CALLS] [" }}
-        {%- for tool_call in message.tool_calls %}
-            {%- set out = tool_call.function|tojson %}
-            {{- out[:-1] }}
-            {%- if not tool_call.id is defined or tool_call.id|length != 9 %}
-                {{- ', "id": "none"}' }}
-            {%- else %}
-                {{- ', "id": "' + tool_call.id + '"}' }}
-            {%- endif %}
-            {%- if not loop.last %}{{- ", " }}{%- else %}{{- "]" + eos_token }}{%- endif %}
-        {%- endfor %}
-    {%- elif message["role"] == "assistant" %}
-        {{- " " + message["content"]|trim + eos_token}}
-    {%- elif message["role"] == "tool_results" or message["role"] == "tool" %}
-        {%- if message.content is defined and message.content.content is defined %}
-            {%- set content = message.content.content %}
-        {%- else %}
-            {%- set content = message.content %}
-        {%- endif %}
-        {{- '[RESULTS] {"content": ' + content|string + "}[/RESULTS]" }}
-    {%- else %}
-        {{- raise_exception("only user, assistant and tool roles here") }}
     {%- endif %}
 {%- endfor %}
 '''
-PHI3 = r'''{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not none %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' + '<|end|>' }}{% elif message['role'] == 'system' %}{{'<|system|>
-' + message['content'] + '<|end|>
-'}}{% elif message['role'] == 'user' %}{{'<|user|>
-' + message['content'] + '<|end|>
-'}}{% elif message['role'] == 'assistant' %}{{'<|assistant|>
-' + message['content'] + '<|end|>
-'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>
-' }}{% else %}{{ eos_token }}{% endif %}'''
-GEMMA3 = r'''{{ bos_token }}
-{%- if messages[0]['role'] == 'system' -%}
-    {%- if messages[0]['content'] is string -%}
-        {%- set first_user_prefix = messages[0]['content'] + '
-
-' -%}
-    {%- else -%}
-        {%- set first_user_prefix = messages[0]['content'][0]['text'] + '
-
-' -%}
+LINES = r'''{% set marks = {'assistant': '! ', 'system': '# ', 'user': '? '} %}{% for line in messages %}
+{% if line['role'] == 'system' and 'tools' in line and line['tools'] is not none %}{{ '# ' + line['tools'] + '
+# ' + line['content'] }}{% elif line['role'] in marks %}{{ marks[line['role']] + line['content'] + '
+' }}{% endif %}{% endfor %}{% if not add_generation_prompt %}{{ eos_token }}{% else %}{{ '!
+' }}{% endif %}'''
+STAGE = r'''{%- set shift = 1 if messages[0]['role'] == 'system' else 0 -%}
+{{ bos_token + 'Curtain.
+' }}
+{%- for act in messages[shift:] -%}
+    {%- if (loop.index0 % 2 == 0) != (act['role'] == 'user') -%}
+        {{ raise_exception("two entrances of " + act['role']) }}
     {%- endif -%}
-    {%- set loop_messages = messages[1:] -%}
-{%- else -%}
-    {%- set first_user_prefix = "" -%}
-    {%- set loop_messages = messages -%}
-{%- endif -%}
-{%- for message in loop_messages -%}
-    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
-        {{ raise_exception("roles must alternate") }}
+    {%- set who = "PLAYER" -%}
+    {%- if act['role'] == 'user' -%}
+        {%- set who = act['role'].upper() -%}
     {%- endif -%}
-    {%- if (message['role'] == 'assistant') -%}
-        {%- set role = "model" -%}
-    {%- else -%}
-        {%- set role = message['role'] -%}
+    {{ who + '.
+' }}
+    {%- if loop.first and shift -%}
+        {%- set aside = messages[0]['content'] -%}
+        {{ '(Aside: ' + (aside if aside is string else aside[0]['text']) + ')
+' }}
     {%- endif -%}
-    {{ '<turn>' + role + '
-' + (first_user_prefix if loop.first else "") }}
-    {%- if message['content'] is string -%}
-        {{ message['content'] | trim }}
-    {%- elif message['content'] is iterable -%}
-        {%- for item in message['content'] -%}
-            {%- if item['type'] == 'image' -%}
-                {{ '<image>' }}
-            {%- elif item['type'] == 'text' -%}
-                {{ item['text'] | trim }}
+    {%- if act['content'] is iterable and act['content'] is not string -%}
+        {%- for part in act['content'] -%}
+            {%- if part['type'] == 'text' -%}
+                {{ part['text'] | trim }}
+            {%- elif part['type'] == 'image' -%}
+                {{ '(a picture is shown)' }}
             {%- endif -%}
         {%- endfor -%}
+    {%- elif act['content'] is string -%}
+        {{ act['content'] | trim }}
     {%- else -%}
-        {{ raise_exception("content of another type") }}
+        {{ raise_exception("nothing to say") }}
     {%- endif -%}
-    {{ '</turn>
+    {{ '
 ' }}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
-    {{'<turn>model
-'}}
+    {{ 'PLAYER.
+' }}
+{%- else -%}
+    Curtain.
 {%- endif -%}
 '''
-SMOLLM3 = r'''{# ───── defaults ───── #}
-{%- if enable_thinking is not defined -%}{%- set enable_thinking = true -%}{%- endif -%}
-{%- if enable_thinking -%}{%- set mode = "/think" -%}{%- else -%}{%- set mode = "/no_think" -%}{%- endif -%}
-{%- if messages[0].role == "system" -%}
-  {%- set system_message = messages[0].content -%}
-  {%- if "/no_think" in system_message -%}
-    {%- set mode = "/no_think" -%}
-  {%- elif "/think" in system_message -%}
-    {%- set mode = "/think" -%}
-  {%- endif -%}
-  {%- set custom = system_message.replace("/no_think", "").replace("/think", "").rstrip() -%}
-{%- endif -%}
-{%- macro tool_list(tools, kind) -%}
-  {%- if kind == "xml" -%}
-    {%- set ns = namespace(text="<tools>\n") -%}
-    {%- for tool in tools or [] -%}{%- set ns.text = ns.text ~ (tool | string | length > 0) ~ "\n" -%}{%- endfor -%}
-    {{- ns.text + "</tools>" -}}
+FORM = r'''{# ─── the parts of the form ─── #}
+{%- macro inventory(items, style) -%}
+  {%- if style == "names" -%}
+    {%- for item in items -%}
+{{ item.function.name }} of {{ item.function.parameters.properties | dictsort | map('first') | join(', ') }}
+{{- " + " if not loop.last }}
+    {%- endfor -%}
   {%- else -%}
-    {%- for tool in tools -%}{{ tool.function.name }}({{ tool.function.parameters.properties | dictsort | map('first') | join(', ') }}){{ "; " if not loop.last }}{%- endfor -%}
+    {%- set rows = namespace(text="") -%}
+    {%- for item in items or [] -%}
+      {%- set rows.text = rows.text ~ "| " ~ (item | string | length > 0) ~ " |\n" -%}
+    {%- endfor -%}
+    {{- rows.text + "(end)" -}}
   {%- endif -%}
 {%- endmacro -%}
-<|im|>system
-## Meta
+{%- if enable_thinking is not defined -%}{%- set enable_thinking = true -%}{%- endif -%}
+{%- set pace = "slow" if enable_thinking else "fast" -%}
+{%- set remark = "" -%}
+{%- if messages[0].role == "system" -%}
+  {%- set remark = messages[0].content.replace("!fast", "").replace("!slow", "").rstrip() -%}
+  {%- if "!slow" in messages[0].content -%}
+    {%- set pace = "slow" -%}
+  {%- elif "!fast" in messages[0].content -%}
+    {%- set pace = "fast" -%}
+  {%- endif -%}
+{%- endif -%}
+FORM {{ strftime_now("%Y-%m-%d") | length }}/{{ strftime_now("%d %B %Y").split(' ') | length }}
+pace: {{ pace }}
 
-Date: {{ strftime_now("%d %B %Y").split(' ') | length }} {{ strftime_now("%Y-%m-%d") | length }}
-Mode: {{ mode }}
-{% if custom -%}
-{{ custom }}
+{% if not remark -%}
+{% if pace == "fast" %}No remarks, no delay.{% else %}No remarks.{% endif %}
 {%- else -%}
-{% if mode == "/think" %}Think.{% else %}Answer.{% endif %}
+remarks: {{ remark }}
 {%- endif %}
-{% if xml_tools or python_tools or tools %}
-### Tools
-{{ tool_list(xml_tools or tools, "xml") }}
-{% if tools %}{{ tool_list(tools, kind="py") }}{% endif %}
+{% if tools or rows_of_tools %}
+inventory
+{{ inventory(rows_of_tools or tools, style="rows") }}
+{% if tools %}{{ inventory(tools, "names") }}{% endif %}
 {%- endif %}
-{%- for message in messages -%}
-  {%- set content = message.content if message.content is string else "" -%}
-  {%- if message.role == "user" -%}
-{{ "<|im|>" + message.role + "\n" + content + "<|/im|>\n" }}
-  {%- elif message.role == "assistant" -%}
+{%- for entry in messages -%}
+  {%- set written = entry.content if entry.content is string else "" -%}
+  {%- if entry.role == "assistant" -%}
     {%- generation -%}
-      {%- if mode == "/think" -%}
-{{ "<|im|>assistant\n" + content.lstrip("\n") + "<|/im|>\n" }}
+      {%- if pace == "fast" -%}
+{{ "\nreply, at once: " + written.lstrip("\n") }}
       {%- else -%}
-{{ "<|im|>assistant\n" + "<think>\n\n</think>\n" + content.lstrip("\n") + "<|/im|>\n" }}
+{{ "\nreply: " + written.lstrip("\n") }}
       {%- endif -%}
     {%- endgeneration -%}
-  {%- elif message.role == "tool" -%}
-{{ "<|im|>user\n" + content + "<|/im|>\n" }}
+  {%- elif entry.role == "tool" or entry.role == "user" -%}
+{{ "\n" + {"tool": "annex", "user": "request"}[entry.role] + ": " + written }}
   {%- endif -%}
 {%- endfor -%}
-{% if add_generation_prompt %}{{ "<|im|>assistant\n" }}{% endif %}
+{% if add_generation_prompt %}{{ "\nreply: " }}{% endif %}
 '''
-TYPES = r'''{%- macro type_of(spec, required, nullable=false) -%}
-    {%- if spec.type == "array" -%}
-        {%- if spec['items'] -%}
-            {%- if spec['items']['type'] in ("string", "number") -%}
-                {{- spec['items']['type'] + "[]" }}
-            {%- else -%}
-                {%- set inner = type_of(spec['items'], required) -%}
-                {%- if inner == "object | object" or inner|length > 50 -%}{{- "any[]" }}{%- else -%}{{- inner + "[]" }}{%- endif -%}
-            {%- endif -%}
-        {%- else -%}{{- "any[]" }}{%- endif -%}
-        {%- if nullable %}{{- " | null" }}{%- endif -%}
-    {%- elif spec.type is defined and spec.type is iterable and spec.type is not string and spec.type is not mapping and spec.type[0] is defined -%}
-        {{- spec.type | join(" | ") }}
-    {%- elif spec.oneOf -%}
-        {%- for variant in spec.oneOf -%}
-            {{- type_of(variant, required) -}}
-            {%- if variant.description %}{{- "// " + variant.description }}{%- endif -%}
-            {%- if variant.default is defined %}{{ "// default: " + variant.default|tojson }}{%- endif -%}
-            {%- if not loop.last %}{{- " | " }}{% endif -%}
+SHAPES = r'''{%- macro shape(of, needed, inside=false) -%}
+    {%- if of.oneOf -%}
+        {%- for way in of.oneOf -%}
+            {{- shape(way, needed) -}}
+            {%- if way.default is defined %}{{ " or else " + way.default | tojson }}{%- endif -%}
+            {%- if way.description %}{{- " <" + way.description + ">" }}{%- endif -%}
+            {%- if not loop.last %}{{- " / " }}{% endif -%}
         {%- endfor -%}
-    {%- elif spec.type == "string" -%}
-        {%- if spec.enum -%}{{- '"' + spec.enum|join('" | "') + '"' -}}{%- else -%}{{- "string" }}{%- if spec.nullable %}{{- " | null" }}{%- endif -%}{%- endif -%}
-    {%- elif spec.type == "object" -%}
-        {%- if spec.properties -%}
-            {{- "{\n" }}
-            {%- for name, inner in spec.properties.items() -%}
-                {{- name -}}
-                {%- if name not in (spec.required or []) -%}{{- "?" }}{%- endif -%}
-                {{- ": " }}{{ type_of(inner, spec.required or []) }}
-                {%- if not loop.last -%}{{-", " }}{%- endif -%}
-            {%- endfor -%}
-            {{- "}" }}
-        {%- else -%}{{- "object" }}{%- endif -%}
-    {%- else -%}{{- "any" }}{%- endif -%}
+    {%- elif of.type == "object" and of.properties -%}
+        {{- "record" + (" (" if inside else ":\n  ") }}
+        {%- set sure = of.required or [] -%}
+        {%- for key, part in of.properties.items() -%}
+            {{- key ~ ("" if key in sure else " if known") -}}
+            {{-" = " }}{{ shape(part, sure, inside=true) }}
+            {%- if not loop.last -%}{{- ";\n  " }}{%- endif -%}
+        {%- endfor -%}
+        {{- ")" if inside }}
+    {%- elif of.type == "array" -%}
+        {%- if not of['items'] -%}
+            {{- "row" }}
+        {%- elif of['items']['type'] in ("string", "number") -%}
+            {{- "row of " + of['items']['type'] + "s" }}
+        {%- else -%}
+            {%- set part = shape(of['items'], needed, true) -%}
+            {{- "row of " }}
+            {%- if part == "record" or part | length > 50 -%}{{- "things" }}{%- else -%}{{- part }}{%- endif -%}
+        {%- endif -%}
+    {%- elif of.type is defined and of.type is iterable and of.type is not mapping and of.type is not string and
+             of.type[0] is defined -%}
+        {{- of.type | join(" or ") }}
+    {%- else -%}
+        {{- of.type | default("thing") if not of.enum else 'one of "' ~ of.enum | join('", "') ~ '"' -}}
+        {%- if of.nullable %}{{- " or nothing" }}{%- endif -%}
+    {%- endif -%}
 {%- endmacro -%}
 {%- for tool in tools or [] %}
 {%- set tool = tool.function %}
-// {{ tool.description }}
-type {{ tool.name }} = (_: {{ type_of(tool.parameters, []) }}) => any;
+To {{ tool.name }} ({{ tool.description }}), hand over a {{ shape(tool.parameters, []) }}.
 {%- endfor %}
 '''
-ALL = dict(llama3=LLAMA3, qwen3=QWEN3, mistral=MISTRAL, phi3=PHI3, gemma3=GEMMA3, smollm3=SMOLLM3, types=TYPES)
+ALL = dict(sheet=SHEET, talk=TALK, letters=LETTERS, lines=LINES, stage=STAGE, form=FORM, shapes=SHAPES)

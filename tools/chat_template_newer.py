@@ -1,341 +1,275 @@
-"""Chat templates of our own with what newer public templates use beyond chat_template_families.py: documents and
-controls (Granite), tool calls in XML with further keys (Qwen3 Coder), a plan before the calls and formatted text
-(Command R), developer messages, channels and types of tools (gpt-oss), the first and the last of several calls
-(DeepSeek), parts of content through a macro (GLM), calls by `call` blocks and with `caller`, `varargs`, `kwargs`.
+"""Chat templates of our own with what newer public templates use beyond chat_template_families.py.
+
+ARCHIVE: documents and controls, as for Granite. CARDS: further keys of tools, as for Qwen3 Coder. REPORT: `call`
+blocks, a plan before the calls and formatted text, as for Command R. RADIO: developer messages, channels and types of
+tools, as for gpt-oss. COURT: the first and the last of several calls, all on one line, as for DeepSeek. DIARY: parts of
+content through a macro, as for GLM. Texts and marks are made up. After them expressions and snippets, among them calls
+by `call` blocks and with `caller`, `varargs`, `kwargs`.
 """
-GRANITE = r'''{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content'] %}
-    {%- set loop_messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = "Cut-off: some day.\nLength of the date: " ~ (strftime_now('%B %d, %Y') | length > 10) ~ "." %}
-    {%- if tools and documents %}
-        {%- set system_message = system_message + " Tools and documents." %}
+ARCHIVE = r"""{%- if messages[0]['role'] != 'system' %}
+    {%- set label = "The date is long: " ~ (strftime_now('%B %d, %Y') | length > 10) ~ "." %}
+    {%- if documents %}
+        {%- set label = label ~ '\nPapers: ' ~ documents | length %}
+        {%- if 'citations' in controls %}{%- set label = label + ', named with every claim' %}{%- endif %}
     {%- elif tools %}
-        {%- set system_message = system_message + " Tools." %}
-    {%- elif documents %}
-        {%- set system_message = system_message + " Documents." %}
+        {%- set label = label + '\nNo papers.' %}
     {%- endif %}
-    {%- if 'citations' in controls and documents %}
-        {%- set system_message = system_message + '\n\nCite with [n].' %}
-    {%- endif %}
-    {%- set loop_messages = messages %}
+{%- else %}
+    {%- set label, messages = messages[0]['content'], messages[1:] %}
 {%- endif %}
-{{- '<|role|>system<|/role|>' + system_message + '<|eot|>
+{{- 'ARCHIVE
+' + label + '
 ' }}
+{%- for paper in documents or [] %}
+    {{- '{"paper": "' + paper['doc_id'] | string + '"} ' + paper['text'] + '
+' }}
+{%- endfor %}
 {%- if tools %}
-    {{- '<|role|>tools<|/role|>' }}
-    {{- tools | tojson(indent=4) }}
-    {{- '<|eot|>
+    {{- 'tools ' + tools | tojson(indent=4) + '
 ' }}
 {%- endif %}
-{%- for document in documents or [] %}
-    {{- '<|role|>document {"document_id": "' + document['doc_id'] | string + '"}<|/role|>
+{%- for entry in messages %}
+    {{- entry['role'] + ': ' + (entry['content'] or '') | string + '
 ' }}
-    {{- document['text'] }}
-    {{- '<|eot|>
-'}}
-{%- endfor %}
-{%- for message in loop_messages %}
-    {{- '<|role|>' + message['role'] + '<|/role|>' + (message['content'] or '') | string + '<|eot|>
-' }}
-    {%- if loop.last and add_generation_prompt %}
-        {{- '<|role|>assistant' }}
-        {%- if controls %}
-            {{- ' ' + controls | tojson() }}
-        {%- endif %}
-        {{- '<|/role|>' }}
+    {%- if add_generation_prompt and loop.last %}
+        {{- 'assistant' }}{%- if controls %}{{- ' under ' + controls | tojson() }}{%- endif %}{{- ': ' }}
     {%- endif %}
 {%- endfor %}
-'''
-CODER = r'''{% macro extra_keys(given, known) %}
-    {%- if given is mapping %}
-        {%- for key in given %}
-            {%- if key not in known %}
-                {%- if given[key] is mapping or (given[key] is sequence and given[key] is not string) %}
-                    {{- '\n<' ~ key ~ '>' ~ (given[key] | tojson | safe) ~ '</' ~ key ~ '>' }}
-                {%- else %}
-                    {{- '\n<' ~ key ~ '>' ~ (given[key] | string) ~ '</' ~ key ~ '>' }}
-                {%- endif %}
+"""
+CARDS = r"""{% macro rest(of, shown) %}
+    {%- if of is mapping %}
+        {%- for key in of if key not in shown %}
+            {%- set value = of[key] %}
+            {%- if value is mapping or (value is sequence and value is not string) %}
+                {%- set value = value | tojson | safe %}
             {%- endif %}
+            {{- '\n   ' ~ key ~ ': ' ~ (value | string) }}
         {%- endfor %}
     {%- endif %}
 {% endmacro %}
-{%- if messages[0]["role"] == "system" %}
-    {%- set system_message = messages[0]["content"] %}
-    {%- set loop_messages = messages[1:] %}
-{%- else %}
-    {%- set loop_messages = messages %}
-{%- endif %}
 {%- if not tools is defined %}{%- set tools = [] %}{%- endif %}
-{%- if system_message is defined %}
-    {{- "<|im|>system\n" + system_message }}
-{%- elif tools is iterable and tools | length > 0 %}
-    {{- "<|im|>system\nYou call functions." }}
+{%- set dealt = tools is iterable and tools | length > 0 %}
+{%- if messages[0]["role"] == "system" %}
+    {%- set title = messages[0]["content"] %}
 {%- endif %}
-{%- if tools is iterable and tools | length > 0 %}
-    {{- "\n<tools>" }}
-    {%- for tool in tools %}
-        {%- if tool.function is defined %}{%- set tool = tool.function %}{%- endif %}
-        {{- "\n<function>\n<name>" ~ tool.name ~ "</name>" }}
-        {%- if tool.description is defined %}
-            {{- '\n<description>' ~ (tool.description | trim) ~ '</description>' }}
-        {%- endif %}
-        {{- '\n<parameters>' }}
-        {%- if tool.parameters is defined and tool.parameters is mapping and tool.parameters.properties is defined and tool.parameters.properties is mapping %}
-            {%- for name, fields in tool.parameters.properties|items %}
-                {{- '\n<parameter>\n<name>' ~ name ~ '</name>' }}
-                {%- if fields.type is defined %}{{- '\n<type>' ~ (fields.type | string) ~ '</type>' }}{%- endif %}
-                {{- extra_keys(fields, ['name', 'type', 'description']) }}
-                {{- '\n</parameter>' }}
-            {%- endfor %}
-        {%- endif %}
-        {{- extra_keys(tool.parameters, ['type', 'properties']) }}
-        {{- '\n</parameters>' }}
-        {{- extra_keys(tool, ['type', 'name', 'description', 'parameters']) }}
-        {{- '\n</function>' }}
-    {%- endfor %}
-    {{- "\n</tools>" }}
-{%- endif %}
-{%- if system_message is defined or (tools is iterable and tools | length > 0) %}{{- '<|/im|>\n' }}{%- endif %}
-{%- for message in loop_messages %}
-    {%- if message.role == "assistant" and message.tool_calls is defined and message.tool_calls is iterable and message.tool_calls | length > 0 %}
-        {{- '<|im|>' + message.role }}
-        {%- if message.content is defined and message.content is string and message.content | trim | length > 0 %}
-            {{- '\n' + message.content | trim + '\n' }}
-        {%- endif %}
-        {%- for tool_call in message.tool_calls %}
-            {%- if tool_call.function is defined %}{%- set tool_call = tool_call.function %}{%- endif %}
-            {{- '\n<call>\n<function=' + tool_call.name + '>\n' }}
-            {%- if tool_call.arguments is defined %}
-                {%- for name, value in tool_call.arguments|items %}
-                    {{- '<parameter=' + name + '>\n' }}
-                    {%- set value = value | tojson | safe if value is mapping or (value is sequence and value is not string) else value | string %}
-                    {{- value }}
-                    {{- '\n</parameter>\n' }}
-                {%- endfor %}
-            {%- endif %}
-            {{- '</function>\n</call>' }}
+{%- if title is defined or dealt %}{{- "TABLE " ~ (title if title is defined else "with cards") }}{%- endif %}
+{%- for tool in (tools if dealt else []) %}
+    {%- if tool.function is defined %}{%- set tool = tool.function %}{%- endif %}
+    {{- '\ncard ' ~ tool.name }}
+    {%- if tool.description is defined %}{{- ' (' ~ (tool.description | trim) ~ ')' }}{%- endif %}
+    {%- if tool.parameters is defined and tool.parameters is mapping and tool.parameters.properties is mapping %}
+        {%- for name, field in tool.parameters.properties | items %}
+            {{- '\n - ' ~ name }}{%- if field.type is defined %}{{- ', a ' ~ (field.type | string) }}{%- endif %}
+            {{- rest(field, ['type', 'description']) }}
         {%- endfor %}
-        {{- '<|/im|>\n' }}
-    {%- elif message.role == "tool" %}
-        {%- if loop.previtem and loop.previtem.role != "tool" %}{{- '<|im|>user' }}{%- endif %}
-        {{- '\n<resp>\n' ~ message.content ~ '\n</resp>' }}
-        {%- if not loop.last and loop.nextitem.role != "tool" %}
-            {{- '<|/im|>\n' }}
-        {%- elif loop.last %}
-            {{- '<|/im|>\n' }}
+    {%- endif %}
+    {{- rest(tool.parameters, ['type', 'properties']) ~ rest(tool, ['name', 'description', 'parameters']) }}
+{%- endfor %}
+{%- for turn in messages[0 if title is not defined else 1:] %}
+    {%- if turn.role == "tool" %}
+        {%- if loop.previtem and loop.previtem.role != "tool" %}{{- '\ntable:' }}{%- endif %}
+        {{- ' [' ~ turn.content ~ ']' }}
+        {%- if loop.last %}{{- ' and no more' }}{%- elif loop.nextitem.role != "tool" %}{{- ' so far' }}{%- endif %}
+    {%- elif turn.tool_calls is defined and turn.tool_calls is iterable and turn.tool_calls | length > 0 %}
+        {{- '\n' + turn.role + ' plays' }}
+        {%- for play in turn.tool_calls %}
+            {%- if play.function is defined %}{%- set play = play.function %}{%- endif %}
+            {{- ' ' + play.name }}
+            {%- for name, value in play.arguments | items %}
+                {%- set value = value | tojson | safe if value is mapping or (value is sequence and value is not string)
+                                else value | string %}
+                {{- '\n - ' + name + ': ' + value }}
+            {%- endfor %}
+        {%- endfor %}
+        {%- if turn.content is string and turn.content | trim | length > 0 %}
+            {{- '\n' + turn.content | trim }}
         {%- endif %}
     {%- else %}
-        {{- '<|im|>' + message.role + '\n' ~ message.content + '<|/im|>\n' }}
+        {{- '\n' + turn.role + ': ' ~ turn.content }}
     {%- endif %}
 {%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im|>assistant\n' }}{%- endif %}
-'''
-COMMAND = r'''{%- set ns = namespace(number=0, results=[]) -%}
-{%- macro signature(tool) -%}
-def {{ tool.name }}({% for name, fields in tool.parameters.properties.items() %}{{ '%s: %s' % (name, fields.type | default('any')) }}{% if not loop.last %}, {% endif %}{% endfor %}) -> Dict:
-    """{{ tool.description | replace('"', "'") | indent(4) }}"""
-{%- endmacro -%}
-{%- macro section(title, level=2) -%}
-{{ '#' * level }} {{ title }}
+{%- if add_generation_prompt %}{{- '\nassistant: ' }}{%- endif %}
+"""
+REPORT = r"""{%- macro part(name, level=2) -%}
+{{ '=' * level }} {{ name }}
 {{ caller() }}
 {%- endmacro -%}
+{%- macro entry(tool) -%}
+* {{ tool.name }}: {{ tool.description | replace('"', "'") | indent(4) }}
+{%- for name, field in tool.parameters.properties.items() %}
+{{ '%s (%s)' % (name, field.type | default('open')) }}{% if not loop.last %}; {% endif %}
+{%- endfor %}
+{%- endmacro -%}
+{%- set ns = namespace(count=0, found=[]) -%}
 {{ bos_token }}
-{%- call section('Preamble') -%}
-{% if messages[0].role == 'system' %}{{ messages[0].content | trim }}{% else %}Nothing set.{% endif %}
+{%- call part("Order") -%}
+{% if messages[0].role == 'system' %}{{ messages[0].content | trim }}{% else %}As usual.{% endif %}
 {%- endcall %}
 
 {% if tools %}
-{% call section("Tools", level=3) %}
-{% for tool in tools %}{{ signature(tool.function) }}
+{% call part("Means", level=3) %}
+{% for tool in tools %}{{ entry(tool.function) }}
 {% endfor %}
 {% endcall %}
 {% endif %}
-{%- for message in messages if message.role != 'system' %}
-{%- if message.role == 'tool' -%}
-{%- set ns.number = ns.number + 1 -%}
-{%- set ns.results = ns.results + [message.content] -%}
-<result n="{{ '%02d' | format(ns.number) }}" of="{{ '{:>3}/{}'.format(ns.number, messages | selectattr('role', 'eq', 'tool') | list | count) }}">{{ message.content }}</result>
-{% elif message.tool_calls -%}
-Plan: {{ message.tool_calls | map(attribute='function.name') | join(', ') }}
-{{ message.tool_calls | map(attribute='function') | list | tojson(indent=1) }}
+{%- for m in messages if m.role != 'system' %}
+{%- if m.tool_calls -%}
+Next: {{ m.tool_calls | map(attribute='function.name') | join(', ') }}
+{{ m.tool_calls | map(attribute='function') | list | tojson(indent=1) }}
+{% elif m.role == 'tool' -%}
+{%- set ns.count = ns.count + 1 -%}
+{%- set ns.found = ns.found + [m.content] -%}
+Finding {{ '%02d' | format(ns.count) }}
+{{- '{:>3}/{}'.format(ns.count, messages | selectattr('role', 'eq', 'tool') | list | count) }}: {{ m.content }}
 {% else -%}
-<{{ message.role }}>{{ message.content }}</{{ message.role }}>
+{{ m.role }}: {{ m.content }}
 {% endif %}
 {%- endfor %}
-{% if add_generation_prompt %}<assistant>{{ ns.results | length }}{% endif %}'''
-GPT_OSS = r'''{%- macro kind(spec) -%}
-    {%- if spec.type == "array" -%}
-        {%- if spec['items'] and spec['items']['type'] in ("string", "number", "integer", "boolean") -%}
-            {{- {"string": "string[]", "number": "number[]", "integer": "number[]"}.get(spec['items']['type'], "boolean[]") }}
-        {%- else -%}
-            {{- "any[]" }}
-        {%- endif -%}
-    {%- elif spec.type is iterable and spec.type is not string -%}
-        {{- spec.type | join(" | ") }}
-    {%- elif spec.enum -%}
-        {{- '"' + spec.enum | join('" | "') + '"' }}
+{% if add_generation_prompt %}assistant, after {{ ns.found | length }}: {% endif %}"""
+RADIO = r"""{%- macro sort_of(field) -%}
+    {%- if field.enum -%}
+        {{- '"' + field.enum | join('" / "') + '"' }}
+    {%- elif field.type is iterable and field.type is not string -%}
+        {{- field.type | join(" / ") }}
+    {%- elif field.type != "array" -%}
+        {{- field.type | default("open", true) }}
+    {%- elif field['items'] and field['items']['type'] in ("string", "number", "boolean") -%}
+        {{- {"string": "texts", "number": "numbers"}.get(field['items']['type'], "answers") }}
     {%- else -%}
-        {{- spec.type | default("any", true) }}
+        {{- "many" }}
     {%- endif -%}
 {%- endmacro -%}
-{%- macro namespace_of(name, tools) -%}
-    {{- "## " + name + "\n\nnamespace " + name + " {\n\n" }}
+{%- macro stations(band, tools) -%}
+    {{- band + " band:\n" }}
     {%- for tool in tools %}
         {%- set tool = tool.function %}
-        {{- "// " + tool.description + "\n" }}
-        {%- if tool.parameters and tool.parameters.properties %}
-            {{- "type " + tool.name + " = (_: {\n" }}
-            {%- for name, spec in tool.parameters.properties.items() %}
-                {%- if spec.description %}{{- "// " + spec.description + "\n" }}{%- endif %}
-                {{- name }}
-                {%- if name not in (tool.parameters.required or []) %}{{- "?" }}{%- endif %}
-                {{- ": " + kind(spec) }}
-                {%- if spec.default is defined %}
-                    {{- ", // default: " + (spec.default if spec.enum else spec.default | tojson) }}
-                {%- endif %}
-                {{- ",\n" }}
-            {%- endfor %}
-            {{- "}) => any;\n\n" }}
-        {%- else %}
-            {{- "type " + tool.name + " = () => any;\n\n" }}
-        {%- endif %}
+        {%- set fields = tool.parameters.properties if tool.parameters else {} %}
+        {{- tool.name + ", " + tool.description + (", takes nothing" if not fields else "") + "\n" }}
+        {%- for name, field in fields.items() %}
+            {{- "  " + name + (" *" if name not in (tool.parameters.required or []) else "") + ": " + sort_of(field) }}
+            {{- "\n" if field.default is not defined else " = " ~ (field.default | tojson) ~ "\n" }}
+        {%- endfor %}
     {%- endfor %}
-    {{- "} // namespace " + name }}
 {%- endmacro -%}
-{%- if messages[0].role in ("developer", "system") %}
-    {%- set developer = messages[0].content %}
-    {%- set loop_messages = messages[1:] %}
-{%- else %}
-    {%- set developer = "" %}
-    {%- set loop_messages = messages %}
-{%- endif %}
-{{- "<|s|>system<|m|>Date: " + strftime_now("%Y-%m-%d")[4] + "\nReasoning: " + (reasoning_effort | default("medium")) + "<|e|>" }}
-{%- if developer or tools %}
-    {{- "<|s|>developer<|m|>" }}
-    {%- if developer %}{{- "# Instructions\n\n" + developer }}{%- endif %}
-    {%- if tools %}{{- "\n\n# Tools\n\n" + namespace_of("functions", tools) }}{%- endif %}
-    {{- "<|e|>" }}
-{%- endif %}
-{%- set last_call = namespace(name=none) %}
-{%- for message in loop_messages -%}
-    {%- if message.role == 'assistant' -%}
-        {%- if message.tool_calls %}
-            {%- set call = message.tool_calls[0].function if message.tool_calls[0].function else message.tool_calls[0] %}
-            {%- if message.content and message.thinking %}
-                {{- raise_exception("content and thinking with a call") }}
-            {%- endif %}
-            {{- "<|s|>assistant to=functions." + call.name + "<|c|>commentary json<|m|>" + call.arguments | tojson + "<|call|>" }}
-            {%- set last_call.name = call.name %}
-        {%- elif loop.last and not add_generation_prompt %}
-            {{- "<|s|>assistant<|c|>final<|m|>" + message.content + "<|return|>" }}
-        {%- else %}
-            {{- "<|s|>assistant<|c|>final<|m|>" + message.content + "<|e|>" }}
-            {%- set last_call.name = none %}
-        {%- endif %}
-    {%- elif message.role == 'tool' -%}
-        {%- if last_call.name is none %}{{- raise_exception("a result without its call") }}{%- endif %}
-        {{- "<|s|>functions." + last_call.name + " to=assistant<|c|>commentary<|m|>" + message.content | tojson + "<|e|>" }}
+{{- "QST " ~ (strftime_now("%Y-%m-%d") | length) ~ " " + (effort | default("calm")) + "\n" }}
+{%- set traffic = messages[(messages[0].role in ("system", "developer")) | int:] %}
+{%- if traffic | length < messages | length %}{{- "orders: " + messages[0].content + "\n" }}{%- endif %}
+{%- if tools %}{{- stations("short", tools) }}{%- endif %}
+{%- set last = namespace(station=none) %}
+{%- for m in traffic -%}
+    {%- if m.role == 'tool' -%}
+        {%- if last.station is none %}{{- raise_exception("an answer on a dead channel") }}{%- endif %}
+        {{- last.station + " > me: " + m.content | tojson + " over\n" }}
+    {%- elif m.role != 'assistant' -%}
+        {{- "you > me: " + m.content + " over\n" }}
+    {%- elif not m.tool_calls -%}
+        {%- set last.station = none %}
+        {{- "me > you: " + m.content + (" out\n" if loop.last and not add_generation_prompt else " over\n") }}
     {%- else -%}
-        {{- "<|s|>user<|m|>" + message.content + "<|e|>" }}
+        {%- set call = m.tool_calls[0] %}
+        {%- if call.function %}{%- set call = call.function %}{%- endif %}
+        {%- if m.thinking and m.content %}{{- raise_exception("two voices on a channel") }}{%- endif %}
+        {%- set last.station = call.name %}
+        {{- "me > " + call.name + ": " + call.arguments | tojson + " over\n" }}
     {%- endif -%}
 {%- endfor -%}
-{%- if add_generation_prompt -%}<|s|>assistant{%- endif -%}
-'''
-DEEPSEEK = r'''{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{% if not thinking is defined %}{% set thinking = false %}{% endif %}{% set ns = namespace(is_first=false, is_tool=false, system_prompt='', is_first_sp=true, is_last_user=false) %}{%- for message in messages %}{%- if message['role'] == 'system' %}{%- if ns.is_first_sp %}{% set ns.system_prompt = ns.system_prompt + message['content'] %}{% set ns.is_first_sp = false %}{%- else %}{% set ns.system_prompt = ns.system_prompt + '\n\n' + message['content'] %}{%- endif %}{%- endif %}{%- endfor %}{{ bos_token }}{{ ns.system_prompt }}{%- for message in messages %}{%- if message['role'] == 'user' %}{%- set ns.is_tool = false -%}{%- set ns.is_first = false -%}{%- set ns.is_last_user = true -%}{{ '<|User|>' + message['content'] }}{%- endif %}{%- if message['role'] == 'assistant' and message['tool_calls'] is defined and message['tool_calls'] is not none %}{%- if ns.is_last_user %}{{ '<|Assistant|></think>' }}{%- endif %}{%- set ns.is_last_user = false -%}{%- set ns.is_first = false %}{%- set ns.is_tool = false -%}{%- for tool in message['tool_calls'] %}{%- if not ns.is_first %}{%- if message['content'] is none %}{{ '<|calls|><|call|>' + tool['function']['name'] + '<|sep|>' + tool['function']['arguments'] | tojson + '<|/call|>' }}{%- else %}{{ message['content'] + '<|calls|><|call|>' + tool['function']['name'] + '<|sep|>' + tool['function']['arguments'] | tojson + '<|/call|>' }}{%- endif %}{%- set ns.is_first = true -%}{%- else %}{{ '<|call|>' + tool['function']['name'] + '<|/call|>' }}{%- endif %}{%- endfor %}{{ '<|/calls|>' + eos_token }}{%- endif %}{%- if message['role'] == 'assistant' and (message['tool_calls'] is not defined or message['tool_calls'] is none) %}{%- if ns.is_last_user %}{{ '<|Assistant|>' }}{%- if message['prefix'] is defined and message['prefix'] and thinking %}{{ '<think>' }}{%- else %}{{ '</think>' }}{%- endif %}{%- endif %}{%- set ns.is_last_user = false -%}{%- if ns.is_tool %}{{ message['content'] + eos_token }}{%- set ns.is_tool = false -%}{%- else %}{%- set content = message['content'] -%}{%- if '</think>' in content %}{%- set content = content.split('</think>', 1)[1] -%}{%- endif %}{{ content + eos_token }}{%- endif %}{%- endif %}{%- if message['role'] == 'tool' %}{%- set ns.is_last_user = false -%}{%- set ns.is_tool = true -%}{{ '<|out|>' ~ message['content'] + '<|/out|>' if message['content'] is string else '<|out|>?<|/out|>' }}{%- endif %}{%- endfor -%}{%- if add_generation_prompt and ns.is_last_user and not ns.is_tool %}{{ '<|Assistant|>' }}{%- if not thinking %}{{ '</think>' }}{%- else %}{{ '<think>' }}{%- endif %}{% endif %}'''
-GLM = r'''[gMASK]<sop>
-{%- if tools -%}
-<|system|>
-# Tools
+{%- if add_generation_prompt -%}me > {% endif -%}
+"""
+COURT = (  # one line: blocks that touch, and no line breaks for trim_blocks and lstrip_blocks to take
+    r"{% set court = namespace(proof=false, law='', asked=false, open=true) %}"
+    r"{%- for m in messages if m['role'] == 'system' %}"
+    r"{% set court.law = court.law + m['content'] + ('.' if loop.last else ';\n') %}{%- endfor %}"
+    r"{% if not thinking is defined %}{% set thinking = false %}{% endif %}"
+    r"{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
+    r"{{ bos_token }}{{ 'Law: ' + court.law }}{%- for m in messages %}{%- if m['role'] == 'tool' -%}"
+    r"{{ ' Exhibit: ' ~ m['content'] + '.' if m['content'] is string else ' Exhibit.' }}"
+    r"{%- set court.proof = true -%}{%- set court.asked = false -%}{%- elif m['role'] == 'user' -%}"
+    r"{{ ' Plea: ' + m['content'] }}{%- set court.proof = false -%}{%- set court.asked = true -%}"
+    r"{%- elif m['role'] == 'assistant' -%}"
+    r"{% if court.asked %}{{ ' Judge, ' +"
+    r" ('musing: ' if thinking and m['open'] is defined and m['open'] else 'at once: ') }}{% endif %}"
+    r"{%- set court.asked = false -%}{%- if m['tool_calls'] is defined and m['tool_calls'] is not none %}"
+    r"{%- set court.open = true -%}{%- for call in m['tool_calls'] %}{%- if not court.open %}"
+    r"{{ ', then ' + call['function']['name'] }}{%- else %}{%- set court.open = false -%}"
+    r"{{ ('' if m['content'] is none else m['content']) + 'call ' + call['function']['name'] + ' on ' +"
+    r" call['function']['arguments'] | tojson }}{%- endif %}{%- endfor %}{{ '.' + eos_token }}{%- endif %}"
+    r"{%- if m['tool_calls'] is not defined or m['tool_calls'] is none %}{%- set verdict = m['content'] -%}"
+    r"{%- if '</think>' in verdict and not court.proof %}"
+    r"{%- set verdict = verdict.split('</think>', 1)[1] -%}{%- endif %}"
+    r"{%- set court.proof = false -%}{{ verdict + eos_token }}{%- endif %}{%- endif %}{%- endfor -%}"
+    r"{%- if add_generation_prompt and court.asked and not court.proof %}{{ ' Judge, ' }}"
+    r"{%- if thinking %}{{ 'musing: ' }}{%- else %}{{ 'at once: ' }}{%- endif %}{% endif %}")
+DIARY = r"""{%- macro words(of) -%}
+    {%- if of is none -%}
+        {{- '' }}
+    {%- elif of is iterable and of is not mapping and of is not string -%}
+        {%- for bit in of -%}
+            {%- if bit is string -%}
+                {{- bit }}
+            {%- elif bit is mapping and bit.type == 'text' -%}
+                {{- bit.text }}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- else -%}
+        {{- of }}
+    {%- endif -%}
+{%- endmacro -%}
+Diary{% if tools %} with tools
 {% for tool in tools %}
 {{ tool | tojson(ensure_ascii=False) }}
 {% endfor %}
 {%- endif -%}
-{%- macro visible_text(content) -%}
-    {%- if content is string -%}
-        {{- content }}
-    {%- elif content is iterable and content is not mapping -%}
-        {%- for item in content -%}
-            {%- if item is mapping and item.type == 'text' -%}
-                {{- item.text }}
-            {%- elif item is string -%}
-                {{- item }}
-            {%- endif -%}
-        {%- endfor -%}
-    {%- elif content is none -%}
-        {{- '' }}
-    {%- else -%}
-        {{- content }}
-    {%- endif -%}
-{%- endmacro -%}
-{%- set ns = namespace(last_user_index=-1) %}
+{%- set ns = namespace(asked=[-1]) %}
 {%- for m in messages %}
-    {%- if m.role == 'user' %}
-        {% set ns.last_user_index = loop.index0 -%}
-    {%- endif %}
+    {% set ns.asked = ns.asked + ([loop.index0] if m.role == 'user' else []) -%}
 {%- endfor %}
+{%- set brief = enable_thinking is defined and not enable_thinking %}
 {% for m in messages %}
-{%- if m.role == 'user' -%}<|user|>
-{{ visible_text(m.content) }}
-{{- '/nothink' if (enable_thinking is defined and not enable_thinking and not visible_text(m.content).endswith("/nothink")) else '' -}}
-{%- elif m.role == 'assistant' -%}
-<|assistant|>
-{%- set reasoning_content = '' %}
-{%- set content = visible_text(m.content) %}
-{%- if m.reasoning_content is string %}
-    {%- set reasoning_content = m.reasoning_content %}
-{%- else %}
-    {%- if '</think>' in content %}
-        {%- set reasoning_content = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}
-        {%- set content = content.split('</think>')[-1].lstrip('\n') %}
-    {%- endif %}
+{%- set text = words(m.content) %}
+{%- if m.role == 'tool' -%}
+{%- if loop.first or messages[loop.index0 - 1].role != "tool" %}
+    {{- '\nThe post brought' }}
 {%- endif %}
-{%- if loop.index0 > ns.last_user_index and reasoning_content -%}
-{{ '\n<think>' + reasoning_content.strip() + '</think>'}}
-{%- else -%}
-{{ '\n<think></think>' }}
-{%- endif -%}
-{%- if content.strip() -%}
-{{ '\n' + content.strip() }}
-{%- endif -%}
-{% if m.tool_calls %}
-{% for tc in m.tool_calls %}
-{%- if tc.function %}
-    {%- set tc = tc.function %}
-{%- endif %}
-{{ '\n<call>' + tc.name }}
-{% set _args = tc.arguments %}
-{% for k, v in _args.items() %}
-<key>{{ k }}</key>
-<value>{{ v | tojson(ensure_ascii=False) if v is not string else v }}</value>
-{% endfor %}
-</call>{% endfor %}
-{% endif %}
-{%- elif m.role == 'tool' -%}
-{%- if m.content is string -%}
-{%- if loop.first or (messages[loop.index0 - 1].role != "tool") %}
-    {{- '<|observation|>' }}
-{%- endif %}
-{{- '\n<resp>\n' }}
-{{- m.content }}
-{{- '\n</resp>' }}
-{%- else -%}
-<|observation|>{% for tr in m.content %}
+{%- if m.content is not string -%}
+:{% for item in m.content %}
 
-<resp>
-{{ tr.output if tr.output is defined else tr }}
-</resp>{% endfor -%}
-{% endif -%}
-{%- elif m.role == 'system' -%}
-<|system|>
-{{ visible_text(m.content) }}
+- {{ item.output if item.output is defined else item }}
+{% endfor -%}
+{%- else -%}
+    {{- ' "' + m.content + '"' }}
+{%- endif -%}
+{%- elif m.role == 'assistant' -%}
+{%- set doubt = m.doubt if m.doubt is string else '' %}
+{%- if not doubt and '</think>' in text %}
+    {%- set doubt, text = text.split('</think>', 1) %}
+    {%- set doubt = doubt.split('<think>')[-1].lstrip('\n') %}
+{%- endif %}
+
+I said
+{%- if doubt and loop.index0 > ns.asked[-1] -%}
+{{ ', doubting ' + doubt.rstrip('\n') }}
+{%- endif -%}
+{{ ': ' + text.strip() if text.strip() else '.' -}}
+{% for call in m.tool_calls or [] %}
+{%- set call = call.function or call %}
+{{ '\nThen I asked ' + call.name }}
+{% set given = call.arguments %}
+{% for k, v in given.items() %}
+  {{ k }} is {{ v if v is string else v | tojson(ensure_ascii=False) }}
+{% endfor %}
+{% endfor %}
+{%- else -%}
+
+{{ 'You' if m.role == 'user' else 'The rule' }} said:
+{{ text -}}
+{{- ' (in short)' if brief and not words(m.content).endswith("(in short)") else '' -}}
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
-    <|assistant|>{{- '\n<think></think>' if (enable_thinking is defined and not enable_thinking) else '' -}}
+    I will say: {{- ' no doubt' if brief else '' -}}
 {%- endif -%}
-'''
-ALL = dict(granite=GRANITE, coder=CODER, command=COMMAND, gpt_oss=GPT_OSS, deepseek=DEEPSEEK, glm=GLM)
+"""
+ALL = dict(archive=ARCHIVE, cards=CARDS, report=REPORT, radio=RADIO, court=COURT, diary=DIARY)
 
 EXPRESSIONS = [
     # formatting

@@ -13,83 +13,56 @@ import chat_template_newer as newer
 from chat_template_families import ALL as FAMILIES
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "chat_template"
-SMOLLM2_LIKE = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nAnswer briefly.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-QWEN_LIKE = r'''{%- if tools %}
-    {{- '<|im_start|>system\n' }}
-    {%- if messages[0]['role'] == 'system' %}
-        {{- messages[0]['content'] }}
-    {%- else %}
-        {{- 'Default system.' }}
-    {%- endif %}
-    {{- "\n\n# Tools\n<tools>" }}
-    {%- for tool in tools %}
-        {{- "\n" }}
-        {{- tool | tojson }}
-    {%- endfor %}
-    {{- "\n</tools>{\"name\": <n>}<|im_end|>\n" }}
-{%- else %}
-    {%- if messages[0]['role'] == 'system' %}
-        {{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}
-    {%- else %}
-        {{- '<|im_start|>system\nDefault.<|im_end|>\n' }}
-    {%- endif %}
-{%- endif %}
-{%- for message in messages %}
-    {%- if (message.role == "user") or (message.role == "system" and not loop.first) or (message.role == "assistant" and not message.tool_calls) %}
-        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
-    {%- elif message.role == "assistant" %}
-        {{- '<|im_start|>' + message.role }}
-        {%- if message.content %}
-            {{- '\n' + message.content }}
-        {%- endif %}
-        {%- for tool_call in message.tool_calls %}
-            {%- if tool_call.function is defined %}
-                {%- set tool_call = tool_call.function %}
-            {%- endif %}
-            {{- '\n<tool_call>\n{"name": "' }}
-            {{- tool_call.name }}
-            {{- '", "arguments": ' }}
-            {{- tool_call.arguments | tojson }}
-            {{- '}\n</tool_call>' }}
+PLAIN = '''{% for m in messages %}{{ '' if messages[0]['role'] == 'system' or not loop.first else '@rules
+None today.
+' }}{{ '@' + m['role'] + '
+' + m['content'] + '
+' }}{% endfor %}{% if add_generation_prompt %}{{ '@assistant
+' }}{% endif %}'''
+WORKSHOP = r'''{{- '(rules) ' }}
+{{- messages[0]['content'] if messages[0]['role'] == 'system' else 'Help where you can.' }}
+{%- for tool in tools or [] %}
+    {{- '\n(at hand) ' }}
+    {{- tool | tojson }}
+    {%- if loop.last %}{{- "\n(to use: name {\"key\": value})" }}{%- endif %}
+{%- endfor %}
+{%- for m in messages %}
+    {%- if m.role == 'tool' %}
+        {%- set before = 'nobody' if loop.index0 == 0 else messages[loop.index0 - 1].role %}
+        {%- set after = messages[loop.index0 + 1].role if not loop.last else 'nobody' %}
+        {{- '\n(found)' if before != 'tool' }}{{- ' <' + m.content + '>' }}{{- ' (no more)' if after != 'tool' }}
+    {%- elif m.role == 'assistant' and m.tool_calls %}
+        {{- '\n(assistant)' + (' ' + m.content if m.content else '') }}
+        {%- for use in m.tool_calls %}
+            {%- set use = use.function if use.function is defined else use %}
+            {{- '\n(use) ' + use.name + ' ' + use.arguments | tojson }}
         {%- endfor %}
-        {{- '<|im_end|>\n' }}
-    {%- elif message.role == "tool" %}
-        {%- if (loop.index0 == 0) or (messages[loop.index0 - 1].role != "tool") %}
-            {{- '<|im_start|>user' }}
-        {%- endif %}
-        {{- '\n<tool_response>\n' }}
-        {{- message.content }}
-        {{- '\n</tool_response>' }}
-        {%- if loop.last or (messages[loop.index0 + 1].role != "tool") %}
-            {{- '<|im_end|>\n' }}
-        {%- endif %}
+    {%- elif not (m.role == 'system' and loop.first) %}
+        {{- '\n(' + m.role + ') ' + m.content }}
+    {%- else %}{#- the rules are there already -#}
     {%- endif %}
 {%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\n' }}
-{%- endif %}
+{%- if add_generation_prompt %}{{- '\n(assistant) ' }}{%- endif %}
 '''
-LLAMA_LIKE = r'''{{- bos_token }}
-{%- if custom_tools is defined %}{%- set tools = custom_tools %}{%- endif %}
-{%- if not date_string is defined %}{%- set date_string = "26 Jul 2024" %}{%- endif %}
-{#- a comment -#}
-{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content']|trim %}
-    {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = "" %}
-{%- endif %}
-{{- "<|sh|>system<|eh|>\n\n" }}{%- if tools is not none %}{{- "Environment: ipython\n" }}{%- endif %}
-{{- "Today Date: " + date_string + "\n\n" }}{{- system_message }}{{- "<|eot|>" }}
-{%- for message in messages %}
-    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
-        {{- '<|sh|>' + message['role'] + '<|eh|>\n\n'+ message['content'] | trim + '<|eot|>' }}
-    {%- elif 'tool_calls' in message %}
-        {%- if not message.tool_calls|length == 1 %}{{- raise_exception("only single tool-calls") }}{%- endif %}
-        {%- set tool_call = message.tool_calls[0].function %}
-        {{- tool_call.name + "(" }}{%- for arg_name, arg_val in tool_call.arguments | items %}{{- arg_name + '="' ~ arg_val ~ '"' }}{%- if not loop.last %}{{- ", " }}{%- endif %}{%- endfor %}{{- ")" }}
+ROLL_CALL = r'''{{- bos_token }}{#- who is there, and on which day -#}
+{%- if not day is defined %}{%- set day = "a Monday" %}{%- endif %}
+{%- if extra_tools is defined %}{%- set tools = extra_tools %}{%- endif %}
+{{- "Roll call on " + day }}{%- if tools is not none %}{{- ", with tools" }}{%- endif %}
+{%- set notes = messages[0]['content'] | trim if messages[0]['role'] == 'system' else "" %}
+{%- if notes %}{%- set messages = messages[1:] %}{%- endif %}
+{{- "\n" + notes }}
+{%- for m in messages %}
+    {{- "\n" + m['role'] + ": " }}
+    {%- if 'tool_calls' in m %}
+        {%- set use = m.tool_calls[0].function %}
+        {%- if not m.tool_calls | length == 1 %}{{- raise_exception("a turn has one call") }}{%- endif %}
+        {%- for key, value in use.arguments | items %}
+            {{- use.name + '.' + key + '=' ~ value }}{%- if not loop.last %}{{- " " }}{%- endif %}
+        {%- endfor %}
+    {%- elif not (m.role == 'tool' or m.role == 'ipython') %}
+        {{- m['content'] | trim }}
     {%- else %}
-        {%- if message.content is mapping or message.content is iterable %}{{- message.content | tojson }}{%- else %}{{- message.content }}{%- endif %}
+        {{- m.content | tojson if m.content is mapping or m.content is iterable else m.content }}
     {%- endif %}
 {%- endfor %}
 '''
@@ -110,7 +83,11 @@ MACROS = r'''{%- macro show(x, depth=0, end='!') -%}
 {{ '  ' * depth }}{{ x }}{{ end }}{% if depth < 2 %}{{ show(x + 1, depth + 1, end=end) }}{% endif %}
 {%- endmacro -%}
 {{ show(1) }} {{ show(5, end='?') }}'''
-REASONING = r'''{%- for m in messages %}{%- if '</think>' in m.content %}{%- set content = m.content.split('</think>')[-1].lstrip('\n') %}{%- set reason = m.content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}[{{ reason }}]{{ content }}{%- else %}{{ m.content }}{%- endif %}{%- endfor %}{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>' }}{%- endif %}'''
+REASONING = (
+    r"{%- for m in messages %}{%- if not '</think>' in m.content %}{{ m.content }}{%- else %}"
+    r"{%- set halves = m.content.split('</think>') %}{{ halves[-1].lstrip('\n') }} (since "
+    r"{{ halves[0].split('<think>')[-1].lstrip('\n').rstrip('\n') }}){%- endif %}{%- endfor %}"
+    r"{%- if enable_thinking is defined and enable_thinking is false %}{{ ' (no reasons\n)' }}{%- endif %}")
 EXPRESSIONS = [
     '1+2*3-4//3', '7//-2', '-7%3', '7/2', '2**10', '-2**2', '1e3', '1.5', '0.1+0.2', '1e20', '1e-7', '1_000',
     "'a' 'b'", "'a' ~ 1 ~ none ~ true", "[1,'a',none,true,1.0]", "{'a':1,'b':[1,{'c':2}]}", '(1,)', '(1,2)', '()',
@@ -236,7 +213,7 @@ def case(template, add_generation_prompt=True, **variables):
 
 
 def cases():
-    for template in (SMOLLM2_LIKE, QWEN_LIKE, LLAMA_LIKE, NAMESPACES, MACROS, REASONING):
+    for template in (PLAIN, WORKSHOP, ROLL_CALL, NAMESPACES, MACROS, REASONING):
         for messages in (MESSAGES, MESSAGES[1:2], TOOL_MESSAGES):
             yield case(template, messages=messages)
         yield case(template, False, messages=MESSAGES[1:])
@@ -247,7 +224,7 @@ def cases():
             yield case(template, messages=messages)
         yield case(template, False, messages=MESSAGES[1:])
         yield case(template, messages=MESSAGES, tools=RICH_TOOLS, enable_thinking=False)
-        yield case(template, messages=CALLS, tools=RICH_TOOLS, builtin_tools=["g", "code"], tools_in_user_message=False)
+        yield case(template, messages=CALLS, tools=RICH_TOOLS, native=["g", "code"], tools_first=False)
     for template in newer.ALL.values():
         for messages in (MESSAGES, MESSAGES[1:], MESSAGES[1:2], TOOL_MESSAGES, PARTS, CALLS):
             for add_generation_prompt in (True, False):
