@@ -73,7 +73,7 @@ class Model:
     """A model, loaded from a Hugging Face folder, a .gguf file, a LoRA adapter's folder, a name in the model
     folder (KVENGINE_MODELS) or a hub id that lies in the local cache. Nothing is downloaded.
 
-    weights: the type that products read: "stored", "f32", "bf16", "f16" or "int8".
+    weights: the type that products read: "stored", "f32", "bf16", "f16", "int8" or "codes".
     kv_dtype: how rows without a codec are stored: "f32" (here the default, as for `kvengine probe`), "f16"
         or "bf16".
     prefill_chunk: prompt tokens in one pass; 0: chosen. No result depends on it.
