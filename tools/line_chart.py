@@ -21,11 +21,11 @@ class Chart:
         self._text((LEFT + width - right) / 2, height - 10, x_title, 'text-anchor="middle"')
         self._text(LEFT - 40, TOP - 34, title)
 
-    def _x(self, x):
+    def x_pixel(self, x):
         low, high = self.x_range
         return LEFT + (self.width - LEFT - self.right) * (x - low) / (high - low)
 
-    def _y(self, y):
+    def y_pixel(self, y):
         low, high = self.y_range
         if self.log_y:
             low, high, y = math.log10(low), math.log10(high), math.log10(y)
@@ -37,17 +37,17 @@ class Chart:
     def x_ticks(self, values, form="{:,}"):
         """Numbers below the axis."""
         for x in values:
-            self._text(self._x(x), self.height - BOTTOM + 18, form.format(x), 'text-anchor="middle"')
+            self._text(self.x_pixel(x), self.height - BOTTOM + 18, form.format(x), 'text-anchor="middle"')
 
     def y_ticks(self, values, form="{}"):
         """Numbers beside the axis, with a line across."""
         for y in values:
-            self.parts.append(f'<path d="M{LEFT} {self._y(y):.1f}H{self.width - self.right}" stroke="#dddddd"/>')
-            self._text(LEFT - 8, self._y(y) + 4, form.format(y), 'text-anchor="end"')
+            self.parts.append(f'<path d="M{LEFT} {self.y_pixel(y):.1f}H{self.width - self.right}" stroke="#dddddd"/>')
+            self._text(LEFT - 8, self.y_pixel(y) + 4, form.format(y), 'text-anchor="end"')
 
     def line(self, points, color, width=2.0, dashed=False, dots=True):
         """A line through points (x, y)."""
-        path = "L".join(f"{self._x(x):.1f} {self._y(y):.1f}" for x, y in points)
+        path = "L".join(f"{self.x_pixel(x):.1f} {self.y_pixel(y):.1f}" for x, y in points)
         dash = ' stroke-dasharray="5 4"' if dashed else ""
         self.parts.append(f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="{width}"{dash}/>')
         for x, y in points if dots else ():
@@ -56,12 +56,18 @@ class Chart:
     def dot(self, x, y, color, radius=3, ring=False):
         """A filled dot or a ring."""
         look = f'fill="none" stroke="{color}"' if ring else f'fill="{color}"'
-        self.parts.append(f'<circle cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="{radius}" {look}/>')
+        self.parts.append(f'<circle cx="{self.x_pixel(x):.1f}" cy="{self.y_pixel(y):.1f}" r="{radius}" {look}/>')
 
     def label(self, x, y, words, color="#333333", dx=6, dy=4, anchor="start", size=11):
         """Words beside a point, dx and dy pixels off."""
         more = f'fill="{color}" font-size="{size}" text-anchor="{anchor}"'
-        self._text(self._x(x) + dx, self._y(y) + dy, words, more)
+        self._text(self.x_pixel(x) + dx, self.y_pixel(y) + dy, words, more)
+
+    def pointed_label(self, x, y, words, at_x, at_y, color="#333333", size=9):
+        """Words that end at a pixel left of a point, and a thin line from them to it."""
+        line = f"M{at_x + 3:.1f} {at_y - 3:.1f}L{self.x_pixel(x) - 4:.1f} {self.y_pixel(y):.1f}"
+        self.parts.append(f'<path d="{line}" stroke="#cccccc"/>')
+        self._text(at_x, at_y, words, f'fill="{color}" font-size="{size}" text-anchor="end"')
 
     def legend(self, names):
         """Pairs (name, color) above the chart; a color in brackets, (color,), gives a ring."""

@@ -14,7 +14,7 @@ import re
 from line_chart import Chart
 
 CODEC, POLICY, FULL = "#d55e00", "#0072b2", "#000000"
-LARGEST = 1000  # perplexities above it are drawn there
+LARGEST = 200  # perplexities above it are drawn there
 
 
 def method_of(cell):
@@ -30,11 +30,10 @@ def method_of(cell):
 def setting_of(cell):
     """How the figure calls a codec's setting."""
     spec, name = cell["spec"], re.match(r"\w+", cell["spec"]).group()
-    for mark, default in (("residual", "128"), ("axis", "0"), ("group", "64" if name[0] in "hq" else "32")):
-        value = re.search(rf"{mark}=(-?\d+)", spec)
-        if value and value.group(1) != default:
-            return f"{name}({mark}={value.group(1)})"
-    return name
+    defaults = {"residual": "128", "axis": "0", "group": "64" if name[0] in "hq" else "32", "threshold": "", "recent": ""}
+    given = re.findall(rf"\b({'|'.join(defaults)})=(-?[\d.]+)", spec)
+    shown = ",".join(f"{mark}={value}" for mark, value in given if value != defaults[mark])
+    return f"{name}({shown})" if shown else name
 
 
 def read(folder):
@@ -60,24 +59,37 @@ def table(methods):
         print(f"| `{name}` | " + " | ".join(parts) + " |")
 
 
+def is_policy(cells):
+    return bool(cells[0]["compression_ratio"]) or cells[0]["spec"].startswith("simlayerkv")
+
+
 def figure(methods):
     """Lines of policies, dots of codecs."""
     full = methods["none"][0]
     chart = Chart("perplexity", "KV cache, % of the full one in 16 bits", (0, 110), (full["value"] * 0.93, LARGEST), True,
-                  height=560)
-    chart.y_ticks([10, 20, 50, 100, 200, 500, 1000])
+                  height=640)
+    chart.y_ticks([25, 30, 40, 50, 70, 100, 150, 200])
     chart.x_ticks(range(0, 101, 25))
+    ends = []  # (x, y, name) of the policies' last settings
     for name, cells in methods.items():
         points = [(100 * c["kv_retained"], min(c["value"], LARGEST)) for c in cells]
-        if name == "none" or cells[0]["compression_ratio"]:
+        if name == "none" or is_policy(cells):
             chart.line(points, FULL if name == "none" else POLICY, width=1)
-            if name != "none" and len(cells) > 1:
-                chart.label(*points[-1], name, POLICY, dx=-6, anchor="end", size=8)
+            if name != "none":
+                ends.append((*points[-1], name))
             continue
         for (x, y), cell in zip(points, cells):
             chart.dot(x, y, CODEC, radius=4)
             if y > 1.3 * full["value"]:
-                chart.label(x, y, setting_of(cell), CODEC, size=10)
+                chart.label(x, y, setting_of(cell), CODEC, dx=-8, anchor="end", size=9)
+    crowd = [end for end in ends if end[0] < 30 and end[1] < 60]
+    for x, y, name in ends:
+        if (x, y, name) not in crowd:
+            chart.label(x, y, name, POLICY, dx=8, size=9)
+    at_y = float("inf")  # from the smallest perplexity upwards, one name a line
+    for x, y, name in sorted(crowd, key=lambda end: end[1]):
+        at_y = min(chart.y_pixel(y) + 3, at_y - 9)
+        chart.pointed_label(x, y, name, chart.x_pixel(16), at_y, POLICY)
     chart.legend([("full cache", FULL), ("rows removed", POLICY), ("rows in fewer bits", CODEC),
                   (f"above {LARGEST:,}: drawn at the top", "#ffffff")])
     return chart.svg()
