@@ -8,11 +8,13 @@
 // Full cache and method take turns, three times; the medians are compared.
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <optional>
 
 #include "bench/bench_main.h"
 #include "compress/registry.h"
 #include "engine/compression.h"
+#include "engine/saved_cache.h"
 #include "engine/session.h"
 
 namespace {
@@ -64,6 +66,22 @@ kv::KvCache copy_of(const kv::KvCache& source) {
 std::vector<kv::KvCache> copies_of(const kv::KvCache& source, int n) {
   std::vector<kv::KvCache> copies;
   for (int i = 0; i < n; ++i) copies.push_back(copy_of(source));
+  return copies;
+}
+
+// The rows of a method that acts at every step lie out of reach of copy_of: each copy is read from a file.
+std::vector<kv::KvCache> restored_copies(const kv::CompressedCache& cell,
+                                         const kv::ModelConfig& config,
+                                         const kv::CompressionPlan& plan,
+                                         const kv::CodecPtr& kv_dtype, int n) {
+  const auto file = std::filesystem::temp_directory_path() / "kvengine_decode_methods.safetensors";
+  kv::save_cache(file, cell.cache, std::vector<float>(static_cast<size_t>(config.vocab)), {});
+  std::vector<kv::KvCache> copies;
+  {
+    const kv::SavedCache saved(file);
+    for (int i = 0; i < n; ++i) copies.push_back(saved.restore(config, plan, kv_dtype));
+  }
+  std::filesystem::remove(file);
   return copies;
 }
 
@@ -120,16 +138,21 @@ class Bench {
 
   void measure(const kv::CompressorSpec& method) {
     const kv::CompressedCache cell = compressed(method.plan);
-    const auto [together, full_together] = turns(cell.cache, n_sequences_);
-    const auto [alone, full_alone] = turns(cell.cache, 1);
+    const auto [together, full_together] = turns(cell, method.plan, n_sequences_);
+    const auto [alone, full_alone] = turns(cell, method.plan, 1);
     fmt::print("{:<44} {:>9.1f} {:>10.1f} {:>7.2f} {:>10.1f} {:>7.2f}\n", method.canonical,
                static_cast<double>(cell.cache.bytes_in_use()) / kMiB, together,
                together / full_together, alone, alone / full_alone);
   }
 
   // Median tokens/s of n sequences with the method and with the full cache, measured in turn.
-  std::pair<double, double> turns(const kv::KvCache& method, int n) {
-    std::vector<kv::KvCache> ours = copies_of(method, n), full = copies_of(full_->cache, n);
+  std::pair<double, double> turns(const kv::CompressedCache& cell, const kv::CompressionPlan& plan,
+                                  int n) {
+    std::vector<kv::KvCache> full = copies_of(full_->cache, n),
+                             ours = cell.cache.step() == nullptr
+                                        ? copies_of(cell.cache, n)
+                                        : restored_copies(cell, session_.model().config, plan, f16_,
+                                                          n);
     std::vector<double> speed, full_speed;
     for (int turn = 0; turn < kTurns; ++turn) {
       full_speed.push_back(decode(full));
