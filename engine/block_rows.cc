@@ -122,7 +122,7 @@ class BlockRows final : public StepRows {
   StepMemory memory() const override {
     StepMemory memory{{rules_.sinks, rules_.window, rules_.topk}, {}};
     for (const BlockLayer& layer : layers_) {
-      for (const TileRows& rows : layer.heads) memory.parts.push_back({{}, {}, {}, rows.pages()});
+      for (const TileRows& rows : layer.heads) memory.parts.push_back({{}, {}, rows.pages()});
       StepMemory::Part& first = memory.parts[memory.parts.size() - layer.heads.size()];
       first.numbers = {layer.n_sinks, layer.n_blocks};
       first.floats = layer.representatives;

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "engine/error.h"
 #include "engine/folded_attention.h"
@@ -13,6 +14,7 @@ namespace kv {
 namespace {
 
 constexpr int32_t kFree = -1;
+constexpr float kGone = -1;  // the score of a row that a query head no longer keeps; others are >= 0
 constexpr int kTilesPerBlock = kAttnBlock / kTile;
 
 }  // namespace
@@ -22,7 +24,6 @@ HeavyRows::HeavyRows(const ModelConfig& config, CodecPtr codec, StepPtr rules,
     : n_kv_heads_(config.n_kv_heads),
       group_(config.group()),
       head_dim_(config.head_dim),
-      mask_bytes_((config.group() + 7) / 8),
       codec_(std::move(codec)),
       rules_(std::move(rules)),
       n_tokens_(n_prompt),
@@ -36,7 +37,7 @@ HeavyRows::HeavyRows(const ModelConfig& config, CodecPtr codec, StepPtr rules,
     for (int g = 0; g < group_; ++g) {
       const double* received = attention_received.data() + (i * group_ + g) * n_prompt;
       for (int j = 0; j < n_prompt; ++j)
-        slots.scores[static_cast<size_t>(j) * group_ + g] = static_cast<float>(received[j]);
+        slots.scores[score_at(j, g)] = static_cast<float>(received[j]);
     }
     evict(slots, n_prompt);
     pack(slots);
@@ -61,12 +62,6 @@ void HeavyRows::adopt_pages(KvCache& cache) {
   }
 }
 
-void HeavyRows::set_kept(Slots& slots, int slot, int g, bool keep) const {
-  uint8_t& bits = slots.kept[static_cast<size_t>(slot) * mask_bytes_ + g / 8];
-  const auto bit = static_cast<uint8_t>(1u << (g % 8));
-  bits = static_cast<uint8_t>(keep ? bits | bit : bits & ~bit);
-}
-
 // The lowest free slot or one more, kept by every query head, with no score yet.
 int HeavyRows::new_slot(Slots& slots, int32_t token) const {
   int slot = static_cast<int>(slots.tokens.size());
@@ -76,14 +71,10 @@ int HeavyRows::new_slot(Slots& slots, int32_t token) const {
     --slots.n_free;
   } else {
     slots.tokens.push_back(kFree);
-    slots.kept.resize(slots.kept.size() + mask_bytes_);
-    slots.scores.resize(slots.scores.size() + group_);
+    slots.scores.resize(n_scores(slots), kGone);
   }
   slots.tokens[slot] = token;
-  for (int g = 0; g < group_; ++g) {
-    set_kept(slots, slot, g, true);
-    slots.scores[static_cast<size_t>(slot) * group_ + g] = 0;
-  }
+  for (int g = 0; g < group_; ++g) slots.scores[score_at(slot, g)] = 0;
   return slot;
 }
 
@@ -140,78 +131,110 @@ void HeavyRows::attend_head(const RopeTable& rope, Slots& slots, const QueryRows
   FoldedAttention& attention = FoldedAttention::start(*codec_, head_dim_, unit);
   const float* q = attention.load_queries(0, rope, [&](int) { return n_tokens_; });
   const int n_slots = static_cast<int>(slots.tokens.size());
-  thread_local std::vector<float> logits;  // (group, n_slots) of all slots, kept or not
-  logits.resize(static_cast<size_t>(group_) * n_slots);
+  thread_local std::vector<float> logits;  // as the scores; -inf for rows that are not kept
+  logits.resize(slots.scores.size());
   for (int first = 0; first < n_slots; first += kAttnBlock) {
     const SlotTiles tiles(rope, slots.pages, slots.tokens, first / kAttnBlock, attention);
-    const int n_columns = std::min(kAttnBlock, n_slots - first);
-    attention.fold(q, tiles.span(), [&](int g, float* scores) {
-      std::copy_n(scores, n_columns, logits.data() + static_cast<int64_t>(g) * n_slots + first);
+    attention.fold(q, tiles.span(), [&](int g, float* block) {
       bool any = false;
-      for (int c = 0; c < n_columns; ++c) {
-        const bool kept = keeps(slots, first + c, g);
-        scores[c] = kept ? scores[c] : -std::numeric_limits<float>::infinity();
-        any |= kept;
+      for (int t = 0; t < tiles.n; ++t) {
+        float* x = block + t * kTile;
+        const float* kept = slots.scores.data() + score_at(first + t * kTile, g);
+        int n_kept = 0;
+        for (int c = 0; c < kTile; ++c) {
+          x[c] = kept[c] == kGone ? -std::numeric_limits<float>::infinity() : x[c];
+          n_kept += static_cast<int>(kept[c] != kGone);
+        }
+        std::copy_n(x, kTile, logits.data() + score_at(first + t * kTile, g));
+        any |= n_kept > 0;
       }
       return any;
     });
   }
   for (int g = 0; g < group_; ++g) {
     attention.write(g);
-    add_weights(logits.data() + static_cast<int64_t>(g) * n_slots, g, attention, slots);
+    add_weights(logits.data(), g, attention.max(g), attention.sum(g), slots);
   }
 }
 
-// Every row's softmax weight goes to its score. weights: the logits of query head g.
-void HeavyRows::add_weights(float* weights, int g, const FoldedAttention& attention,
-                            Slots& slots) const {
-  const int n_slots = static_cast<int>(slots.tokens.size());
-  const float max = attention.max(g), sum = attention.sum(g);
-  for (int slot = 0; slot < n_slots; ++slot) weights[slot] -= max;
-  kernels().exp_inplace(weights, n_slots);
-  for (int slot = 0; slot < n_slots; ++slot) weights[slot] /= sum;
-  for (int slot = 0; slot < n_slots; ++slot) {
-    float& score = slots.scores[static_cast<size_t>(slot) * group_ + g];
-    score = keeps(slots, slot, g) ? score + weights[slot] : score;
+// Every row's softmax weight goes to its score: nothing, where the logit is -inf.
+void HeavyRows::add_weights(float* logits, int g, float max, float sum, Slots& slots) const {
+  for (size_t first = score_at(0, g); first < slots.scores.size(); first += tile_scores()) {
+    float *weights = logits + first, *scores = slots.scores.data() + first;
+    for (int c = 0; c < kTile; ++c) weights[c] -= max;
+    kernels().exp_inplace(weights, kTile);
+    for (int c = 0; c < kTile; ++c) scores[c] += weights[c] / sum;
   }
 }
 
 // n: tokens so far, the one just attended included.
 void HeavyRows::evict(Slots& slots, int n) const {
   if (n <= heavy_ + recent_) return;
-  for (int g = 0; g < group_; ++g) evict_for(slots, g, n);
+  for (int g = 0; g < group_; ++g) evict_for(slots, g, n - recent_);
 }
 
-void HeavyRows::evict_for(Slots& slots, int g, int n) const {
-  const int n_slots = static_cast<int>(slots.tokens.size());
-  std::vector<int> competing(slots.tokens.size());
-  int n_competing = 0;
-  for (int slot = 0; slot < n_slots; ++slot) {  // nobody keeps a free one
-    competing[n_competing] = slot;
-    n_competing += static_cast<int>(slots.tokens[slot] < n - recent_) & keeps(slots, slot, g);
+// Of the kept rows of tokens before `recent` the best stay.
+void HeavyRows::evict_for(Slots& slots, int g, int32_t recent) const {
+  const Competing competing = competing_of(slots, g, recent);
+  if (competing.n <= heavy_) return;
+  if (competing.n == heavy_ + 1) {  // the usual step
+    give_up(slots, competing.worst, g);
+    return;
   }
-  if (n_competing <= heavy_) return;
-  competing.resize(n_competing);
-  const auto worst = competing.begin() + heavy_;
-  const auto better = [&](int a, int b) {
-    const float score_a = slots.scores[static_cast<size_t>(a) * group_ + g],
-                score_b = slots.scores[static_cast<size_t>(b) * group_ + g];
+  std::vector<int> rows;
+  for (int slot = 0; slot < static_cast<int>(slots.tokens.size()); ++slot) {
+    if (slots.tokens[slot] < recent && slots.scores[score_at(slot, g)] != kGone)
+      rows.push_back(slot);
+  }
+  const auto worst = rows.begin() + heavy_;
+  std::nth_element(rows.begin(), worst, rows.end(), [&](int a, int b) {
+    const float score_a = slots.scores[score_at(a, g)], score_b = slots.scores[score_at(b, g)];
     return score_a != score_b ? score_a > score_b : slots.tokens[a] < slots.tokens[b];
-  };
-  if (n_competing == heavy_ + 1) {  // the usual step: the last one of all
-    std::iter_swap(std::max_element(competing.begin(), competing.end(), better), worst);
-  } else {
-    std::nth_element(competing.begin(), worst, competing.end(), better);
-  }
-  for (auto slot = worst; slot != competing.end(); ++slot) {
-    set_kept(slots, *slot, g, false);
-    free_if_unkept(slots, *slot);
-  }
+  });
+  for (auto slot = worst; slot != rows.end(); ++slot) give_up(slots, *slot, g);
 }
 
-void HeavyRows::free_if_unkept(Slots& slots, int slot) const {
-  const auto mask = slots.kept.begin() + static_cast<long>(slot) * mask_bytes_;
-  if (std::any_of(mask, mask + mask_bytes_, [](uint8_t bits) { return bits != 0; })) return;
+// How many there are, and the slot of the one with the lowest score (of equal ones the newest).
+HeavyRows::Competing HeavyRows::competing_of(const Slots& slots, int g, int32_t recent) const {
+  constexpr float kNone = std::numeric_limits<float>::infinity();
+  Competing found;
+  float lowest = kNone;
+  const int n_slots = static_cast<int>(slots.tokens.size());
+  for (int first = 0; first < n_slots; first += kTile) {
+    const float* scores = slots.scores.data() + score_at(first, g);
+    const int32_t* tokens = slots.tokens.data() + first;
+    const int n = std::min(kTile, n_slots - first);
+    float competing[kTile];
+    std::fill_n(competing, kTile, kNone);
+    int n_competing = 0;
+    for (int c = 0; c < n; ++c) {
+      const bool competes = (scores[c] != kGone) & (tokens[c] < recent);
+      competing[c] = competes ? scores[c] : kNone;
+      n_competing += static_cast<int>(competes);
+    }
+    found.n += n_competing;
+    for (int width = kTile / 2; width > 0; width /= 2) {  // the lowest to the front
+      for (int c = 0; c < width; ++c)
+        competing[c] = competing[c + width] < competing[c] ? competing[c + width] : competing[c];
+    }
+    if (n_competing == 0 || competing[0] > lowest) continue;
+    lowest = competing[0];
+    for (int c = 0; c < n; ++c) {
+      if (scores[c] != lowest || tokens[c] >= recent) continue;
+      const bool first_one =
+          found.worst < 0 || slots.scores[score_at(found.worst, g)] != lowest;
+      if (first_one || tokens[c] > slots.tokens[found.worst]) found.worst = first + c;
+    }
+  }
+  return found;
+}
+
+// Query head g keeps a row no longer; without any of them its slot is free.
+void HeavyRows::give_up(Slots& slots, int slot, int g) const {
+  slots.scores[score_at(slot, g)] = kGone;
+  for (int other = 0; other < group_; ++other) {
+    if (slots.scores[score_at(slot, other)] != kGone) return;
+  }
   slots.tokens[slot] = kFree;
   ++slots.n_free;
 }
@@ -236,21 +259,17 @@ void HeavyRows::pack(Slots& slots) const {
     slots.pages.resize((static_cast<size_t>(n_slots) + kTile - 1) / kTile);
   }
   slots.tokens.resize(n_slots);
-  slots.kept.resize(static_cast<size_t>(n_slots) * mask_bytes_);
-  slots.scores.resize(static_cast<size_t>(n_slots) * group_);
+  slots.scores.resize(n_scores(slots));
   slots.tokens.shrink_to_fit();
-  slots.kept.shrink_to_fit();
   slots.scores.shrink_to_fit();
   slots.n_free = 0;
 }
 
 void HeavyRows::move_row(Slots& slots, int from, int to) const {
   if (from == to) return;
-  slots.tokens[to] = slots.tokens[from];
-  std::copy_n(slots.kept.begin() + static_cast<long>(from) * mask_bytes_, mask_bytes_,
-              slots.kept.begin() + static_cast<long>(to) * mask_bytes_);
-  std::copy_n(slots.scores.begin() + static_cast<long>(from) * group_, group_,
-              slots.scores.begin() + static_cast<long>(to) * group_);
+  slots.tokens[to] = std::exchange(slots.tokens[from], kFree);
+  for (int g = 0; g < group_; ++g)
+    slots.scores[score_at(to, g)] = std::exchange(slots.scores[score_at(from, g)], kGone);
   if (slots.pages.empty()) return;
   // Plain numbers: what is read encodes to the same bits.
   const size_t width = static_cast<size_t>(padded(head_dim_));
@@ -288,8 +307,8 @@ int64_t HeavyRows::rows_seen() const {
 size_t HeavyRows::bytes_in_use() const {
   const size_t row_bytes =
       (codec_->key_tile_bytes(head_dim_) + codec_->value_tile_bytes(head_dim_)) / kTile;
-  const size_t slot_bytes = row_bytes + sizeof(int32_t) + static_cast<size_t>(mask_bytes_) +
-                            static_cast<size_t>(group_) * sizeof(float);
+  const size_t slot_bytes =
+      row_bytes + sizeof(int32_t) + static_cast<size_t>(group_) * sizeof(float);
   return static_cast<size_t>(rows_seen()) * slot_bytes;
 }
 
@@ -297,8 +316,7 @@ size_t HeavyRows::bytes_allocated() const {
   size_t total = 0;
   for (const Slots& slots : slots_) {
     for (const PageRef& page : slots.pages) total += page.bytes();
-    total += slots.tokens.capacity() * sizeof(int32_t) + slots.kept.capacity() +
-             slots.scores.capacity() * sizeof(float);
+    total += slots.tokens.capacity() * sizeof(int32_t) + slots.scores.capacity() * sizeof(float);
   }
   return total;
 }
@@ -306,7 +324,7 @@ size_t HeavyRows::bytes_allocated() const {
 StepMemory HeavyRows::memory() const {
   StepMemory memory{{heavy_, recent_}, {}};
   for (const Slots& slots : slots_)
-    memory.parts.push_back({slots.tokens, slots.scores, slots.kept, slots.pages});
+    memory.parts.push_back({slots.tokens, slots.scores, slots.pages});
   return memory;
 }
 
@@ -318,21 +336,31 @@ bool HeavyRows::remember(StepMemory memory, int n_tokens) {
   n_tokens_ = n_tokens;
   for (size_t i = 0; i < slots_.size(); ++i) {
     StepMemory::Part& part = memory.parts[i];
-    const size_t n = part.numbers.size();
-    if (n == 0 || part.floats.size() != n * group_ || part.bits.size() != n * mask_bytes_ ||
-        part.pages.size() != (n + kTile - 1) / kTile)
+    const size_t n_tiles = (part.numbers.size() + kTile - 1) / kTile;
+    if (n_tiles == 0 || part.floats.size() != n_tiles * tile_scores() ||
+        part.pages.size() != n_tiles)
       return false;
-    std::set<int32_t> tokens;
-    int n_free = 0;
-    for (const int32_t token : part.numbers) {
-      if (token == kFree) {
-        ++n_free;
-      } else if (token < 0 || token >= n_tokens || !tokens.insert(token).second) {
-        return false;
-      }
+    slots_[i] = {std::move(part.pages), std::move(part.numbers), std::move(part.floats), 0};
+    if (!consistent(slots_[i], n_tokens)) return false;
+  }
+  return true;
+}
+
+// Every slot holds a row of its own, kept by somebody, or is counted as free and kept by nobody.
+bool HeavyRows::consistent(Slots& slots, int n_tokens) const {
+  const int n_slots = static_cast<int>(slots.tokens.size());
+  std::set<int32_t> tokens;
+  for (int slot = 0; slot < static_cast<int>(slots.pages.size()) * kTile; ++slot) {
+    bool kept = false;
+    for (int g = 0; g < group_; ++g) {
+      const float score = slots.scores[score_at(slot, g)];
+      if (score != kGone && !(score >= 0)) return false;
+      kept |= score != kGone;
     }
-    slots_[i] = {std::move(part.pages), std::move(part.numbers), std::move(part.bits),
-                 std::move(part.floats), n_free};
+    const int32_t token = slot < n_slots ? slots.tokens[slot] : kFree;
+    if (kept != (token != kFree)) return false;
+    if (kept && (token < 0 || token >= n_tokens || !tokens.insert(token).second)) return false;
+    slots.n_free += static_cast<int>(slot < n_slots && !kept);
   }
   return true;
 }

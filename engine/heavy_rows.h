@@ -55,29 +55,37 @@ class HeavyRows final : public StepRows {
   struct Slots {
     std::vector<PageRef> pages;
     std::vector<int32_t> tokens;  // (slots) whose row a slot holds; kFree: no one's
-    std::vector<uint8_t> kept;    // (slots, mask bytes) a bit for each query head
-    std::vector<float> scores;    // (slots, group)
+    std::vector<float> scores;    // (tiles, group, kTile); kGone: that query head keeps no row there
     int n_free = 0;
+  };
+  struct Competing {
+    int n = 0, worst = -1;
   };
 
   Slots& at(int layer, int kv_head) {
     return slots_[static_cast<size_t>(layer) * n_kv_heads_ + kv_head];
   }
-  bool keeps(const Slots& slots, int slot, int g) const {
-    return (slots.kept[static_cast<size_t>(slot) * mask_bytes_ + g / 8] >> (g % 8) & 1) != 0;
+  size_t tile_scores() const { return static_cast<size_t>(group_) * kTile; }
+  size_t n_scores(const Slots& slots) const {
+    return (slots.tokens.size() + kTile - 1) / kTile * tile_scores();
   }
-  void set_kept(Slots& slots, int slot, int g, bool keep) const;
+  size_t score_at(int slot, int g) const {
+    return slot / kTile * tile_scores() + static_cast<size_t>(g * kTile + slot % kTile);
+  }
   int new_slot(Slots& slots, int32_t token) const;
   void fix_sizes(int n);
   void attend_head(const RopeTable& rope, Slots& slots, const QueryRows& unit) const;
-  void add_weights(float* weights, int g, const FoldedAttention& attention, Slots& slots) const;
+  void add_weights(float* logits, int g, float max, float sum, Slots& slots) const;
   void evict(Slots& slots, int n) const;
-  void evict_for(Slots& slots, int g, int n) const;
-  void free_if_unkept(Slots& slots, int slot) const;
+  void evict_for(Slots& slots, int g, int32_t recent) const;
+  Competing competing_of(const Slots& slots, int g, int32_t recent) const;
+  void give_up(Slots& slots, int slot, int g) const;
   void pack(Slots& slots) const;
   void move_row(Slots& slots, int from, int to) const;
 
-  int n_kv_heads_, group_, head_dim_, mask_bytes_;
+  bool consistent(Slots& slots, int n_tokens) const;
+
+  int n_kv_heads_, group_, head_dim_;
   CodecPtr codec_;
   StepPtr rules_;
   int n_tokens_;                // before the pass

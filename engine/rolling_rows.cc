@@ -89,7 +89,7 @@ class RollingRows final : public StepRows {
 
   StepMemory memory() const override {
     StepMemory memory{{window_}, {}};
-    for (const TileRows& rows : heads_) memory.parts.push_back({{}, {}, {}, rows.pages()});
+    for (const TileRows& rows : heads_) memory.parts.push_back({{}, {}, rows.pages()});
     return memory;
   }
   bool remember(StepMemory memory, int n_tokens) override {

@@ -14,7 +14,7 @@ namespace kv {
 namespace {
 
 constexpr const char* kFormat = "kvengine cache";
-constexpr const char* kVersion = "2";
+constexpr const char* kVersion = "3";
 
 // Order of the numbers of head.L.H. listed, originals, dropped, channels: the number of a list, -1:
 // none.
@@ -130,7 +130,6 @@ void write_step(const KvCache& cache, SafetensorsWriter& out) {
       };
       add("step.numbers", part.numbers);
       add("step.floats", part.floats);
-      add("step.bits", part.bits);
       write_pages(head_name("pages", layer, h), part.pages, out);
     }
   }
@@ -156,7 +155,6 @@ StepMemory read_step(const Safetensors& tensors, const KvCache& cache) {
       StepMemory::Part& part = memory.parts.emplace_back();
       part.numbers = tensors.int32s(head_name("step.numbers", layer, h));
       part.floats = tensors.floats(head_name("step.floats", layer, h));
-      part.bits = tensors.bytes(head_name("step.bits", layer, h));
       append_pages(tensors, head_name("pages", layer, h),
                    cache.codec().key_tile_bytes(cache.head_dim()),
                    cache.codec().value_tile_bytes(cache.head_dim()), -1, part.pages);

@@ -25,7 +25,6 @@ struct StepMemory {
   struct Part {  // of one (layer, KV head); what a layer has lies with its first head
     std::vector<int32_t> numbers;
     std::vector<float> floats;
-    std::vector<uint8_t> bits;
     std::vector<PageRef> pages;
   };
   std::vector<int32_t> sizes;  // of the whole sequence
