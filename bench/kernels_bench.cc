@@ -85,6 +85,7 @@ struct Operands {
   std::vector<int8_t> int8_codes = std::vector<int8_t>(42 * 576, 77);
   std::vector<int32_t> int8_sums = std::vector<int32_t>(42 * 18, 32 * 77);
   std::vector<std::byte> int8_panel = std::vector<std::byte>(18 * kInt8GroupBytes, std::byte{0x2a});
+  std::vector<std::byte> int4_panel = std::vector<std::byte>(18 * kInt4GroupBytes, std::byte{0x2a});
   float max = 0, sum = 1;
 };
 
@@ -218,7 +219,7 @@ std::vector<Micro> gemm_micros(const std::shared_ptr<Operands>& o) {
   return micros;
 }
 
-// The eight-bit products of one panel of 576 inputs.
+// The products of eight-bit activations with one panel of 576 inputs.
 std::vector<Micro> int8_micros(const std::shared_ptr<Operands>& o) {
   constexpr int kGroups = 18, kInputs = kGroups * kInt8Group;
   static constexpr std::pair<const char*, int> kNames[] = {
@@ -232,6 +233,15 @@ std::vector<Micro> int8_micros(const std::shared_ptr<Operands>& o) {
                       [o, m = m](const Kernels& k) {
                         k.gemm_int8(o->int8_codes.data(), o->x.data(), o->int8_sums.data(), m,
                                     kGroups, o->int8_panel.data(), o->out.data(), kPanel);
+                      }});
+  }
+  static constexpr std::pair<const char*, int> kNamesOfFour[] = {
+      {"gemm_int4/m:1", 1}, {"gemm_int4/m:6", 6}, {"gemm_int4/m:42", 42}};
+  for (const auto& [name, m] : kNamesOfFour) {
+    micros.push_back({name, 2.0 * m * kInputs * kPanel, double{kGroups * kInt4GroupBytes},
+                      [o, m = m](const Kernels& k) {
+                        k.gemm_int4(o->int8_codes.data(), o->x.data(), o->int8_sums.data(), m,
+                                    kGroups, o->int4_panel.data(), o->out.data(), kPanel);
                       }});
   }
   return micros;

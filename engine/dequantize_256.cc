@@ -19,17 +19,6 @@ int nibble(const uint8_t* codes, int run, int i) {
   return codes[run / 2 * kRun + i] >> (run % 2 * 4) & 15;
 }
 
-// Scale and minimum of a run out of 12 bytes: runs 0 … 3 have the low six bits of bytes r and
-// 4 + r; runs 4 … 7 the halves of byte 4 + r and, above them, the two bits that those leave free.
-struct SixBitPair {
-  int scale, minimum;
-};
-SixBitPair six_bit_pair(const uint8_t* packed, int run) {
-  if (run < 4) return {packed[run] & 63, packed[4 + run] & 63};
-  return {(packed[4 + run] & 15) | packed[run - 4] >> 6 << 4,
-          packed[4 + run] >> 4 | packed[run] >> 6 << 4};
-}
-
 // Six-bit scale s of the 16 in 12 bytes: low four bits in the halves of bytes 0 … 7, high two bits
 // in bytes 8 … 11.
 int six_bit_scale(const uint8_t* packed, int s) {

@@ -35,12 +35,17 @@ Linear::Linear(int n_out, int n_in, DType dtype, LinearKind kind) : n_out_(n_out
     int8_ = std::make_shared<Int8Matrix>(n_out, n_in);
     return;
   }
+  if (kind == LinearKind::kInt4) {
+    int4_ = std::make_shared<Int4Matrix>(n_out, n_in);
+    return;
+  }
   keep_openblas_to_one_thread();
   row_major_ = std::make_shared<std::vector<float>>(static_cast<size_t>(n_out) * n_in);
 }
 
 bool Linear::set_rows(const void* rows, int first, int n) {
-  KV_CHECK(first >= 0 && n >= 0 && first + n <= n_out_, "rows {}+{} of {}", first, n, n_out_);
+  KV_CHECK(!int4_ && first >= 0 && n >= 0 && first + n <= n_out_, "rows {}+{} of {}", first, n,
+           n_out_);
   if (int8_) return int8_->pack_rows(static_cast<const float*>(rows), first, n);
   if (packed_) {
     packed_->pack_rows(rows, first, n);
@@ -56,6 +61,11 @@ bool Linear::set_codes(const uint16_t* scales, const int8_t* codes, int o) {
   return int8_->pack_codes(scales, codes, o);
 }
 
+bool Linear::set_codes(const float* scales, const float* minimums, const uint8_t* codes, int o) {
+  KV_CHECK(int4_ && o >= 0 && o < n_out_, "codes of row {} of {}", o, n_out_);
+  return int4_->pack_codes(scales, minimums, codes, o);
+}
+
 void Linear::set_bias(const float* bias, int first, int n) {
   KV_CHECK(first >= 0 && n >= 0 && first + n <= n_out_, "bias {}+{} of {}", first, n, n_out_);
   if (bias_.empty()) bias_.assign(static_cast<size_t>(n_out_), 0.0f);
@@ -65,6 +75,7 @@ void Linear::set_bias(const float* bias, int first, int n) {
 size_t Linear::bytes() const {
   const size_t weights = packed_      ? packed_->bytes()
                          : int8_      ? int8_->bytes()
+                         : int4_      ? int4_->bytes()
                          : row_major_ ? row_major_->size() * sizeof(float)
                                       : 0;
   return weights + bias_.size() * sizeof(float);
@@ -78,6 +89,10 @@ void Linear::multiply(const float* x, int64_t ldx, int m, float* y, int64_t ldy)
   }
   if (int8_) {
     matmul(x, ldx, m, *int8_, bias, y, ldy);
+    return;
+  }
+  if (int4_) {
+    matmul(x, ldx, m, *int4_, bias, y, ldy);
     return;
   }
   if (m == 0) return;
@@ -98,6 +113,8 @@ void Linear::row(int o, float* out) const {
     packed_->row(o, out);
   } else if (int8_) {
     int8_->row(o, out);
+  } else if (int4_) {
+    int4_->row(o, out);
   } else {
     std::memcpy(out, row_major_->data() + static_cast<size_t>(o) * n_in_,
                 static_cast<size_t>(n_in_) * sizeof(float));

@@ -4,17 +4,24 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
+#include "kernels/matmul_int4.h"
 #include "kernels/matmul_int8.h"
 
 namespace kv {
 
-// How products read the weights: packed panels of the given type, panels of eight-bit codes, or a
-// row-major float copy for OpenBLAS.
-enum class LinearKind { kPacked, kInt8, kOpenblas };
+// How products read the weights: packed panels of the given type, panels of codes of eight or four
+// bits, or a row-major float copy for OpenBLAS.
+enum class LinearKind { kPacked, kInt8, kInt4, kOpenblas };
+
+// Whether products with `weights` (stored, int8, …) round the activations: no exact ones.
+inline bool rounds_activations(std::string_view weights) {
+  return weights == "int8" || weights == "codes";
+}
 
 class Linear {
  public:
@@ -25,8 +32,9 @@ class Linear {
   // Source rows (n, n_in), row-major, elements of dtype, become outputs first .. first + n - 1.
   // Returns false where eight bits cannot hold them: see Int8Matrix::pack_rows.
   bool set_rows(const void* rows, int first, int n);
-  // Output o as codes and scales of a file, of eight-bit matrices only: see Int8Matrix::pack_codes.
+  // Output o as codes of a file: see Int8Matrix::pack_codes and Int4Matrix::pack_codes.
   bool set_codes(const uint16_t* scales, const int8_t* codes, int o);
+  bool set_codes(const float* scales, const float* minimums, const uint8_t* codes, int o);
   void set_bias(const float* bias, int first, int n);  // outputs without a call keep bias 0
 
   int n_out() const { return n_out_; }
@@ -44,6 +52,7 @@ class Linear {
   int n_out_ = 0, n_in_ = 0;
   std::shared_ptr<PackedMatrix> packed_;
   std::shared_ptr<Int8Matrix> int8_;
+  std::shared_ptr<Int4Matrix> int4_;
   std::shared_ptr<std::vector<float>> row_major_;  // openblas
   std::vector<float> bias_;                        // empty: none
 };

@@ -11,6 +11,7 @@
 #include "engine/gguf_model.h"
 #include "engine/lora.h"
 #include "engine/model_files.h"
+#include "engine/stored_codes.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/parallel.h"
 
@@ -29,28 +30,13 @@ std::optional<DType> wanted_dtype(const std::string& weights) {
   throw_usage("weights: expected stored, f32, bf16, f16, int8 or codes, found '{}'", weights);
 }
 
-bool is_quantised(const StoredTensor& tensor) {
-  return block_values(tensor.type) > 1;
-}
-
-// weights: codes takes files whose quantised tensors are all Q8_0, and some are.
+// weights: codes is for files of which some tensors are codes that products take; others are decoded.
 void check_codes(const ModelFiles& files) {
-  bool some = false;
-  for (const StoredTensor& tensor : files.tensors) {
-    if (tensor.type == StorageType::kQ8_0) {
-      some = true;
-    } else if (is_quantised(tensor)) {
-      throw_data(
-          "{}: tensor '{}': weights: codes multiplies on the codes of Q8_0, found {}; load the "
-          "file "
-          "with weights: stored, which decodes it exactly, or convert it to Q8_0",
-          tensor.file, tensor.stored_name, storage_name(tensor.type));
-    }
-  }
+  const bool some = std::any_of(files.tensors.begin(), files.tensors.end(),
+                                [](const StoredTensor& t) { return code_bits(t.type) != 0; });
   if (!some) {
-    throw_data(
-        "{}: weights: codes multiplies on the codes of Q8_0, found no such tensor (types {})",
-        files.location.string(), files.stored_dtype());
+    throw_data("{}: weights: codes multiplies on the codes of {}, found no such tensor (types {})",
+               files.location.string(), coded_types(), files.stored_dtype());
   }
 }
 
@@ -64,7 +50,7 @@ class Loader {
               : options.weights == "int8" ? LinearKind::kInt8
                                           : LinearKind::kPacked),
         codes_(options.weights == "codes") {
-    if (options.openblas && (options.weights == "int8" || codes_)) {
+    if (options.openblas && rounds_activations(options.weights)) {
       throw_usage("weights: {} is multiplied by our own kernels; expected gemm: native",
                   options.weights);
     }
@@ -82,13 +68,15 @@ class Loader {
       n_out += static_cast<int>(sources.back()->rows());
     }
     const DType dtype = dtype_of(sources, merged);
-    const bool codes = on_codes(sources, merged);
+    const int bits = bits_of(sources, merged);
     Linear result(n_out, static_cast<int>(sources[0]->row_length()),
                   kind_ == LinearKind::kOpenblas ? DType::kF32 : dtype,
-                  codes ? LinearKind::kInt8 : kind_);
+                  bits == 8   ? LinearKind::kInt8
+                  : bits == 4 ? LinearKind::kInt4
+                              : kind_);
     int first = 0;
     for (size_t i = 0; i < sources.size(); ++i) {
-      if (codes) {
+      if (bits != 0) {
         fill_codes(*sources[i], first, &result);
       } else {
         fill(*sources[i], modules[i], dtype, first, &result);
@@ -125,31 +113,43 @@ class Loader {
     return dtype;
   }
 
-  // What an adapter changes, and what is fused with a matrix of another type, is multiplied in f32.
-  bool on_codes(const std::vector<const StoredTensor*>& sources, bool merged) const {
-    return codes_ && !merged &&
-           std::all_of(sources.begin(), sources.end(), [](const StoredTensor* source) {
-             return source->type == StorageType::kQ8_0;
-           });
+  // Bits of the codes that a matrix is multiplied on. 0: none; so with what an adapter changes and with
+  // sources of different kinds.
+  int bits_of(const std::vector<const StoredTensor*>& sources, bool merged) const {
+    if (!codes_ || merged) return 0;
+    const int bits = code_bits(sources[0]->type);
+    const bool same =
+        std::all_of(sources.begin(), sources.end(),
+                    [&](const StoredTensor* source) { return code_bits(source->type) == bits; });
+    return same ? bits : 0;
   }
 
   static void fill_codes(const StoredTensor& source, int first, Linear* target) {
-    const int64_t rows = source.rows(), length = source.row_length();
+    const int64_t rows = source.rows();
+    const size_t length = static_cast<size_t>(source.row_length()), groups = length / kInt8Group;
     std::atomic<bool> fits = true;
     parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
-      std::vector<uint16_t> scales(static_cast<size_t>(length / block_values(source.type)));
-      std::vector<int8_t> codes(static_cast<size_t>(length));
+      std::vector<uint16_t> half_scales(groups);
+      std::vector<float> scales(groups), minimums(groups);
+      std::vector<int8_t> signed_codes(length);
+      std::vector<uint8_t> codes(length);
       for (int64_t row = task * kRowsPerTask; row < std::min(rows, (task + 1) * kRowsPerTask);
            ++row) {
-        read_q8_0_row(source, row, scales.data(), codes.data());
-        if (!target->set_codes(scales.data(), codes.data(), first + static_cast<int>(row)))
-          fits = false;
+        const int o = first + static_cast<int>(row);
+        bool fine;
+        if (code_bits(source.type) == 8) {
+          read_codes(source, row, half_scales.data(), signed_codes.data());
+          fine = target->set_codes(half_scales.data(), signed_codes.data(), o);
+        } else {
+          read_codes(source, row, scales.data(), minimums.data(), codes.data());
+          fine = target->set_codes(scales.data(), minimums.data(), codes.data(), o);
+        }
+        if (!fine) fits = false;
       }
     });
     if (!fits) {
       throw_data(
-          "{}: tensor '{}': weights: codes: expected finite scales and codes from -127 to 127, "
-          "found "
+          "{}: tensor '{}': weights: codes: expected finite scales and codes above -128, found "
           "others; load the file with weights: stored",
           source.file, source.stored_name);
     }

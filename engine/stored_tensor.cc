@@ -156,18 +156,13 @@ void read_rows(const StoredTensor& tensor, int64_t first, int64_t n, DType dtype
   }
 }
 
-void read_q8_0_row(const StoredTensor& tensor, int64_t row, uint16_t* scales, int8_t* codes) {
-  KV_CHECK(tensor.type == StorageType::kQ8_0 && tensor.transposed_outputs == 0 && row >= 0 &&
+const std::byte* stored_row(const StoredTensor& tensor, int64_t row) {
+  KV_CHECK(block_values(tensor.type) > 1 && tensor.transposed_outputs == 0 && row >= 0 &&
                row < tensor.rows(),
            "{} row {} of {}", tensor.name, row, tensor.rows());
   const int64_t n_blocks = tensor.row_length() / block_values(tensor.type);
-  const size_t bytes = block_bytes(tensor.type);
-  const std::byte* block =
-      tensor.data + static_cast<size_t>(file_row(tensor, row) * n_blocks) * bytes;
-  for (int64_t b = 0; b < n_blocks; ++b, block += bytes, codes += bytes - sizeof(*scales)) {
-    std::memcpy(scales + b, block, sizeof(*scales));
-    std::memcpy(codes, block + sizeof(*scales), bytes - sizeof(*scales));
-  }
+  return tensor.data +
+         static_cast<size_t>(file_row(tensor, row) * n_blocks) * block_bytes(tensor.type);
 }
 
 std::vector<float> read_floats(const StoredTensor& tensor) {

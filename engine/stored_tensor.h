@@ -81,9 +81,8 @@ DType stored_dtype(StorageType type);
 // nearest even. A vector is one row.
 void read_rows(const StoredTensor& tensor, int64_t first, int64_t n, DType dtype, void* out);
 
-// Row `row` of a Q8_0 matrix as it is stored: the bits of a half-precision scale for each block of 32
-// (row_length() / 32) and the codes (row_length()).
-void read_q8_0_row(const StoredTensor& tensor, int64_t row, uint16_t* scales, int8_t* codes);
+// Where the blocks of row `row` of a quantised matrix begin.
+const std::byte* stored_row(const StoredTensor& tensor, int64_t row);
 
 // A whole tensor as float; a permuted vector (q and k biases) comes out in the half-split order
 // too.

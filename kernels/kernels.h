@@ -30,6 +30,11 @@ inline constexpr int kInt8Group = 32;   // inputs of an eight-bit product that s
 // inputs, element (input k, output o) at (k / 4 * kPanel + o) * 4 + k % 4.
 inline constexpr int kInt8GroupBytes = 2 * kPanel + kInt8Group * kPanel;
 
+// Bytes of one group of a four-bit panel: kPanel scales and kPanel minimums as float, then the codes of
+// kInt8Group inputs: inputs k < 16 and k + 16 of output o in the low and the high half of byte
+// (k / 4 * kPanel + o) * 4 + k % 4.
+inline constexpr int kInt4GroupBytes = 8 * kPanel + kInt8Group * kPanel / 2;
+
 // head_dim rounded up to whole panels: the row stride of unpacked values and attention outputs.
 constexpr int padded(int n) {
   return (n + kPanel - 1) / kPanel * kPanel;
@@ -87,6 +92,11 @@ struct Kernels {
   // output is one chain over the groups, acc = fma(dot, a_scale * b_scale, acc) from +0; the dot
   // product of a group is an exact integer.
   void (*gemm_int8)(const int8_t* codes, const float* scales, const int32_t* sums, int m,
+                    int n_groups, const std::byte* panel, float* c, int64_t ldc);
+
+  // The same on a four-bit panel (kInt4GroupBytes), whose weights are code * scale + minimum: for each
+  // group acc = fma(dot, a_scale * b_scale, acc), then acc = fma(sum, a_scale * b_minimum, acc).
+  void (*gemm_int4)(const int8_t* codes, const float* scales, const int32_t* sums, int m,
                     int n_groups, const std::byte* panel, float* c, int64_t ldc);
 
   // out[i] = (x[i] * r) * weight[i], r = 1 / sqrt(sum(x^2) / n + eps); the squares are fma chains

@@ -3,17 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <vector>
 
 #include "kernels/half.h"
-#include "kernels/parallel.h"
-#include "kernels/product_units.h"
 
 namespace kv {
 namespace {
-
-// Rows of one work unit: with SmolLM2's 1,536 inputs their codes take 192 KiB of a core's L2.
-constexpr int kBlockRows = 128;
 
 // x to the nearest integer, ties to even, for |x| < 2^22: the sum has no bits left for a fraction.
 float round_to_even(float x) {
@@ -26,32 +20,14 @@ int code_offset(int k, int column) {
   return 2 * kPanel + (k / 4 * kPanel + column) * 4 + k % 4;
 }
 
-// Activations as to_int8 leaves them, row after row.
-struct Int8Rows {
-  std::vector<int8_t> codes;
-  std::vector<float> scales;
-  std::vector<int32_t> sums;
-};
-
-void round_rows(const float* x, int64_t ldx, int m, const Int8Matrix& w, Int8Rows* rows) {
-  const size_t n_groups = static_cast<size_t>(w.n_groups());
-  rows->codes.resize(m * n_groups * kInt8Group);
-  rows->scales.resize(m * n_groups);
-  rows->sums.resize(m * n_groups);
-  parallel_for(m, [&](int64_t i) {
-    kernels().to_int8(x + i * ldx, w.n_in(), rows->codes.data() + i * n_groups * kInt8Group,
-                      rows->scales.data() + i * n_groups, rows->sums.data() + i * n_groups);
-  });
-}
-
 }  // namespace
 
 Int8Matrix::Int8Matrix(int n_out, int n_in) : n_out_(n_out), n_in_(n_in) {
-  data_ = AlignedBuffer(static_cast<size_t>(n_panels()) * panel_bytes());
+  data_ = AlignedBuffer(static_cast<size_t>(panels().n_panels()) * panels().panel_bytes());
 }
 
 bool Int8Matrix::pack_row(const float* row, int o) {
-  std::byte* group = data_.data() + static_cast<size_t>(o / kPanel) * panel_bytes();
+  std::byte* group = data_.data() + static_cast<size_t>(o / kPanel) * panels().panel_bytes();
   const int column = o % kPanel;
   for (int first = 0; first < n_in_; first += kInt8Group, group += kInt8GroupBytes) {
     const int n = std::min(kInt8Group, n_in_ - first);
@@ -74,7 +50,7 @@ bool Int8Matrix::pack_row(const float* row, int o) {
 }
 
 bool Int8Matrix::pack_codes(const uint16_t* scales, const int8_t* codes, int o) {
-  std::byte* group = data_.data() + static_cast<size_t>(o / kPanel) * panel_bytes();
+  std::byte* group = data_.data() + static_cast<size_t>(o / kPanel) * panels().panel_bytes();
   const int column = o % kPanel;
   for (int first = 0; first < n_in_; first += kInt8Group, group += kInt8GroupBytes) {
     const uint16_t half = *scales++;
@@ -98,7 +74,7 @@ bool Int8Matrix::pack_rows(const float* rows, int first, int n) {
 }
 
 void Int8Matrix::row(int o, float* out) const {
-  const std::byte* group = panel(o / kPanel);
+  const std::byte* group = panels().panel(o / kPanel);
   const int column = o % kPanel;
   for (int k = 0; k < n_in_; ++k) {
     if (k > 0 && k % kInt8Group == 0) group += kInt8GroupBytes;
@@ -111,23 +87,7 @@ void Int8Matrix::row(int o, float* out) const {
 
 void matmul(const float* x, int64_t ldx, int m, const Int8Matrix& w, const float* bias, float* y,
             int64_t ldy) {
-  if (m <= 0 || w.n_out() == 0) return;
-  thread_local Int8Rows kept;  // grows and stays
-  Int8Rows& rows = kept;
-  round_rows(x, ldx, m, w, &rows);
-  const int64_t n_groups = w.n_groups();
-  const ProductOutput out{y, ldy, w.n_out(), bias};
-  for_each_unit(m, kBlockRows, w.n_panels(), [&](Range unit, Range panels) {
-    alignas(64) float tail[kBlockRows * kPanel];
-    const int64_t first = unit.first * n_groups;
-    for (int p = panels.first; p < panels.end(); ++p) {
-      const PanelTarget target = panel_target(out, unit, p, tail);
-      kernels().gemm_int8(rows.codes.data() + first * kInt8Group, rows.scales.data() + first,
-                          rows.sums.data() + first, unit.n, w.n_groups(), w.panel(p), target.c,
-                          target.ldc);
-    }
-    finish_unit(out, unit, panels, tail);
-  });
+  multiply_rounded(x, ldx, m, w.panels(), kernels().gemm_int8, bias, y, ldy);
 }
 
 }  // namespace kv

@@ -6,6 +6,7 @@
 
 #include "kernels/aligned.h"
 #include "kernels/kernels.h"
+#include "kernels/rounded_product.h"
 
 namespace kv {
 
@@ -19,8 +20,6 @@ class Int8Matrix {
 
   int n_out() const { return n_out_; }
   int n_in() const { return n_in_; }
-  int n_groups() const { return (n_in_ + kInt8Group - 1) / kInt8Group; }
-  int n_panels() const { return (n_out_ + kPanel - 1) / kPanel; }
   size_t bytes() const { return data_.size(); }
 
   // Rounds and packs rows (n, n_in), row-major, as outputs first .. first + n - 1. Calls for
@@ -36,8 +35,7 @@ class Int8Matrix {
   // Row o as float (n_in): code * scale.
   void row(int o, float* out) const;
 
-  const std::byte* panel(int p) const { return data_.data() + p * panel_bytes(); }
-  size_t panel_bytes() const { return static_cast<size_t>(n_groups()) * kInt8GroupBytes; }
+  CodePanels panels() const { return {data_.data(), kInt8GroupBytes, n_out_, n_in_}; }
 
  private:
   bool pack_row(const float* row, int o);

@@ -123,6 +123,33 @@ void gemm_int8(const int8_t* codes, const float* scales, const int32_t*, int m, 
   }
 }
 
+void gemm_int4(const int8_t* codes, const float* scales, const int32_t* sums, int m, int n_groups,
+               const std::byte* panel, float* c, int64_t ldc) {
+  for (int i = 0; i < m; ++i) {
+    float totals[kPanel] = {};
+    for (int g = 0; g < n_groups; ++g) {
+      const std::byte* group = panel + static_cast<int64_t>(g) * kInt4GroupBytes;
+      float scale[kPanel], minimum[kPanel];
+      std::memcpy(scale, group, sizeof(scale));
+      std::memcpy(minimum, group + sizeof(scale), sizeof(minimum));
+      const auto* weights = reinterpret_cast<const uint8_t*>(group + 8 * kPanel);
+      for (int o = 0; o < kPanel; ++o) {
+        int32_t dot = 0;
+        for (int k = 0; k < kInt8Group / 2; ++k) {
+          const int both = weights[(k / 4 * kPanel + o) * 4 + k % 4];
+          dot += codes[k] * (both & 15) + codes[k + kInt8Group / 2] * (both >> 4);
+        }
+        totals[o] = std::fma(static_cast<float>(dot), scales[g] * scale[o], totals[o]);
+        totals[o] = std::fma(static_cast<float>(sums[g]), scales[g] * minimum[o], totals[o]);
+      }
+      codes += kInt8Group;
+    }
+    scales += n_groups;
+    sums += n_groups;
+    std::memcpy(c + i * ldc, totals, sizeof(totals));
+  }
+}
+
 void rms_norm(const float* x, const float* weight, int n, float eps, float* out) {
   float lanes[kLanes] = {};
   for (int i = 0; i < n; ++i) lanes[i % kLanes] = std::fma(x[i], x[i], lanes[i % kLanes]);
@@ -404,6 +431,7 @@ const Kernels kTable = {
     .gemm_bf16 = gemm<BF16>,
     .to_int8 = to_int8,
     .gemm_int8 = gemm_int8,
+    .gemm_int4 = gemm_int4,
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .add = add,

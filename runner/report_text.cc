@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/linear.h"
+
 namespace kv {
 
 std::string spec_parameter(const std::string& canonical, const std::string& name) {
@@ -103,7 +105,7 @@ std::string protocol_text(const ReportCell& cell) {
 
 // "int8" and "codes" are no exact products; their name alone does not say so.
 std::string weights_text(const std::string& weights) {
-  const bool rounds = weights == "int8" || weights == "codes";
+  const bool rounds = rounds_activations(weights);
   return weights + (rounds ? " (activations rounded to eight bits)" : "");
 }
 

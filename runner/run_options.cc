@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/error.h"
+#include "engine/linear.h"
 #include "runner/env.h"
 #include "runner/run_options.h"
 
@@ -122,7 +123,7 @@ RunOptions read_run_options(const Value& map, const std::filesystem::path& confi
   run.kv_dtype = params.string("kv_dtype");
   run.weights = params.string("weights");
   run.gemm = params.string("gemm");
-  if ((run.weights == "int8" || run.weights == "codes") && run.gemm == "openblas") {
+  if (rounds_activations(run.weights) && run.gemm == "openblas") {
     throw_usage(
         "{}: weights int8 are multiplied by our own kernels; expected gemm: native with them",
         params.value("gemm").place);

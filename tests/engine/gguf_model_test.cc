@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // The format's numbers of types.
-constexpr uint32_t kGgufF32 = 0, kGgufQ4_0 = 2, kGgufQ8_0 = 8;
+constexpr uint32_t kGgufF32 = 0, kGgufQ4_1 = 3, kGgufQ8_0 = 8, kGgufIq4Nl = 20;
 
 fs::path tiny(const std::string& name) {
   return source_dir() / "tests" / "data" / name;
@@ -69,18 +69,27 @@ std::vector<float> interleaved(const std::vector<float>& values, int head_dim, s
   return result;
 }
 
-// Blocks of 32 values with a scale: Q8_0 with codes up to 100 (others than eight bits would find
-// again), Q4_0 with nothing but zeros.
+// Blocks of 32 values: Q8_0 with codes up to 100 (others than eight bits would find again), Q4_1, or
+// IQ4_NL with all codes the same.
 std::string quantised(const std::vector<float>& values, uint32_t type) {
   std::string bytes;
-  for (size_t at = 0; at < values.size(); at += 32) {
-    float largest = 0;
-    for (size_t i = at; i < at + 32; ++i) largest = std::max(largest, std::fabs(values[i]));
-    const uint16_t scale = float_to_f16(largest / 100);
+  for (auto at = values.begin(); at != values.end(); at += 32) {
+    const auto [low, high] = std::minmax_element(at, at + 32);
+    const float range = type == kGgufQ4_1 ? (*high - *low) / 15 : std::max(-*low, *high) / 100;
+    const uint16_t scale = float_to_f16(range), minimum = float_to_f16(*low);
+    const auto code = [&](int i, float from) {
+      return static_cast<int>(std::lround((at[i] - from) / f16_to_float(scale)));
+    };
     bytes += bytes_of(scale);
-    for (size_t i = at; type == kGgufQ8_0 && i < at + 32; ++i)
-      bytes += static_cast<char>(std::lround(values[i] / f16_to_float(scale)));
-    if (type != kGgufQ8_0) bytes.append(16, '\0');
+    if (type == kGgufQ4_1) {
+      bytes += bytes_of(minimum);
+      const auto half = [&](int i) { return std::clamp(code(i, f16_to_float(minimum)), 0, 15); };
+      for (int i = 0; i < 16; ++i) bytes += static_cast<char>(half(i) | half(i + 16) << 4);
+    } else if (type == kGgufQ8_0) {
+      for (int i = 0; i < 32; ++i) bytes += static_cast<char>(code(i, 0));
+    } else {
+      bytes.append(16, '\0');
+    }
   }
   return bytes;
 }
@@ -192,14 +201,16 @@ INSTANTIATE_TEST_SUITE_P(All, GgufModel,
                                          std::pair{"tiny-qwen3", "qwen3"}),
                          [](const auto& test) { return std::string(test.param.first).substr(5); });
 
-TEST(GgufCodes, AreMultipliedAsTheFileHoldsThem) {
+class GgufCodes : public testing::TestWithParam<std::pair<uint32_t, const char*>> {};
+
+TEST_P(GgufCodes, AreMultipliedAsTheFileHoldsThem) {
   const TempFolder folder;
   const fs::path file =
       folder.write("m.gguf", as_gguf(
-                                 "tiny-llama", "llama", [](GgufBuilder&) {}, kGgufQ8_0));
+                                 "tiny-llama", "llama", [](GgufBuilder&) {}, GetParam().first));
   const auto exact = Model::load(file);
   const auto model = Model::load(file, {.weights = "codes"});
-  EXPECT_EQ(model->stored_dtype, "Q8_0+F32");
+  EXPECT_EQ(model->stored_dtype, GetParam().second + std::string("+F32"));
   EXPECT_EQ(model->weights_hash, exact->weights_hash);
   EXPECT_LT(model->weight_bytes, exact->weight_bytes / 2);
   for (int i = 0; i < model->config.n_layers; ++i) {
@@ -232,7 +243,12 @@ TEST(GgufCodes, AreMultipliedAsTheFileHoldsThem) {
   EXPECT_LT(std::sqrt(difference / size), 0.05);
 }
 
-TEST(GgufCodes, RefuseOtherTypesByName) {
+INSTANTIATE_TEST_SUITE_P(Types, GgufCodes,
+                         testing::Values(std::pair{kGgufQ8_0, "Q8_0"},
+                                         std::pair{kGgufQ4_1, "Q4_1"}),
+                         [](const auto& test) { return std::string(test.param.second); });
+
+TEST(GgufWithoutCodes, IsRefusedByName) {
   const TempFolder folder;
   const auto load = [&](uint32_t type, bool openblas) {
     const fs::path file =
@@ -240,7 +256,7 @@ TEST(GgufCodes, RefuseOtherTypesByName) {
                                    "tiny-llama", "llama", [](GgufBuilder&) {}, type));
     return Model::load(file, {.weights = "codes", .openblas = openblas});
   };
-  expect_error([&] { load(kGgufQ4_0, false); }, {"m.gguf", "Q8_0, found Q4_0", "weights: stored"});
+  expect_error([&] { load(kGgufIq4Nl, false); }, {"m.gguf", "Q4_1", "IQ4_NL+F32"});
   expect_error([&] { load(kGgufF32, false); }, {"m.gguf", "Q8_0", "F32"});
   expect_error([&] { load(kGgufQ8_0, true); }, {"codes", "gemm: native"}, ErrorKind::kUsage);
 }

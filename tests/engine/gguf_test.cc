@@ -1,9 +1,12 @@
 #include "engine/gguf.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <random>
 
+#include "engine/stored_codes.h"
+#include "kernels/half.h"
 #include "tests/engine/gguf_builder.h"
 #include "tests/paths.h"
 
@@ -295,6 +298,38 @@ TEST(Gguf, EveryBlockFormatEqualsThePackagesValues) {
     ++compared;
   }
   EXPECT_EQ(compared, 15u);
+}
+
+TEST(Gguf, CodesGiveTheValuesOfTheirFormat) {
+  const Gguf file(source_dir() / "tests/data/gguf_formats.gguf");
+  std::vector<std::string> compared;
+  for (const StoredTensor& tensor : file.tensors()) {
+    if (code_bits(tensor.type) == 0) continue;
+    SCOPED_TRACE(tensor.name);
+    const size_t length = static_cast<size_t>(tensor.row_length()), groups = length / kInt8Group;
+    std::vector<float> values(length), expected(length), scales(groups), minimums(groups);
+    std::vector<uint16_t> halves(groups);
+    std::vector<int8_t> signed_codes(length);
+    std::vector<uint8_t> codes(length);
+    for (int64_t row = 0; row < tensor.rows(); ++row) {
+      if (code_bits(tensor.type) == 8) {
+        read_codes(tensor, row, halves.data(), signed_codes.data());
+        for (size_t i = 0; i < length; ++i)
+          values[i] = signed_codes[i] * f16_to_float(halves[i / kInt8Group]);
+      } else {
+        read_codes(tensor, row, scales.data(), minimums.data(), codes.data());
+        for (size_t i = 0; i < length; ++i) {
+          ASSERT_LT(codes[i], 16);
+          values[i] = codes[i] * scales[i / kInt8Group] + minimums[i / kInt8Group];
+        }
+      }
+      read_rows(tensor, row, 1, DType::kF32, expected.data());
+      EXPECT_EQ(values, expected) << "row " << row;
+    }
+    compared.push_back(tensor.name);
+  }
+  std::sort(compared.begin(), compared.end());
+  EXPECT_EQ(compared, (std::vector<std::string>{"Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q8_0"}));
 }
 
 TEST(Gguf, ReadsHalfBfloatAndDoubleTensors) {

@@ -119,7 +119,22 @@ std::vector<std::byte> random_panel(Rng& rng, int n_groups) {
   return panel;
 }
 
-void check_gemm_int8() {
+// Likewise, as kInt4GroupBytes says.
+std::vector<std::byte> random_panel_of_halves(Rng& rng, int n_groups) {
+  std::vector<std::byte> panel;
+  for (int g = 0; g < n_groups; ++g) {
+    const auto scales = random_floats(rng, 2 * kPanel);  // and minimums
+    const auto codes = random_codes(rng, kInt8Group * kPanel / 2);
+    const auto* bytes = reinterpret_cast<const std::byte*>(scales.data());
+    panel.insert(panel.end(), bytes, bytes + 8 * kPanel);
+    bytes = reinterpret_cast<const std::byte*>(codes.data());
+    panel.insert(panel.end(), bytes, bytes + codes.size());
+  }
+  return panel;
+}
+
+void check_product_of_codes(const char* name, decltype(Kernels::gemm_int8) Kernels::*product,
+                            std::vector<std::byte> (*panel_of)(Rng&, int)) {
   for (int n_groups : {0, 1, 2, 5, 18}) {
     for (int m : {0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 40}) {
       Rng rng(static_cast<unsigned>(m * 100 + n_groups));
@@ -128,15 +143,15 @@ void check_gemm_int8() {
       const auto scales = random_floats(rng, groups);
       std::vector<int32_t> sums(static_cast<size_t>(groups));
       for (size_t i = 0; i < codes.size(); ++i) sums[i / kInt8Group] += codes[i];
-      const auto panel = random_panel(rng, n_groups);
-      expect_same_bits("gemm_int8", describe("m", m, "groups", n_groups),
+      const auto panel = panel_of(rng, n_groups);
+      expect_same_bits(name, describe("m", m, "groups", n_groups),
                        [&](const Kernels& table) {
                          Guarded<int8_t> codes_in(codes, 1);
                          Guarded<float> scales_in(scales, 1), c(m * ldc, 3);
                          Guarded<int32_t> sums_in(sums, 1);
                          Guarded<std::byte> panel_in(panel, 1);
-                         table.gemm_int8(codes_in.data(), scales_in.data(), sums_in.data(), m,
-                                         n_groups, panel_in.data(), c.data(), ldc);
+                         (table.*product)(codes_in.data(), scales_in.data(), sums_in.data(), m,
+                                          n_groups, panel_in.data(), c.data(), ldc);
                          Output output;
                          output.add(c);
                          return output;
@@ -395,7 +410,10 @@ std::vector<KernelCheck> row_checks() {
           {"gemm_f16", check_gemm_f16},
           {"gemm_bf16", check_gemm_bf16},
           {"to_int8", check_to_int8},
-          {"gemm_int8", check_gemm_int8},
+          {"gemm_int8",
+           [] { check_product_of_codes("gemm_int8", &Kernels::gemm_int8, random_panel); }},
+          {"gemm_int4",
+           [] { check_product_of_codes("gemm_int4", &Kernels::gemm_int4, random_panel_of_halves); }},
           {"rms_norm", check_rms_norm},
           {"layer_norm", check_layer_norm},
           {"add", check_add},
