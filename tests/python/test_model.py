@@ -1,6 +1,7 @@
 """The Python module on the models that the tests and the project ship with.
 
-Run by CTest (KVENGINE_PYTHON=ON), or by hand with PYTHONPATH=build/python: python3 -m unittest discover -s tests/python
+Run by CTest (KVENGINE_PYTHON=ON), or by hand from a wheel or with PYTHONPATH=build/python:
+python3 -m unittest discover -s tests/python
 """
 
 import json
