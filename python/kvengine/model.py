@@ -224,7 +224,7 @@ class Model:
         compressor: str = ...,
         *,
         max_new_tokens: int = ...,
-        until: Sequence[str] = ...,
+        until: Union[str, Sequence[str]] = ...,
         ignore_eos: bool = ...,
         temperature: float = ...,
         top_p: float = ...,
@@ -237,7 +237,7 @@ class Model:
         prompt: Sequence[Cache],
         *,
         max_new_tokens: int = ...,
-        until: Sequence[str] = ...,
+        until: Union[str, Sequence[str]] = ...,
         ignore_eos: bool = ...,
         temperature: float = ...,
         top_p: float = ...,
@@ -250,7 +250,7 @@ class Model:
         compressor: str = "none",
         *,
         max_new_tokens: int = 128,
-        until: Sequence[str] = (),
+        until: Union[str, Sequence[str]] = (),
         ignore_eos: bool = False,
         temperature: float = 0.0,
         top_p: float = 1.0,
@@ -260,9 +260,10 @@ class Model:
 
         prompt: text or ids; or a Cache, which grows by the answer but its last token; or a list of caches, which are
         decoded together and give a list.
-        until: texts before which an answer ends.
+        until: a text, or several, before which an answer ends.
         """
-        options = (max_new_tokens, list(until), ignore_eos, temperature, top_p, seed)
+        texts = [until] if isinstance(until, str) else list(until)
+        options = (max_new_tokens, texts, ignore_eos, temperature, top_p, seed)
         if isinstance(prompt, Cache):
             return Generation(*self._core.generate([prompt], *options)[0])
         if isinstance(prompt, (list, tuple)) and prompt and isinstance(prompt[0], Cache):
