@@ -57,6 +57,7 @@ Door::Door(const std::string& location, const LoadOptions& options, const std::s
   if (kv_dtype != "f32" && kv_dtype != "f16" && kv_dtype != "bf16") {
     throw_usage("kv_dtype: expected f32, f16 or bf16, found '{}'", kv_dtype);
   }
+  if (prefill_chunk < 0) throw_usage("prefill_chunk: expected 0 or more, found {}", prefill_chunk);
 }
 
 CompressorSpec Door::read_spec(const std::string& text, int n_question) const {

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that kvengine builds with, where they are missing. Needs root or sudo only then.
-# tools/setup.sh python: those of the Python module (cmake -DKVENGINE_PYTHON=ON) too; tools/setup.sh fuzz: those of the
-# fuzz targets (tools/fuzz.sh) too.
+# tools/setup.sh fuzz: those of the fuzz targets (tools/fuzz.sh) too.
 set -euo pipefail
 
 packages=(
@@ -10,9 +9,9 @@ packages=(
   libgtest-dev libbenchmark-dev libonig-dev libutf8proc-dev libxxhash-dev
   librsvg2-dev libcairo2-dev fonts-dejavu-core
   bubblewrap
+  python3-dev python3-numpy pybind11-dev
 )
 
-[ "${1:-}" = python ] && packages+=(python3-dev python3-numpy pybind11-dev)
 [ "${1:-}" = fuzz ] && packages+=(clang-16 libclang-rt-16-dev)
 
 missing=()

@@ -11,11 +11,13 @@ What is compressed: the context of each request, once, after its prefill and bef
 - loglikelihood_rolling (perplexity): the first `rolling_split` of each window's tokens are scored by their own prefill
   and then compressed; the later ones are scored from that cache. The windows are the harness's own.
 
-Tokenisation, windows, truncation and stop texts follow the harness's own `hf` model, so that compressor=none compares with it.
+Tokenisation, windows, truncation and stop texts follow the harness's own `hf` model, so that compressor=none compares
+with it.
 
 model_args: pretrained (what kvengine.Model takes), compressor, kv_dtype (f32), weights (stored), threads (all),
 batch_size (contexts in memory and decoded together, 8; no score depends on it), max_length (the model's), max_gen_toks
-(256), rolling_split (0.5), add_bos_token, prefix_token_id. The harness's own --device (by default a GPU) has no effect: kvengine computes on the CPU.
+(256), rolling_split (0.5), add_bos_token, prefix_token_id. The harness's own --device (by default a GPU) has no effect:
+kvengine computes on the CPU.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union, overload
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union, cast, overload
 
 import numpy as np
 
@@ -123,13 +123,29 @@ class Model:
 
     def logits(self, prompt: Prompt) -> np.ndarray:
         """Logits float32 (tokens, vocab) of one pass over a prompt with the full cache."""
-        return self.prefill(prompt, prompt_logits=True).prompt_logits
+        return cast(np.ndarray, self.prefill(prompt, prompt_logits=True).prompt_logits)
 
     @overload
-    def prefill(self, prompt: Prompt, compressor: str = "none", **options: Any) -> Cache: ...
+    def prefill(
+        self,
+        prompt: Prompt,
+        compressor: str = ...,
+        *,
+        prompt_logits: bool = ...,
+        prompt_scores: bool = ...,
+        n_question: int = ...,
+    ) -> Cache: ...
 
     @overload
-    def prefill(self, prompt: Prompt, compressor: Sequence[str], **options: Any) -> List[Cache]: ...
+    def prefill(
+        self,
+        prompt: Prompt,
+        compressor: Union[List[str], Tuple[str, ...]],
+        *,
+        prompt_logits: bool = ...,
+        prompt_scores: bool = ...,
+        n_question: int = ...,
+    ) -> List[Cache]: ...
 
     def prefill(
         self,
@@ -151,17 +167,29 @@ class Model:
         caches = self._core.prefill(self._ids(prompt), specs, prompt_logits, prompt_scores, n_question)
         return caches[0] if isinstance(compressor, str) else caches
 
-    def feed(self, caches: Union[Cache, Sequence[Cache]], ids: Sequence) -> Union[np.ndarray, List[np.ndarray]]:
+    @overload
+    def feed(self, caches: Cache, ids: Prompt) -> np.ndarray: ...
+
+    @overload
+    def feed(self, caches: Sequence[Cache], ids: Sequence[Prompt]) -> List[np.ndarray]: ...
+
+    def feed(self, caches: Union[Cache, Sequence[Cache]], ids: Any) -> Union[np.ndarray, List[np.ndarray]]:
         """Appends tokens and gives their logits (tokens, vocab). With a list of caches: a list of continuations,
         computed together; the numbers are the same bits as one by one."""
         if isinstance(caches, Cache):
             return self._core.feed([caches], [self._ids(ids, False)])[0]
         return self._core.feed(list(caches), [self._ids(i, False) for i in ids])
 
+    @overload
+    def score(self, context: Union[Prompt, Cache], continuation: Prompt, compressor: str = ...) -> Score: ...
+
+    @overload
+    def score(self, context: Sequence[Cache], continuation: Sequence[Prompt]) -> List[Score]: ...
+
     def score(
         self,
         context: Union[Prompt, Cache, Sequence[Cache]],
-        continuation: Sequence,
+        continuation: Any,
         compressor: str = "none",
     ) -> Union[Score, List[Score]]:
         """Log-likelihood of a continuation, token by token, from the compressed cache of a context.
@@ -176,7 +204,7 @@ class Model:
         if isinstance(context, (list, tuple)) and context and isinstance(context[0], Cache):
             scores = self._core.score(list(context), [self._ids(c, False) for c in continuation])
             return [Score(*s) for s in scores]
-        return self.score(self.prefill(context, compressor), continuation)
+        return self.score(self.prefill(cast(Prompt, context), compressor), continuation)
 
     def score_rolling(self, text: Prompt, compressor: str = "none", *, n_context: int) -> Score:
         """Log-likelihood of a text's tokens but the first. The first n_context tokens are the context: they are
@@ -189,13 +217,40 @@ class Model:
         parts = [Score(*cache.prompt_scores), self.score(cache, ids[n_context:])]
         return Score(*(np.concatenate([getattr(p, name) for p in parts]) for name in Score._fields))
 
+    @overload
+    def generate(
+        self,
+        prompt: Union[Prompt, Cache],
+        compressor: str = ...,
+        *,
+        max_new_tokens: int = ...,
+        until: Union[str, Sequence[str]] = ...,
+        ignore_eos: bool = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        seed: int = ...,
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Sequence[Cache],
+        *,
+        max_new_tokens: int = ...,
+        until: Union[str, Sequence[str]] = ...,
+        ignore_eos: bool = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        seed: int = ...,
+    ) -> List[Generation]: ...
+
     def generate(
         self,
         prompt: Union[Prompt, Cache, Sequence[Cache]],
         compressor: str = "none",
         *,
         max_new_tokens: int = 128,
-        until: Sequence[str] = (),
+        until: Union[str, Sequence[str]] = (),
         ignore_eos: bool = False,
         temperature: float = 0.0,
         top_p: float = 1.0,
@@ -205,14 +260,15 @@ class Model:
 
         prompt: text or ids; or a Cache, which grows by the answer but its last token; or a list of caches, which are
         decoded together and give a list.
-        until: texts before which an answer ends.
+        until: a text, or several, before which an answer ends.
         """
-        options = (max_new_tokens, list(until), ignore_eos, temperature, top_p, seed)
+        texts = [until] if isinstance(until, str) else list(until)
+        options = (max_new_tokens, texts, ignore_eos, temperature, top_p, seed)
         if isinstance(prompt, Cache):
             return Generation(*self._core.generate([prompt], *options)[0])
         if isinstance(prompt, (list, tuple)) and prompt and isinstance(prompt[0], Cache):
             return [Generation(*answer) for answer in self._core.generate(list(prompt), *options)]
-        return Generation(*self._core.generate([self.prefill(prompt, compressor)], *options)[0])
+        return Generation(*self._core.generate([self.prefill(cast(Prompt, prompt), compressor)], *options)[0])
 
     def _ids(self, prompt: Prompt, add_special_tokens: bool = True) -> List[int]:
         if isinstance(prompt, str):

@@ -1,6 +1,7 @@
 """The Python module on the models that the tests and the project ship with.
 
-Run by CTest (KVENGINE_PYTHON=ON), or by hand with PYTHONPATH=build/python: python3 -m unittest discover -s tests/python
+Run by CTest (KVENGINE_PYTHON=ON), or by hand from a wheel or with PYTHONPATH=build/python:
+python3 -m unittest discover -s tests/python
 """
 
 import json
@@ -123,6 +124,7 @@ class Caches(unittest.TestCase):
         stop = whole.text[3:5]
         answer = self.model.generate(self.ids, max_new_tokens=20, until=[stop])
         self.assertEqual((answer.text, answer.stop_reason), (whole.text[: whole.text.index(stop)], "stop"))
+        self.assertEqual(self.model.generate(self.ids, max_new_tokens=20, until=stop), answer)
 
     def test_rolling_scores_are_the_same_wherever_the_context_ends_without_compression(self):
         scores = [self.model.score_rolling(self.ids, n_context=n).log_probs for n in (1, 10, len(self.ids))]
@@ -179,6 +181,7 @@ class Errors(unittest.TestCase):
             ("one continuation for each", lambda: model.score([cache], [[1], [2]])),
             ("another model", lambda: kvengine.Model(CANARY).feed(cache, [1])),
             ("kv_dtype", lambda: kvengine.Model(TINY, kv_dtype="f8")),
+            ("prefill_chunk", lambda: kvengine.Model(TINY, prefill_chunk=-1)),
             ("max_new_tokens", lambda: model.generate(cache, max_new_tokens=0)),
             ("threads", lambda: kvengine.set_threads(0)),
             ("n_context", lambda: model.score_rolling([1, 2], n_context=3)),
