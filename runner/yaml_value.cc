@@ -12,6 +12,7 @@ namespace {
 // Aliases can make a small file endless; nothing that people write is deeper or larger than this.
 constexpr int kMaxDepth = 64;
 constexpr int kMaxNodes = 1'000'000;
+constexpr size_t kMaxPlaceBytes = size_t{1} << 28;
 
 class YamlReader {
  public:
@@ -22,7 +23,8 @@ class YamlReader {
     const int at = line > 0 ? line : line_of(node);
     Value value;
     value.place = fmt::format("{}:{}{}{}", file_, at, path.empty() ? "" : ": ", path);
-    if (depth > kMaxDepth || ++n_nodes_ > kMaxNodes) {
+    place_bytes_ += value.place.size();
+    if (depth > kMaxDepth || ++n_nodes_ > kMaxNodes || place_bytes_ > kMaxPlaceBytes) {
       throw_usage("{}: nested too deeply or too large (an alias that contains itself?)",
                   value.place);
     }
@@ -110,6 +112,7 @@ class YamlReader {
 
   std::string file_;
   int n_nodes_ = 0;
+  size_t place_bytes_ = 0;
 };
 
 }  // namespace
