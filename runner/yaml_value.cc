@@ -1,9 +1,11 @@
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 
 #include "engine/error.h"
+#include "engine/tokenizer/unicode.h"
 #include "runner/value_io.h"
 
 namespace kv {
@@ -115,9 +117,24 @@ class YamlReader {
   size_t place_bytes_ = 0;
 };
 
+// yaml-cpp reads broken UTF-8 without end, and takes byte 4 for the end.
+void check_characters(const std::string& text, const std::string& file) {
+  const size_t invalid = find_invalid_utf8(text);
+  const auto control = std::find_if(text.begin(), text.end(), [](unsigned char c) {
+    return c < 0x20 && c != '\t' && c != '\n' && c != '\r';
+  });
+  const size_t at = std::min(invalid, static_cast<size_t>(control - text.begin()));
+  if (at >= text.size()) return;
+  const auto line =
+      1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+  throw_usage("{}:{}: not valid YAML: expected text in UTF-8, found byte 0x{:02x} at offset {}",
+              file, line, static_cast<unsigned char>(text[at]), at);
+}
+
 }  // namespace
 
 Value parse_yaml(const std::string& text, const std::string& file) {
+  check_characters(text, file);
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.size() > 1) {
