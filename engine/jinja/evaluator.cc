@@ -201,7 +201,7 @@ class Evaluator {
     const List items = loop_items(node, scope);
     if (items.empty()) return run_scope(node.otherwise, scope, out);
     for (size_t i = 0; i < items.size(); ++i) {
-      spend(128);
+      spend(512);
       const OpenScopes before = open_scopes();
       Scope* inner = open_scope(scope);
       inner->names["loop"] = loop_object(items, i);

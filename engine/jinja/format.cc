@@ -107,6 +107,7 @@ std::string integer_text(int64_t value, const Field& field) {
 
 std::string float_text(double value, const Field& field) {
   const int precision = field.precision < 0 ? 6 : static_cast<int>(field.precision);
+  spend(8 * static_cast<size_t>(precision));
   if (field.prefix) fail("format: '#' for a float is not supported");
   const bool percent = field.type == '%';
   const double magnitude = std::fabs(percent ? value * 100 : value);

@@ -7,7 +7,7 @@
 namespace kv::jinja {
 namespace {
 
-constexpr uint64_t kMostWork = uint64_t{1} << 27;  // seconds
+constexpr uint64_t kMostWork = uint64_t{1} << 26;  // seconds
 thread_local uint64_t* current = nullptr;
 
 }  // namespace

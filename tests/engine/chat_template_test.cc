@@ -117,7 +117,7 @@ TEST(ChatTemplate, EndlessWorkIsAnError) {
            {"'xy'", "{% set ns.a = ns.a ~ ns.a %}"},
            {"'xy'", "{% set ns.a = ns.a.replace('', ns.a) %}"},
            {"'xy'", "{% set ns.a = ns.a|join(ns.a) %}"},
-           {"'x\\n'", "{% set ns.a = ns.a|indent(9999) %}"},
+           {"'x\\n'", "{% set ns.a = ns.a|indent(999999, true) %}"},
            {"'x'", "{% set ns.a = '%99999d%99999d' % (1, 2) ~ ns.a %}"},
            {"[1]", "{% set ns.a = ns.a * 2 %}"},
            {"[1]", "{% set ns.a = [ns.a, ns.a] %}{{ ns.a }}"},
