@@ -1,8 +1,10 @@
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <sstream>
 
 #include "engine/error.h"
 #include "engine/tokenizer/unicode.h"
@@ -117,7 +119,31 @@ class YamlReader {
   size_t place_bytes_ = 0;
 };
 
-// yaml-cpp reads broken UTF-8 without end, and takes byte 4 for the end.
+class IgnoreEvents : public YAML::EventHandler {
+ public:
+  using Mark = YAML::Mark;
+  using Anchor = YAML::anchor_t;
+  using Style = YAML::EmitterStyle::value;
+  void OnDocumentStart(const Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const Mark&, Anchor) override {}
+  void OnAlias(const Mark&, Anchor) override {}
+  void OnScalar(const Mark&, const std::string&, Anchor, const std::string&) override {}
+  void OnSequenceStart(const Mark&, const std::string&, Anchor, Style) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const Mark&, const std::string&, Anchor, Style) override {}
+  void OnMapEnd() override {}
+};
+
+// YAML::LoadAll would find empty documents without end where a file begins with a comma.
+bool has_second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  IgnoreEvents events;
+  return parser.HandleNextDocument(events) && parser.HandleNextDocument(events);
+}
+
+// YAML is text; yaml-cpp takes byte 4 for the end.
 void check_characters(const std::string& text, const std::string& file) {
   const size_t invalid = find_invalid_utf8(text);
   const auto control = std::find_if(text.begin(), text.end(), [](unsigned char c) {
@@ -136,12 +162,14 @@ void check_characters(const std::string& text, const std::string& file) {
 Value parse_yaml(const std::string& text, const std::string& file) {
   check_characters(text, file);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) {
-      throw_usage("{}: {} YAML documents in one file, expected one; remove the '---' between them",
-                  file, documents.size());
+    if (has_second_document(text)) {
+      throw_usage(
+          "{}: more than one YAML document in the file, expected one; remove the '---' between "
+          "them, or what "
+          "stands before the first key",
+          file);
     }
-    return YamlReader(file).read(documents.empty() ? YAML::Node() : documents[0], "", 0, 0);
+    return YamlReader(file).read(YAML::Load(text), "", 0, 0);
   } catch (const YAML::Exception& e) {
     const int line = e.mark.is_null() ? 1 : e.mark.line + 1;
     throw_usage("{}:{}: not valid YAML: {} (column {})", file, line, e.msg,
