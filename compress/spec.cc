@@ -9,8 +9,11 @@
 namespace kv {
 namespace {
 
-constexpr int kMaxDepth =
-    32;  // of nested maps and lists: keeps a hostile spec from exhausting the stack
+// They keep a hostile spec from exhausting the stack, the memory and the time.
+constexpr int kMaxDepth = 32;  // of nested maps and lists
+constexpr size_t kMaxBytes = 65536;
+constexpr size_t kMaxTerms = 32;
+constexpr size_t kMaxRows = 1000;  // that lists of ratios may stand for
 
 bool is_word_char(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '/' ||
@@ -23,6 +26,10 @@ class SpecParser {
   SpecParser(const std::string& text, const std::string& place) : text_(text), place_(place) {}
 
   std::vector<Value> spec() {
+    if (text_.size() > kMaxBytes) {
+      throw_usage("{}: expected at most {} bytes of a spec, found {}", place_at(0), kMaxBytes,
+                  text_.size());
+    }
     std::vector<Value> terms;
     do {
       terms.push_back(term());
@@ -167,7 +174,21 @@ class SpecParser {
 
   std::string place_at(size_t offset) const {
     return fmt::format("{}column {} of '{}'", place_.empty() ? "" : place_ + ": ", offset + 1,
-                       text_);
+                       shown(offset));
+  }
+  // The text; of a long one what stands around the place.
+  std::string shown(size_t offset) const {
+    constexpr size_t kShown = 200;
+    if (text_.size() <= kShown) return text_;
+    const auto inside = [&](size_t at) {  // of a character
+      return at < text_.size() && (static_cast<unsigned char>(text_[at]) & 0xC0) == 0x80;
+    };
+    size_t begin = offset > kShown / 2 ? offset - kShown / 2 : 0;
+    size_t end = std::min(begin + kShown, text_.size());
+    while (inside(begin)) ++begin;
+    while (inside(end)) ++end;
+    return (begin > 0 ? "…" : "") + text_.substr(begin, end - begin) +
+           (end < text_.size() ? "…" : "");
   }
   [[noreturn]] void fail(const std::string& expected) {
     const std::string found =
@@ -225,6 +246,9 @@ void append_terms(const Value& value, int depth, std::vector<Value>& terms) {
     throw_usage("{}expected a compressor (a spec string or a map with a name), found {}",
                 place_prefix(value), value.describe());
   }
+  if (terms.size() == kMaxTerms) {
+    throw_usage("{}expected at most {} methods in one compressor", place_prefix(value), kMaxTerms);
+  }
   terms.push_back(term_of_object(value));
   const Value* then = value.find("then");
   if (then == nullptr) return;
@@ -263,6 +287,10 @@ std::vector<std::vector<Value>> expand_ratio_lists(const std::vector<Value>& ter
       if (value.items.empty()) {
         throw_usage("{}'{}' is an empty list: expected at least one number", place_prefix(value),
                     name);
+      }
+      if (rows.size() * variants.size() * value.items.size() > kMaxRows) {
+        throw_usage("{}the lists stand for more than {} compressors: expected fewer",
+                    place_prefix(value), kMaxRows);
       }
       std::vector<Value> expanded;
       for (const Value& variant : variants) {

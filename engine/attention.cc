@@ -71,8 +71,7 @@ Workspace& workspace() {
 class LayerAttention {
  public:
   LayerAttention(const ModelConfig& config, const RopeTable& rope, int layer)
-      : config_(config),
-        rope_(rope),
+      : rope_(rope),
         layer_(layer),
         group_(config.group()),
         head_dim_(config.head_dim),
@@ -341,7 +340,6 @@ class LayerAttention {
     in.softmax_sum[at] = w.sum[r];
   }
 
-  const ModelConfig& config_;
   const RopeTable& rope_;
   int layer_, group_, head_dim_, width_, window_;
 };

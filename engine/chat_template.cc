@@ -25,6 +25,18 @@ class JinjaTemplate final : public ChatTemplate {
   using ChatTemplate::render;
   std::string render(const std::vector<ChatMessage>& messages, bool add_generation_prompt,
                      const nlohmann::ordered_json& variables) const override {
+    return jinja::render_template(body_, name_,
+                                  names_of(messages, add_generation_prompt, variables));
+  }
+
+  const std::string& source() const override { return source_; }
+  const std::string& name() const override { return name_; }
+
+ private:
+  // What the template can see.
+  std::map<std::string, jinja::Value> names_of(const std::vector<ChatMessage>& messages,
+                                               bool add_generation_prompt,
+                                               const nlohmann::ordered_json& variables) const {
     std::map<std::string, jinja::Value> names;
     for (const auto& [name, text] : globals_) names[name] = jinja::Value(text);
     names["tools"] = jinja::Value::none();
@@ -43,13 +55,9 @@ class JinjaTemplate final : public ChatTemplate {
       for (const auto& [name, value] : variables.items())
         names[name] = jinja::Value::from_json(value);
     }
-    return jinja::render_template(body_, name_, std::move(names));
+    return names;
   }
 
-  const std::string& source() const override { return source_; }
-  const std::string& name() const override { return name_; }
-
- private:
   std::string source_;
   std::string name_;
   std::map<std::string, std::string> globals_;

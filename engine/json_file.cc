@@ -11,6 +11,7 @@ namespace kv {
 
 nlohmann::json parse_json(std::string_view text, const std::string& place) {
   using nlohmann::json;
+  check_json_depth(text, place);
   std::vector<std::set<std::string>>
       open_objects;  // keys seen so far in each object around the current place
   std::string duplicate;
@@ -33,6 +34,20 @@ nlohmann::json parse_json(std::string_view text, const std::string& place) {
   }
   if (!duplicate.empty()) throw_data("{}: the key '{}' occurs twice", place, duplicate);
   return result;
+}
+
+void check_json_depth(std::string_view text, const std::string& place) {
+  constexpr int kDeepest = 200;
+  int depth = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '"') {
+      for (++at; at < text.size() && text[at] != '"'; ++at) at += text[at] == '\\';
+    } else if (text[at] == ']' || text[at] == '}') {
+      --depth;
+    } else if ((text[at] == '[' || text[at] == '{') && ++depth > kDeepest) {
+      throw_data("{}: nested deeper than {} levels at byte {}", place, kDeepest, at);
+    }
+  }
 }
 
 nlohmann::json parse_json_file(const std::filesystem::path& path) {

@@ -187,7 +187,7 @@ class HeadReader {
     head.shift = fields[kShift];
     head.run_offset = fields[kRunOffset];
     require(head.shift <= 0 && head.shift >= -n_tokens_, "the shift of positions");
-    require(head.n_rows + head.run_offset == n_tokens_ + head.shift, "the next position");
+    require(int64_t{head.n_rows} + head.run_offset == n_tokens_ + head.shift, "the next position");
     head.listed = positions(fields[kListed], head.n_rows);
     head.originals = positions(fields[kOriginals], head.n_rows);
     require(head.originals == nullptr || cuts_, "the list of original positions");
@@ -358,6 +358,10 @@ CutState::Memory read_cuts(const Safetensors& tensors) {
   }
   memory.queries = tensors.floats("cut.queries");
   const SafetensorsEntry& moments = tensors.get("cut.moments", {-1});
+  if (moments.dtype != "F64") {
+    throw_data("{}: tensor 'cut.moments': expected dtype F64, found {}", moments.file,
+               moments.dtype);
+  }
   memory.moments.resize(moments.bytes / sizeof(double));
   if (moments.bytes > 0) std::memcpy(memory.moments.data(), moments.data, moments.bytes);
   return memory;

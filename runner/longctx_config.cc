@@ -45,12 +45,13 @@ std::vector<fs::path> files_of(const Value& value, const fs::path& folder) {
     if (!item.is_string())
       throw_usage("{}: expected a file or a folder, found {}", item.place, item.describe());
     const fs::path path = (folder / item.text).lexically_normal();
-    if (!fs::exists(path)) {
+    std::error_code ignored;  // a name that is too long is no file either
+    if (!fs::exists(path, ignored)) {
       throw_data("{}: '{}' does not exist (paths are relative to the config file)", item.place,
                  path.string());
     }
     const size_t before = files.size();
-    if (!fs::is_directory(path)) {
+    if (!fs::is_directory(path, ignored)) {
       files.push_back(path);
     } else {
       for (const auto& entry : fs::recursive_directory_iterator(path)) {

@@ -1,9 +1,13 @@
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <charconv>
 #include <map>
+#include <sstream>
 
 #include "engine/error.h"
+#include "engine/tokenizer/unicode.h"
 #include "runner/value_io.h"
 
 namespace kv {
@@ -12,6 +16,7 @@ namespace {
 // Aliases can make a small file endless; nothing that people write is deeper or larger than this.
 constexpr int kMaxDepth = 64;
 constexpr int kMaxNodes = 1'000'000;
+constexpr size_t kMaxPlaceBytes = size_t{1} << 28;
 
 class YamlReader {
  public:
@@ -22,7 +27,8 @@ class YamlReader {
     const int at = line > 0 ? line : line_of(node);
     Value value;
     value.place = fmt::format("{}:{}{}{}", file_, at, path.empty() ? "" : ": ", path);
-    if (depth > kMaxDepth || ++n_nodes_ > kMaxNodes) {
+    place_bytes_ += value.place.size();
+    if (depth > kMaxDepth || ++n_nodes_ > kMaxNodes || place_bytes_ > kMaxPlaceBytes) {
       throw_usage("{}: nested too deeply or too large (an alias that contains itself?)",
                   value.place);
     }
@@ -110,18 +116,60 @@ class YamlReader {
 
   std::string file_;
   int n_nodes_ = 0;
+  size_t place_bytes_ = 0;
 };
+
+class IgnoreEvents : public YAML::EventHandler {
+ public:
+  using Mark = YAML::Mark;
+  using Anchor = YAML::anchor_t;
+  using Style = YAML::EmitterStyle::value;
+  void OnDocumentStart(const Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const Mark&, Anchor) override {}
+  void OnAlias(const Mark&, Anchor) override {}
+  void OnScalar(const Mark&, const std::string&, Anchor, const std::string&) override {}
+  void OnSequenceStart(const Mark&, const std::string&, Anchor, Style) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const Mark&, const std::string&, Anchor, Style) override {}
+  void OnMapEnd() override {}
+};
+
+// YAML::LoadAll would find empty documents without end where a file begins with a comma.
+bool has_second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  IgnoreEvents events;
+  return parser.HandleNextDocument(events) && parser.HandleNextDocument(events);
+}
+
+// YAML is text; yaml-cpp takes byte 4 for the end.
+void check_characters(const std::string& text, const std::string& file) {
+  const size_t invalid = find_invalid_utf8(text);
+  const auto control = std::find_if(text.begin(), text.end(), [](unsigned char c) {
+    return c < 0x20 && c != '\t' && c != '\n' && c != '\r';
+  });
+  const size_t at = std::min(invalid, static_cast<size_t>(control - text.begin()));
+  if (at >= text.size()) return;
+  const auto line =
+      1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+  throw_usage("{}:{}: not valid YAML: expected text in UTF-8, found byte 0x{:02x} at offset {}",
+              file, line, static_cast<unsigned char>(text[at]), at);
+}
 
 }  // namespace
 
 Value parse_yaml(const std::string& text, const std::string& file) {
+  check_characters(text, file);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) {
-      throw_usage("{}: {} YAML documents in one file, expected one; remove the '---' between them",
-                  file, documents.size());
+    if (has_second_document(text)) {
+      throw_usage(
+          "{}: more than one YAML document in the file, expected one; remove the '---' between "
+          "them, or what "
+          "stands before the first key",
+          file);
     }
-    return YamlReader(file).read(documents.empty() ? YAML::Node() : documents[0], "", 0, 0);
+    return YamlReader(file).read(YAML::Load(text), "", 0, 0);
   } catch (const YAML::Exception& e) {
     const int line = e.mark.is_null() ? 1 : e.mark.line + 1;
     throw_usage("{}:{}: not valid YAML: {} (column {})", file, line, e.msg,

@@ -3,6 +3,23 @@
 #include "engine/error.h"
 
 namespace kv {
+namespace {
+
+void check_layers(int n_layers, const std::string& place) {
+  constexpr int kMost = 4096;
+  if (n_layers > kMost) {
+    throw_data("{}: {} layers are beyond what this program handles ({})", place, n_layers, kMost);
+  }
+}
+
+}  // namespace
+
+int read_layers(const ConfigReader& reader, const char* key) {
+  const int n_layers = reader.required_count(key);
+  check_layers(n_layers, reader.place());
+  return n_layers;
+}
+
 void read_special_ids(const ConfigReader& reader, ModelConfig* config) {
   const std::vector<int> bos = reader.ids("bos_token_id");
   if (bos.size() > 1) reader.fail("bos_token_id", "one token id");
@@ -33,7 +50,7 @@ ModelConfig read_sizes(const ConfigReader& reader, const char* activation_key,
   config.vocab = reader.required_count("vocab_size");
   config.dim = reader.required_count("hidden_size");
   config.hidden_dim = reader.required_count("intermediate_size");
-  config.n_layers = reader.required_count("num_hidden_layers");
+  config.n_layers = read_layers(reader, "num_hidden_layers");
   config.n_heads = reader.required_count("num_attention_heads");
   // Checkpoints from before grouped-query attention do not have the key: one KV head for each query
   // head.
@@ -74,11 +91,7 @@ void check_model_config(const ModelConfig& config, const std::string& place) {
   if (config.activation == Activation::kSilu && !config.gated_mlp) {
     throw_data("{}: an MLP with silu and without a gate is not supported", place);
   }
-  constexpr int kMostLayers = 4096;
-  if (config.n_layers > kMostLayers) {
-    throw_data("{}: {} layers are beyond what this program handles ({})", place, config.n_layers,
-               kMostLayers);
-  }
+  check_layers(config.n_layers, place);
   // Products of sizes are taken as int by the kernels; real models are far below.
   for (const int64_t product : {static_cast<int64_t>(config.n_heads) * config.head_dim * 3,
                                 static_cast<int64_t>(config.hidden_dim) * 2}) {

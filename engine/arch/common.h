@@ -22,6 +22,9 @@ ModelConfig read_common_config(const ConfigReader& reader);
 // bos_token_id and eos_token_id.
 void read_special_ids(const ConfigReader& reader, ModelConfig* config);
 
+// A positive number of layers that a model may have.
+int read_layers(const ConfigReader& reader, const char* key);
+
 // Refuses checkpoints with quantization_config.
 void refuse_quantized(const ConfigReader& reader);
 

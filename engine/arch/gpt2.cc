@@ -26,8 +26,9 @@ ModelConfig read_gpt2_config(const ConfigReader& reader) {
   ModelConfig config;
   config.vocab = reader.required_count("vocab_size");
   config.dim = reader.required_count("n_embd");
+  if (config.dim > INT32_MAX / kHiddenTimes) reader.fail("n_embd", "a smaller number");
   config.hidden_dim = reader.count_or("n_inner", kHiddenTimes * config.dim);
-  config.n_layers = reader.required_count("n_layer");
+  config.n_layers = read_layers(reader, "n_layer");
   config.n_heads = config.n_kv_heads = reader.required_count("n_head");
   if (config.dim % config.n_heads != 0) {
     throw_data("{}: n_embd {} is no multiple of n_head {}", reader.place(), config.dim,

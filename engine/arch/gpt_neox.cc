@@ -22,8 +22,9 @@ void read_neox_rope(const ConfigReader& reader, ModelConfig* config) {
         fmt::format("{}, which transformers takes here whatever stands there; say rotary_pct",
                     share));
   }
-  config->rotary_dim = static_cast<int>(config->head_dim * share);
-  if (!(share > 0 && share <= 1) || config->rotary_dim < 2 || config->rotary_dim % 2 != 0) {
+  const bool is_share = share > 0 && share <= 1;
+  config->rotary_dim = is_share ? static_cast<int>(config->head_dim * share) : 0;
+  if (config->rotary_dim < 2 || config->rotary_dim % 2 != 0) {
     reader.fail("rotary_pct", fmt::format("a share of the {} channels of a head that makes pairs",
                                           config->head_dim));
   }
@@ -36,6 +37,7 @@ void read_neox_rope(const ConfigReader& reader, ModelConfig* config) {
 
 ModelConfig read_gpt_neox_config(const ConfigReader& reader) {
   ModelConfig config = read_sizes(reader, "hidden_act", "gelu");
+  config.n_kv_heads = config.n_heads;  // transformers has no other key for it here
   config.norm = Norm::kLayer;
   config.norm_eps = static_cast<float>(reader.required_positive("layer_norm_eps"));
   read_neox_rope(reader, &config);

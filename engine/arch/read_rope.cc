@@ -145,12 +145,13 @@ void read_rope(const ConfigReader& reader, ModelConfig* config) {
     }
     share = own;
   }
-  config->rotary_dim = static_cast<int>(config->head_dim * share);
+  const bool is_share = share > 0 && share <= 1;
+  config->rotary_dim = is_share ? static_cast<int>(config->head_dim * share) : 0;
   if (share == 1.0) {  // check_model_config says what is wrong with an odd head_dim
     config->rope = read_rope_object(reader, rope, theta, config);
     return;
   }
-  if (!(share > 0 && share < 1) || config->rotary_dim < 2 || config->rotary_dim % 2 != 0) {
+  if (config->rotary_dim < 2 || config->rotary_dim % 2 != 0) {
     (rope && rope->has("partial_rotary_factor") ? *rope : reader)
         .fail(
             "partial_rotary_factor",

@@ -5,6 +5,9 @@
 #include <charconv>
 
 #include "engine/jinja/builtins.h"
+#include "engine/jinja/text.h"
+#include "engine/jinja/work.h"
+#include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
 namespace {
@@ -19,13 +22,20 @@ Value at_index(const Value& object, int64_t index) {
                                           : static_cast<int64_t>(object.items().size());
   if (index < 0) index += size;
   if (index < 0 || index >= size) return missing(object, std::to_string(index));
-  if (object.is_string()) return Value(characters(object.string())[static_cast<size_t>(index)]);
+  if (object.is_string()) {
+    const std::vector<size_t> places = character_places(object.string());
+    size_t end = places[static_cast<size_t>(index)];
+    next_code_point(object.string(), end);
+    const size_t begin = places[static_cast<size_t>(index)];
+    return object.string().substr(begin, end - begin);
+  }
   return object.items()[static_cast<size_t>(index)];
 }
 
 }  // namespace
 
 Value get_item(const Value& object, const Value& key) {
+  spend(8);
   if (object.is_undefined()) fail(object.undefined_reason());
   if (object.is_dict() || object.is(Value::Type::kNamespace)) {
     if (const Value* found = object.entries().find(key)) return *found;
@@ -69,7 +79,7 @@ bool contains(const Value& haystack, const Value& needle) {
   if (haystack.is_string()) {
     if (!needle.is_string())
       fail(fmt::format("'in <string>' needs a string on its left, found {}", needle.type_name()));
-    return haystack.string().find(needle.string()) != std::string::npos;
+    return find_text(haystack.string(), needle.string()) != std::string::npos;
   }
   if (haystack.is_dict()) return haystack.entries().find(needle) != nullptr;
   for (const Value& item : iterate(haystack)) {
@@ -84,6 +94,7 @@ const Value* ArgumentReader::next(const char* name) {
 }
 
 const Value* ArgumentReader::next_named(const char* name) {
+  spend(arguments_.named.size());
   for (const auto& [given, value] : arguments_.named) {
     if (given != name) continue;
     read_by_name_.push_back(&value);

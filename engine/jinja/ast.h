@@ -36,6 +36,7 @@ struct Expression {
   };
   Kind kind = Kind::kConstant;
   int line = 1;
+  int height = 1;  // of the tree below
   std::string text;
   Value constant;
   std::vector<ExpressionPtr> children;

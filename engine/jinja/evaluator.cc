@@ -8,6 +8,7 @@
 #include "engine/error.h"
 #include "engine/jinja/builtins.h"
 #include "engine/jinja/operators.h"
+#include "engine/jinja/work.h"
 
 namespace kv::jinja {
 namespace {
@@ -28,6 +29,9 @@ class Evaluator {
     root_ = open_scope(builtins);
     root_->names = std::move(variables);
   }
+  ~Evaluator() {
+    for (auto& entry : namespaces_) entry.second->entries.clear();
+  }
 
   std::string render(const Body& body) {
     std::string out;
@@ -38,8 +42,35 @@ class Evaluator {
   int line() const { return line_; }
 
  private:
-  // Scopes live as long as the rendering: a macro that was put into a namespace may be called after
-  // its block ended.
+  // One step into the tree, or into a macro.
+  struct Level {
+    explicit Level(Evaluator& e) : evaluator(e) {
+      constexpr int kDeepest = 1000;
+      spend(32);
+      if (++evaluator.depth_ > kDeepest)
+        fail(fmt::format("the template nests deeper than {} levels as it runs", kDeepest));
+    }
+    ~Level() { --evaluator.depth_; }
+    Level(const Level&) = delete;
+    Level& operator=(const Level&) = delete;
+    Evaluator& evaluator;
+  };
+
+  // A macro keeps all scopes alive that are open where it is made: once put into a namespace, it may be called after its
+  // block ended. So a block closes its scopes only where no macro was made since.
+  struct OpenScopes {
+    size_t count;
+    int macros;
+  };
+  OpenScopes open_scopes() const { return {scopes_.size(), macros_made_}; }
+  void close_scopes(const OpenScopes& before) {
+    if (macros_made_ == before.macros) {
+      scopes_.resize(before.count);
+    } else {
+      spend(1024);
+    }
+  }
+
   Scope* open_scope(Scope* parent) {
     scopes_.push_back(std::make_unique<Scope>());
     scopes_.back()->parent = parent;
@@ -55,13 +86,16 @@ class Evaluator {
   }
 
   Flow run(const Node& node, Scope* scope, std::string& out) {
+    const Level level(*this);
     line_ = node.line;
     switch (node.kind) {
       case Node::Kind::kText:
         out += node.text;
+        check_text(out.size());
         break;
       case Node::Kind::kPrint:
         out += evaluate(*node.expression, scope).str();
+        check_text(out.size());
         break;
       case Node::Kind::kIf:
         return run(evaluate(*node.expression, scope).truthy() ? node.body : node.otherwise, scope,
@@ -79,14 +113,16 @@ class Evaluator {
         break;
       case Node::Kind::kCallBlock:
         out += evaluate_call(*node.expression, scope, &node).str();
+        check_text(out.size());
         break;
       case Node::Kind::kWith:
         return run_with(node, scope, out);
       case Node::Kind::kFilterBlock:
         out += filtered_block(node, scope).str();
+        check_text(out.size());
         break;
       case Node::Kind::kScope:
-        return run(node.body, open_scope(scope), out);
+        return run_scope(node.body, scope, out);
       case Node::Kind::kBreak:
         return Flow::kBreak;
       case Node::Kind::kContinue:
@@ -95,31 +131,45 @@ class Evaluator {
     return Flow::kNext;
   }
 
+  Flow run_scope(const Body& body, Scope* scope, std::string& out) {
+    const OpenScopes before = open_scopes();
+    const Flow flow = run(body, open_scope(scope), out);
+    close_scopes(before);
+    return flow;
+  }
+
   Value filtered_block(const Node& node, Scope* scope) {
+    const OpenScopes before = open_scopes();
     Scope* inner = open_scope(scope);
     std::string text;
     run(node.body, inner, text);
     inner->names[kBlockText] = Value(std::move(text));
-    return evaluate(*node.expression, inner);
+    Value filtered = evaluate(*node.expression, inner);
+    close_scopes(before);
+    return filtered;
   }
 
   Flow run_with(const Node& node, Scope* scope, std::string& out) {
+    const OpenScopes before = open_scopes();
     Scope* inner = open_scope(scope);
     for (size_t i = 0; i < node.with_values.size();
          ++i) {  // the values do not see each other's names
       assign(node.with_targets[i], evaluate(*node.with_values[i], scope), inner);
     }
-    return run(node.body, inner, out);
+    const Flow flow = run(node.body, inner, out);
+    close_scopes(before);
+    return flow;
   }
 
-  static void assign(const Target& target, const Value& value, Scope* scope) {
+  void assign(const Target& target, const Value& value, Scope* scope) {
     if (!target.attribute.empty()) {
       Value object = lookup(target.names[0], scope);
       if (!object.is(Value::Type::kNamespace)) {
         fail(fmt::format("set: cannot assign to '{}.{}': '{}' is no namespace", target.names[0],
                          target.attribute, target.names[0]));
       }
-      object.namespace_entries().set(Value(target.attribute), value);
+      namespaces_.emplace(object.namespace_entries().get(), object.namespace_entries());
+      object.namespace_entries()->set(Value(target.attribute), value);
       return;
     }
     if (!target.is_tuple) {
@@ -138,21 +188,27 @@ class Evaluator {
     if (!node.condition) return all;
     List kept;
     for (Value& item : all) {
+      const OpenScopes before = open_scopes();
       Scope* inner = open_scope(scope);
       assign(node.target, item, inner);
       if (evaluate(*node.condition, inner).truthy()) kept.push_back(std::move(item));
+      close_scopes(before);
     }
     return kept;
   }
 
   Flow run_for(const Node& node, Scope* scope, std::string& out) {
     const List items = loop_items(node, scope);
-    if (items.empty()) return run(node.otherwise, open_scope(scope), out);
+    if (items.empty()) return run_scope(node.otherwise, scope, out);
     for (size_t i = 0; i < items.size(); ++i) {
+      spend(512);
+      const OpenScopes before = open_scopes();
       Scope* inner = open_scope(scope);
       inner->names["loop"] = loop_object(items, i);
       assign(node.target, items[i], inner);
-      if (run(node.body, inner, out) == Flow::kBreak) break;
+      const Flow flow = run(node.body, inner, out);
+      close_scopes(before);
+      if (flow == Flow::kBreak) break;
     }
     return Flow::kNext;
   }
@@ -183,16 +239,19 @@ class Evaluator {
   }
 
   Value make_macro(const Node& node, Scope* scope) {
+    ++macros_made_;
     return Value::callable(node.text, [this, &node, scope](const Arguments& arguments) -> Value {
       constexpr int kDeepest = 100;
       if (macro_depth_ == kDeepest)
         fail(fmt::format("macro '{}': called deeper than {} times", node.text, kDeepest));
+      const OpenScopes before = open_scopes();
       Scope* inner = open_scope(scope);
       bind_parameters(node, arguments, inner);
       ++macro_depth_;
       std::string out;
       run(node.body, inner, out);
       --macro_depth_;
+      close_scopes(before);
       return out;
     });
   }
@@ -249,6 +308,7 @@ class Evaluator {
 
   Value evaluate(const Expression& e, Scope* scope) {
     using Kind = Expression::Kind;
+    const Level level(*this);
     line_ = e.line;
     const auto child = [&](size_t i) { return evaluate(*e.children[i], scope); };
     switch (e.kind) {
@@ -370,13 +430,16 @@ class Evaluator {
   std::vector<std::unique_ptr<Scope>> scopes_;
   Scope* root_ = nullptr;
   int line_ = 1;
-  int macro_depth_ = 0;
+  int macro_depth_ = 0, depth_ = 0, macros_made_ = 0;
+  // Those that were assigned to: they may hold each other, so they are emptied at the end.
+  std::map<const Dict*, std::shared_ptr<Dict>> namespaces_;
 };
 
 }  // namespace
 
 std::string render_template(const Body& body, const std::string& name,
                             std::map<std::string, Value> variables) {
+  const WorkCounter counter;
   Evaluator evaluator(std::move(variables));
   try {
     return evaluator.render(body);

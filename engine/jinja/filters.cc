@@ -9,8 +9,10 @@
 #include "engine/jinja/builtins.h"
 #include "engine/jinja/filter_table.h"
 #include "engine/jinja/format.h"
+#include "engine/jinja/operators.h"
 #include "engine/jinja/strings.h"
 #include "engine/jinja/text.h"
+#include "engine/jinja/work.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
@@ -109,7 +111,7 @@ Value to_float(const Value& input, ArgumentReader& arguments) {
 }
 
 Value absolute(const Value& input, ArgumentReader&) {
-  if (input.is_integer()) return std::abs(input.integer());
+  if (input.is_integer()) return input.integer() < 0 ? negative(input) : input.integer();
   if (!input.is_number())
     fail(fmt::format("filter 'abs': expected a number, found {}", input.type_name()));
   return std::fabs(input.number());
@@ -134,18 +136,23 @@ Value indented(const Value& input, ArgumentReader& arguments) {
   const bool first = arguments.flag("first", false);
   const bool blank = arguments.flag("blank", false);
   std::string prefix(4, ' ');
-  if (width != nullptr) {
-    prefix = width->is_string() ? width->string()
-                                : std::string(static_cast<size_t>(width->integer()), ' ');
+  if (width != nullptr && width->is_string()) {
+    prefix = width->string();
+  } else if (width != nullptr) {
+    if (!width->is_integer()) {
+      fail(fmt::format("filter 'indent': width: expected an integer or a string, found {}",
+                       width->type_name()));
+    }
+    prefix.assign(static_cast<size_t>(std::clamp<int64_t>(width->integer(), 0, kLargestText)), ' ');
   }
   const std::vector<std::string> lines = split_lines(input.str() + "\n", false);
-  std::string out;
+  TextBuilder out;
   for (size_t i = 0; i < lines.size(); ++i) {
     if (i > 0) out += '\n';
     if (i == 0 ? first : (blank || !lines[i].empty())) out += prefix;
     out += lines[i];
   }
-  return out;
+  return out.take();
 }
 
 Value escaped(const Value& input, ArgumentReader&) {
@@ -238,6 +245,7 @@ bool has_filter(const std::string& name) {
 Value apply_filter(const std::string& name, const Value& input, const Arguments& arguments) {
   const auto found = filter_table().find(name);
   if (found == filter_table().end()) fail(fmt::format("the filter '{}' is not supported", name));
+  spend(8 + input.size() / 16);
   ArgumentReader reader(arguments, fmt::format("filter '{}'", name));
   Value result = found->second(input, reader);
   reader.done();

@@ -1,5 +1,7 @@
 #include "engine/jinja/format.h"
 
+#include "engine/jinja/work.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -105,6 +107,7 @@ std::string integer_text(int64_t value, const Field& field) {
 
 std::string float_text(double value, const Field& field) {
   const int precision = field.precision < 0 ? 6 : static_cast<int>(field.precision);
+  spend(8 * static_cast<size_t>(precision));
   if (field.prefix) fail("format: '#' for a float is not supported");
   const bool percent = field.type == '%';
   const double magnitude = std::fabs(percent ? value * 100 : value);
@@ -267,7 +270,7 @@ std::string brace_value(const Value& value, const std::string& spec) {
 std::string format_percent(const std::string& text, const Value& values) {
   Reader pattern{text};
   PercentValues arguments(values);
-  std::string out;
+  TextBuilder out;
   while (!pattern.done()) {
     if (!pattern.accept('%')) {
       out += text[pattern.at++];
@@ -282,12 +285,12 @@ std::string format_percent(const std::string& text, const Value& values) {
     }
   }
   arguments.done();
-  return out;
+  return out.take();
 }
 
 std::string format_braces(const std::string& text, const List& values, const Dict& names) {
   Reader pattern{text};
-  std::string out;
+  TextBuilder out;
   size_t next = 0;
   const auto find = [&](const std::string& name) -> const Value& {
     size_t index = 0;
@@ -316,7 +319,7 @@ std::string format_braces(const std::string& text, const List& values, const Dic
                          colon < field.size() ? field.substr(colon + 1) : "");
     }
   }
-  return out;
+  return out.take();
 }
 
 }  // namespace kv::jinja

@@ -22,9 +22,10 @@ Value range(const Arguments& arguments) {
   if (step == 0) fail("range: the step is 0");
   constexpr size_t kLongest = 100000;  // as Jinja's sandbox
   List items;
-  for (int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
+  for (int64_t i = begin; step > 0 ? i < end : i > end;) {
     if (items.size() == kLongest) fail(fmt::format("range: longer than {}", kLongest));
     items.emplace_back(i);
+    if (__builtin_add_overflow(i, step, &i)) break;
   }
   return Value::list(std::move(items));
 }

@@ -6,6 +6,7 @@
 
 #include "engine/jinja/builtins.h"
 #include "engine/jinja/filter_table.h"
+#include "engine/jinja/work.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
@@ -41,14 +42,14 @@ Value reversed(const Value& input, ArgumentReader&) {
 Value join(const Value& input, ArgumentReader& arguments) {
   const Value* separator = arguments.next("d");
   const Value* attribute = arguments.next("attribute");
-  std::string out;
+  TextBuilder out;
   bool is_first = true;
   for (const Value& item : iterate(input)) {
     if (!is_first && separator != nullptr) out += separator->str();
     out += attribute == nullptr ? item.str() : get_path(item, attribute->str()).str();
     is_first = false;
   }
-  return out;
+  return out.take();
 }
 
 Value pairs(const Value& input, ArgumentReader&) {
@@ -112,7 +113,8 @@ Value unique(const Value& input, ArgumentReader& arguments) {
   for (const Value& item : iterate(input)) {
     Value key =
         sort_key(attribute == nullptr ? item : get_path(item, attribute->str()), case_sensitive);
-    if (contains(Value::list(seen), key)) continue;
+    if (std::any_of(seen.begin(), seen.end(), [&](const Value& v) { return equal(v, key); }))
+      continue;
     seen.push_back(std::move(key));
     out.push_back(item);
   }
@@ -145,7 +147,8 @@ Value sum(const Value& input, ArgumentReader& arguments) {
     if (!item.is_number())
       fail(fmt::format("filter 'sum': expected numbers, found {}", item.type_name()));
     if (item.is_integer()) {
-      integers += item.integer();
+      if (__builtin_add_overflow(integers, item.integer(), &integers))
+        fail("filter 'sum': the result does not fit into 64 bits");
     } else {
       is_float = true;
       floats += item.number();

@@ -8,6 +8,7 @@
 #include "engine/jinja/format.h"
 #include "engine/jinja/strings.h"
 #include "engine/jinja/text.h"
+#include "engine/jinja/work.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
@@ -68,20 +69,20 @@ Value without_affix(const Value& self, ArgumentReader& arguments) {
 }
 
 // In code points, -1 where absent.
-int64_t find_text(const std::string& text, const std::string& part, bool from_right) {
-  const size_t found = from_right ? text.rfind(part) : text.find(part);
+int64_t find_part(const std::string& text, const std::string& part, bool from_right) {
+  const size_t found = from_right ? rfind_text(text, part) : find_text(text, part);
   return found == std::string::npos ? -1 : length_of_text(std::string_view(text).substr(0, found));
 }
 
 Value find_left(const Value& self, ArgumentReader& arguments) {
-  return find_text(self.string(), arguments.required("sub").str(), false);
+  return find_part(self.string(), arguments.required("sub").str(), false);
 }
 Value find_right(const Value& self, ArgumentReader& arguments) {
-  return find_text(self.string(), arguments.required("sub").str(), true);
+  return find_part(self.string(), arguments.required("sub").str(), true);
 }
 template <bool from_right>
 Value index_text(const Value& self, ArgumentReader& arguments) {
-  const int64_t found = find_text(self.string(), arguments.required("sub").str(), from_right);
+  const int64_t found = find_part(self.string(), arguments.required("sub").str(), from_right);
   if (found < 0) fail("index: substring not found");
   return found;
 }
@@ -100,7 +101,7 @@ Value replace(const Value& self, ArgumentReader& arguments) {
 }
 
 Value join(const Value& self, ArgumentReader& arguments) {
-  std::string out;
+  TextBuilder out;
   bool first = true;
   for (const Value& item : iterate(arguments.required("iterable"))) {
     if (!item.is_string()) fail(fmt::format("join: expected strings, found {}", item.type_name()));
@@ -108,7 +109,7 @@ Value join(const Value& self, ArgumentReader& arguments) {
     out += item.string();
     first = false;
   }
-  return out;
+  return out.take();
 }
 
 // (before, separator, behind) around the first or last separator.
@@ -117,7 +118,7 @@ Value partition(const Value& self, ArgumentReader& arguments) {
   const std::string separator = arguments.required("sep").str();
   if (separator.empty()) fail("partition: empty separator");
   const std::string& text = self.string();
-  const size_t at = from_right ? text.rfind(separator) : text.find(separator);
+  const size_t at = from_right ? rfind_text(text, separator) : find_text(text, separator);
   if (at == std::string::npos) {
     return from_right ? Value::tuple({Value(""), Value(""), self})
                       : Value::tuple({self, Value(""), Value("")});
@@ -298,12 +299,14 @@ Value find_method(const Value& object, const std::string& name) {
   }
   const auto found = table->find(name);
   if (found == table->end()) return Value();
-  return Value::callable(name, [object, what, method = found->second](const Arguments& arguments) {
+  const auto call = [object, what, method = found->second](const Arguments& arguments) {
+    spend(object.size() / 16);
     ArgumentReader reader(arguments, what);
     Value result = method(object, reader);
     reader.done();
     return result;
-  });
+  };
+  return Value::callable(name, call, object);
 }
 
 }  // namespace kv::jinja

@@ -7,11 +7,10 @@
 
 #include "engine/jinja/builtins.h"
 #include "engine/jinja/format.h"
+#include "engine/jinja/work.h"
 
 namespace kv::jinja {
 namespace {
-
-constexpr size_t kLargestText = size_t{1} << 28;  // bytes; a repetition beyond it is a mistake
 
 [[noreturn]] void refuse(const std::string& op, const Value& left, const Value& right) {
   if (left.is_undefined()) fail(left.undefined_reason());
@@ -71,13 +70,13 @@ Value float_operator(const std::string& op, double a, double b) {
 
 Value repeat(const Value& value, int64_t count) {
   const size_t times = static_cast<size_t>(std::max<int64_t>(count, 0));
-  const size_t size = value.is_string() ? value.string().size() : value.items().size();
-  if (size != 0 && times > kLargestText / size) fail("the result of '*' is too long");
   if (value.is_string()) {
-    std::string text;
-    for (size_t i = 0; i < times && size != 0; ++i) text += value.string();
-    return text;
+    TextBuilder text;
+    text.repeat(value.string(), times);
+    return text.take();
   }
+  const size_t size = value.size();
+  if (size != 0) check_list(times > kLongestList ? times : times * size);
   List items;
   for (size_t i = 0; i < times && size != 0; ++i) {
     items.insert(items.end(), value.items().begin(), value.items().end());
@@ -135,8 +134,9 @@ Value slice(const Value& object, std::optional<int64_t> from, std::optional<int6
   if (object.is_undefined()) fail(object.undefined_reason());
   if (!object.is_string() && !object.is_sequence())
     fail(fmt::format("a {} cannot be sliced", object.type_name()));
-  const List all = iterate(object);
-  const auto size = static_cast<int64_t>(all.size());
+  std::vector<size_t> places;  // of the characters of a text
+  if (object.is_string()) places = character_places(object.string());
+  const auto size = static_cast<int64_t>(object.is_string() ? places.size() : object.size());
   const int64_t stride = step.value_or(1);
   if (stride == 0) fail("slice: the step is 0");
   const int64_t lowest = stride > 0 ? 0 : -1;
@@ -148,13 +148,21 @@ Value slice(const Value& object, std::optional<int64_t> from, std::optional<int6
   const int64_t begin = resolve(from, stride > 0 ? lowest : highest);
   const int64_t end = resolve(to, stride > 0 ? highest : lowest);
   List items;
-  for (int64_t i = begin; stride > 0 ? i < end : i > end; i += stride)
-    items.push_back(all[static_cast<size_t>(i)]);
-  if (object.is(Value::Type::kTuple)) return Value::tuple(std::move(items));
-  if (object.is(Value::Type::kList)) return Value::list(std::move(items));
   std::string text;
-  for (const Value& item : items) text += item.string();
-  return text;
+  for (int64_t i = begin; stride > 0 ? i < end : i > end;) {
+    const auto at = static_cast<size_t>(i);
+    spend(1);
+    if (object.is_string()) {
+      const size_t behind = at + 1 < places.size() ? places[at + 1] : object.size();
+      text.append(object.string(), places[at], behind - places[at]);
+    } else {
+      items.push_back(object.items()[at]);
+    }
+    if (__builtin_add_overflow(i, stride, &i)) break;
+  }
+  if (object.is_string()) return text;
+  return object.is(Value::Type::kTuple) ? Value::tuple(std::move(items))
+                                        : Value::list(std::move(items));
 }
 
 }  // namespace kv::jinja

@@ -1,6 +1,7 @@
 // Expressions, from the loosest binding to the tightest, in Jinja's own order: a filter or test
 // binds tighter than any operator, and -x|f is (-x)|f.
 #include <fmt/format.h>
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
@@ -20,11 +21,20 @@ ExpressionPtr make(Kind kind, int line, std::string text = "") {
   return expression;
 }
 
-ExpressionPtr make(Kind kind, int line, std::string text, ExpressionPtr a,
+// child: may be null.
+void adopt(TokenStream& stream, Expression& parent, ExpressionPtr child) {
+  constexpr int kHighest = 500;  // a.b.c…, a ~ b ~ c…: chains nest to the left
+  if (child) parent.height = std::max(parent.height, child->height + 1);
+  if (parent.height > kHighest)
+    stream.error(fmt::format("an expression nested deeper than {} levels", kHighest));
+  parent.children.push_back(std::move(child));
+}
+
+ExpressionPtr make(TokenStream& stream, Kind kind, int line, std::string text, ExpressionPtr a,
                    ExpressionPtr b = nullptr) {
   ExpressionPtr expression = make(kind, line, std::move(text));
-  expression->children.push_back(std::move(a));
-  if (b) expression->children.push_back(std::move(b));
+  adopt(stream, *expression, std::move(a));
+  if (b) adopt(stream, *expression, std::move(b));
   return expression;
 }
 
@@ -50,7 +60,8 @@ ExpressionPtr parse_binary(TokenStream& stream, const std::array<std::string_vie
       if (!stream.at_operator(text)) continue;
       const int line = stream.next().line;
       ExpressionPtr right = next(stream);
-      left = make(Kind::kBinary, line, std::string(text), std::move(left), std::move(right));
+      left =
+          make(stream, Kind::kBinary, line, std::string(text), std::move(left), std::move(right));
       found = true;
       break;
     }
@@ -92,10 +103,10 @@ ExpressionPtr parse_comparison(TokenStream& stream) {
   for (std::string op = accept_comparison(stream); !op.empty(); op = accept_comparison(stream)) {
     if (!chain) {
       const int line = first->line;
-      chain = make(Kind::kCompare, line, "", std::move(first));
+      chain = make(stream, Kind::kCompare, line, "", std::move(first));
     }
     chain->names.push_back(op);
-    chain->children.push_back(parse_sum(stream));
+    adopt(stream, *chain, parse_sum(stream));
   }
   return chain ? std::move(chain) : std::move(first);
 }
@@ -104,7 +115,7 @@ ExpressionPtr parse_not(TokenStream& stream) {
   if (!stream.at_name("not")) return parse_comparison(stream);
   const TokenStream::Depth depth(stream);
   const int line = stream.next().line;
-  return make(Kind::kNot, line, "", parse_not(stream));
+  return make(stream, Kind::kNot, line, "", parse_not(stream));
 }
 
 ExpressionPtr parse_and(TokenStream& stream) {
@@ -112,7 +123,7 @@ ExpressionPtr parse_and(TokenStream& stream) {
   while (stream.at_name("and")) {
     const int line = stream.next().line;
     ExpressionPtr right = parse_not(stream);
-    left = make(Kind::kAnd, line, "", std::move(left), std::move(right));
+    left = make(stream, Kind::kAnd, line, "", std::move(left), std::move(right));
   }
   return left;
 }
@@ -122,7 +133,7 @@ ExpressionPtr parse_or(TokenStream& stream) {
   while (stream.at_name("or")) {
     const int line = stream.next().line;
     ExpressionPtr right = parse_and(stream);
-    left = make(Kind::kOr, line, "", std::move(left), std::move(right));
+    left = make(stream, Kind::kOr, line, "", std::move(left), std::move(right));
   }
   return left;
 }
@@ -144,7 +155,7 @@ void parse_arguments(TokenStream& stream, Expression& call) {
       stream.error("an argument without a name behind one with a name");
     }
     call.names.push_back(name);
-    call.children.push_back(parse_expression(stream));
+    adopt(stream, call, parse_expression(stream));
     if (!stream.accept_operator(",")) break;
   }
   stream.expect_operator(")", "call");
@@ -170,21 +181,21 @@ ExpressionPtr parse_test(TokenStream& stream, ExpressionPtr input) {
   const bool negated = stream.accept_name("not");
   std::string name = stream.expect_identifier("is");
   while (stream.accept_operator(".")) name.append(".").append(stream.expect_identifier("is"));
-  ExpressionPtr test = make(Kind::kTest, line, name, std::move(input));
+  ExpressionPtr test = make(stream, Kind::kTest, line, name, std::move(input));
   if (stream.at_operator("(")) {
     parse_arguments(stream, *test);
   } else if (at_bare_argument(stream)) {
     test->names.emplace_back();
-    test->children.push_back(parse_postfix(stream, parse_primary(stream)));
+    adopt(stream, *test, parse_postfix(stream, parse_primary(stream)));
   }
-  return negated ? make(Kind::kNot, line, "", std::move(test)) : std::move(test);
+  return negated ? make(stream, Kind::kNot, line, "", std::move(test)) : std::move(test);
 }
 
 ExpressionPtr parse_filter(TokenStream& stream, ExpressionPtr input) {
   const int line = stream.line();
   std::string name = stream.expect_identifier("filter");
   while (stream.accept_operator(".")) name.append(".").append(stream.expect_identifier("filter"));
-  ExpressionPtr filter = make(Kind::kFilter, line, name, std::move(input));
+  ExpressionPtr filter = make(stream, Kind::kFilter, line, name, std::move(input));
   if (stream.at_operator("(")) parse_arguments(stream, *filter);
   return filter;
 }
@@ -197,7 +208,7 @@ ExpressionPtr parse_filters_and_tests(TokenStream& stream, ExpressionPtr node) {
     } else if (stream.at_name("is")) {
       node = parse_test(stream, std::move(node));
     } else if (stream.at_operator("(")) {
-      node = make(Kind::kCall, stream.line(), "", std::move(node));
+      node = make(stream, Kind::kCall, stream.line(), "", std::move(node));
       parse_arguments(stream, *node);
     } else {
       return node;
@@ -210,9 +221,9 @@ ExpressionPtr parse_unary(TokenStream& stream, bool with_filters) {
   const int line = stream.line();
   ExpressionPtr node;
   if (stream.accept_operator("-")) {
-    node = make(Kind::kNegative, line, "", parse_unary(stream, false));
+    node = make(stream, Kind::kNegative, line, "", parse_unary(stream, false));
   } else if (stream.accept_operator("+")) {
-    node = make(Kind::kPositive, line, "", parse_unary(stream, false));
+    node = make(stream, Kind::kPositive, line, "", parse_unary(stream, false));
   } else {
     node = parse_primary(stream);
   }
@@ -239,10 +250,10 @@ ExpressionPtr parse_subscript(TokenStream& stream, ExpressionPtr object) {
   stream.next();
   if (!is_slice) {
     if (!parts[0]) stream.error("subscript: expected an index between [ and ]");
-    return make(Kind::kItem, line, "", std::move(object), std::move(parts[0]));
+    return make(stream, Kind::kItem, line, "", std::move(object), std::move(parts[0]));
   }
-  ExpressionPtr slice = make(Kind::kSlice, line, "", std::move(object));
-  for (ExpressionPtr& expression : parts) slice->children.push_back(std::move(expression));
+  ExpressionPtr slice = make(stream, Kind::kSlice, line, "", std::move(object));
+  for (ExpressionPtr& expression : parts) adopt(stream, *slice, std::move(expression));
   return slice;
 }
 
@@ -252,14 +263,15 @@ ExpressionPtr parse_postfix(TokenStream& stream, ExpressionPtr node) {
     if (stream.at_operator(".")) {
       stream.next();
       if (stream.at(TokenType::kInteger)) {  // list.0
-        node = make(Kind::kItem, line, "", std::move(node), parse_primary(stream));
+        node = make(stream, Kind::kItem, line, "", std::move(node), parse_primary(stream));
       } else {
-        node = make(Kind::kAttribute, line, stream.expect_identifier("attribute"), std::move(node));
+        node = make(stream, Kind::kAttribute, line, stream.expect_identifier("attribute"),
+                    std::move(node));
       }
     } else if (stream.at_operator("[")) {
       node = parse_subscript(stream, std::move(node));
     } else if (stream.at_operator("(")) {
-      node = make(Kind::kCall, line, "", std::move(node));
+      node = make(stream, Kind::kCall, line, "", std::move(node));
       parse_arguments(stream, *node);
     } else {
       return node;
@@ -270,7 +282,7 @@ ExpressionPtr parse_postfix(TokenStream& stream, ExpressionPtr node) {
 ExpressionPtr parse_list(TokenStream& stream) {
   ExpressionPtr list = make(Kind::kList, stream.next().line);
   while (!stream.at_operator("]")) {
-    list->children.push_back(parse_expression(stream));
+    adopt(stream, *list, parse_expression(stream));
     if (!stream.accept_operator(",")) break;
   }
   stream.expect_operator("]", "list");
@@ -280,9 +292,9 @@ ExpressionPtr parse_list(TokenStream& stream) {
 ExpressionPtr parse_dict(TokenStream& stream) {
   ExpressionPtr dict = make(Kind::kDict, stream.next().line);
   while (!stream.at_operator("}")) {
-    dict->children.push_back(parse_expression(stream));
+    adopt(stream, *dict, parse_expression(stream));
     stream.expect_operator(":", "dict");
-    dict->children.push_back(parse_expression(stream));
+    adopt(stream, *dict, parse_expression(stream));
     if (!stream.accept_operator(",")) break;
   }
   stream.expect_operator("}", "dict");
@@ -349,10 +361,9 @@ ExpressionPtr parse_expression(TokenStream& stream, bool with_condition) {
   ExpressionPtr value = parse_or(stream);
   while (with_condition && stream.at_name("if")) {
     ExpressionPtr conditional = make(Kind::kConditional, stream.next().line);
-    conditional->children.push_back(parse_or(stream));
-    conditional->children.push_back(std::move(value));
-    conditional->children.push_back(stream.accept_name("else") ? parse_expression(stream)
-                                                               : nullptr);
+    adopt(stream, *conditional, parse_or(stream));
+    adopt(stream, *conditional, std::move(value));
+    adopt(stream, *conditional, stream.accept_name("else") ? parse_expression(stream) : nullptr);
     value = std::move(conditional);
   }
   return value;
@@ -362,12 +373,12 @@ ExpressionPtr parse_tuple(TokenStream& stream, bool with_condition) {
   ExpressionPtr first = parse_expression(stream, with_condition);
   if (!stream.at_operator(",")) return first;
   const int line = first->line;
-  ExpressionPtr tuple = make(Kind::kTuple, line, "", std::move(first));
+  ExpressionPtr tuple = make(stream, Kind::kTuple, line, "", std::move(first));
   while (stream.accept_operator(",")) {
     const bool ends = stream.at_operator(")") || stream.at(TokenType::kBlockEnd) ||
                       stream.at(TokenType::kPrintEnd) || stream.at_name("if");
     if (ends) break;
-    tuple->children.push_back(parse_expression(stream, with_condition));
+    adopt(stream, *tuple, parse_expression(stream, with_condition));
   }
   return tuple;
 }

@@ -4,6 +4,7 @@
 
 #include "engine/jinja/text.h"
 #include "engine/jinja/value.h"
+#include "engine/jinja/work.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
@@ -24,7 +25,7 @@ std::string title(std::string_view text, StartsWord starts_word) {
 
 std::string replace_text(std::string_view text, std::string_view from, std::string_view to,
                          int64_t max_count) {
-  std::string out;
+  TextBuilder out;
   if (from.empty()) {
     int64_t left = max_count < 0 ? length_of_text(text) + 1 : max_count;
     for (const std::string& character : characters(text)) {
@@ -32,11 +33,11 @@ std::string replace_text(std::string_view text, std::string_view from, std::stri
       out += character;
     }
     if (left > 0) out += to;
-    return out;
+    return out.take();
   }
   size_t begin = 0;
   while (max_count != 0) {
-    const size_t found = text.find(from, begin);
+    const size_t found = find_text(text, from, begin);
     if (found == std::string_view::npos) break;
     out += text.substr(begin, found - begin);
     out += to;
@@ -44,7 +45,7 @@ std::string replace_text(std::string_view text, std::string_view from, std::stri
     --max_count;
   }
   out += text.substr(begin);
-  return out;
+  return out.take();
 }
 
 std::string capitalize(std::string_view text) {
@@ -103,7 +104,7 @@ std::vector<std::string> split_at(std::string_view text, std::string_view separa
   std::vector<std::string> parts;
   size_t begin = 0;
   while (max_splits < 0 || static_cast<int64_t>(parts.size()) < max_splits) {
-    const size_t found = text.find(separator, begin);
+    const size_t found = find_text(text, separator, begin);
     if (found == std::string_view::npos) break;
     parts.emplace_back(text.substr(begin, found - begin));
     begin = found + separator.size();
@@ -119,7 +120,7 @@ std::vector<std::string> split_at_from_right(std::string_view text, std::string_
   size_t end = text.size();
   while (max_splits < 0 || static_cast<int64_t>(parts.size()) < max_splits) {
     if (end < separator.size()) break;
-    const size_t found = text.rfind(separator, end - separator.size());
+    const size_t found = rfind_text(text, separator, end - separator.size());
     if (found == std::string_view::npos) break;
     parts.emplace_back(text.substr(found + separator.size(), end - found - separator.size()));
     end = found;

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "engine/jinja/builtins.h"
+#include "engine/jinja/work.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
@@ -113,6 +114,7 @@ bool apply_test(const std::string& name, const Value& input, const Arguments& ar
   if (found == tests().end()) fail(fmt::format("the test 'is {}' is not supported", name));
   if (!arguments.named.empty())
     fail(fmt::format("the test 'is {}' takes no arguments by name", name));
+  spend(8 + input.size() / 16);
   return found->second(input, arguments.positional);
 }
 

@@ -1,5 +1,10 @@
 #include "engine/jinja/text.h"
 
+#include <string.h>
+
+#include <algorithm>
+
+#include "engine/jinja/work.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
@@ -35,6 +40,23 @@ bool contains(std::string_view characters, uint32_t code) {
 
 bool is_python_space(uint32_t code) {
   return is_white_space(code) || (code >= 0x1C && code <= 0x1F);
+}
+
+size_t find_text(std::string_view text, std::string_view part, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  const void* found = memmem(text.data() + from, text.size() - from, part.data(), part.size());
+  return found == nullptr ? std::string_view::npos
+                          : static_cast<size_t>(static_cast<const char*>(found) - text.data());
+}
+
+size_t rfind_text(std::string_view text, std::string_view part, size_t from) {
+  constexpr size_t kShort = 64;
+  if (part.size() <= kShort || part.size() > text.size()) return text.rfind(part, from);
+  const size_t end = std::min(from, text.size() - part.size()) + part.size();
+  spend(end / 8);
+  const std::string reversed(text.rend() - static_cast<std::ptrdiff_t>(end), text.rend());
+  const size_t found = find_text(reversed, std::string(part.rbegin(), part.rend()));
+  return found == std::string::npos ? found : end - found - part.size();
 }
 
 std::string_view strip_left(std::string_view text) {

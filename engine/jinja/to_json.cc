@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/jinja/value.h"
+#include "engine/jinja/work.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
@@ -66,6 +67,7 @@ class Writer {
   explicit Writer(const JsonStyle& style) : style_(style) {}
 
   void write(const Value& value, int depth) {
+    spend(1);
     switch (value.type()) {
       case Value::Type::kNone:
         out += "null";
@@ -96,7 +98,7 @@ class Writer {
     }
   }
 
-  std::string out;
+  TextBuilder out;
 
  private:
   static std::string number(double value, const Value& source) {
@@ -108,8 +110,9 @@ class Writer {
   // Between the elements, and before the first (first = true) and behind the last.
   void separate(int depth, bool comma) {
     if (comma) out += style_.between_items;
-    if (style_.indent >= 0)
-      out.append("\n").append(static_cast<size_t>(style_.indent) * depth, ' ');
+    if (style_.indent < 0) return;
+    out += "\n";
+    out.repeat(" ", static_cast<size_t>(style_.indent) * depth);
   }
 
   void write_list(const List& items, int depth) {
@@ -154,7 +157,7 @@ class Writer {
 std::string to_json(const Value& value, const JsonStyle& style) {
   Writer writer(style);
   writer.write(value, 0);
-  return writer.out;
+  return writer.out.take();
 }
 
 }  // namespace kv::jinja

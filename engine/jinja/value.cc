@@ -8,10 +8,16 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/jinja/work.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv::jinja {
 namespace {
+
+void check_depth(int depth) {
+  if (depth > kDeepestValue)
+    fail(fmt::format("a value nested deeper than {} levels", kDeepestValue));
+}
 
 // Python's repr of a float: the shortest digits that read back, an exponent from 1e16 and below
 // 1e-4.
@@ -29,11 +35,11 @@ std::string float_text(double value) {
   return text;
 }
 
-std::string quoted(const std::string& text) {
+void write_quoted(const std::string& text, TextBuilder& out) {
   const bool double_quotes =
       text.find('\'') != std::string::npos && text.find('"') == std::string::npos;
   const char quote = double_quotes ? '"' : '\'';
-  std::string out(1, quote);
+  out += quote;
   for (const char c : text) {
     switch (c) {
       case '\n':
@@ -59,21 +65,94 @@ std::string quoted(const std::string& text) {
         }
     }
   }
-  return out + quote;
+  out += quote;
 }
 
-std::string joined_reprs(const List& items) {
-  std::string out;
-  for (const Value& item : items) out.append(out.empty() ? "" : ", ").append(item.repr());
-  return out;
-}
+void write_repr(const Value& value, int depth, TextBuilder& out);
 
-std::string dict_repr(const Dict& dict) {
-  std::string out;
-  for (const auto& [key, value] : dict.entries) {
-    out += fmt::format("{}{}: {}", out.empty() ? "" : ", ", key.repr(), value.repr());
+void write_items(const List& items, int depth, TextBuilder& out) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (i > 0) out += ", ";
+    write_repr(items[i], depth, out);
   }
-  return fmt::format("{{{}}}", out);
+}
+
+void write_dict(const Dict& dict, int depth, TextBuilder& out) {
+  out += "{";
+  for (size_t i = 0; i < dict.entries.size(); ++i) {
+    if (i > 0) out += ", ";
+    write_repr(dict.entries[i].first, depth, out);
+    out += ": ";
+    write_repr(dict.entries[i].second, depth, out);
+  }
+  out += "}";
+}
+
+// depth: of the values around it, which a namespace that holds itself makes endless.
+void write_repr(const Value& value, int depth, TextBuilder& out) {
+  spend(1);
+  check_depth(++depth);
+  switch (value.type()) {
+    case Value::Type::kUndefined:
+      out += "Undefined";
+      break;
+    case Value::Type::kNone:
+      out += "None";
+      break;
+    case Value::Type::kBool:
+      out += value.integer() ? "True" : "False";
+      break;
+    case Value::Type::kInteger:
+      out += std::to_string(value.integer());
+      break;
+    case Value::Type::kFloat:
+      out += float_text(value.number());
+      break;
+    case Value::Type::kString:
+      write_quoted(value.string(), out);
+      break;
+    case Value::Type::kList:
+      out += "[";
+      write_items(value.items(), depth, out);
+      out += "]";
+      break;
+    case Value::Type::kTuple:
+      out += "(";
+      write_items(value.items(), depth, out);
+      out += value.items().size() == 1 ? ",)" : ")";
+      break;
+    case Value::Type::kDict:
+      write_dict(value.entries(), depth, out);
+      break;
+    case Value::Type::kNamespace:
+      out += "<Namespace ";
+      write_dict(value.entries(), depth, out);
+      out += ">";
+      break;
+    case Value::Type::kCallable:
+      out += fmt::format("<function {}>", value.function().name);
+      break;
+  }
+}
+
+// Checks what a list or dict is about to hold, and counts it.
+int depth_of(const List& items) {
+  check_list(items.size());
+  spend(4 * items.size());
+  int deepest = 0;
+  for (const Value& item : items) deepest = std::max(deepest, item.depth());
+  check_depth(deepest + 1);
+  return deepest + 1;
+}
+
+int depth_of(const Dict& dict) {
+  check_list(dict.entries.size());
+  spend(8 * dict.entries.size());
+  int deepest = 0;
+  for (const auto& [key, value] : dict.entries)
+    deepest = std::max({deepest, key.depth(), value.depth()});
+  check_depth(deepest + 1);
+  return deepest + 1;
 }
 
 }  // namespace
@@ -90,6 +169,7 @@ const Value* Dict::find(const Value& key) const {
 }
 
 const Value* Dict::find_name(std::string_view key) const {
+  spend(1 + entries.size() / 8);
   for (const auto& entry : entries) {
     if (entry.first.is_string() && entry.first.string() == key) return &entry.second;
   }
@@ -106,6 +186,12 @@ void Dict::set(Value key, Value value) {
   entries.emplace_back(std::move(key), std::move(value));
 }
 
+Value::Value(std::string value) {
+  check_text(value.size());
+  spend(1 + value.size() / 8);
+  data_ = TextBox{std::make_shared<const std::string>(std::move(value))};
+}
+
 Value Value::none() {
   Value value;
   value.data_ = None{};
@@ -120,36 +206,44 @@ Value Value::undefined(std::string what) {
 
 Value Value::list(List items) {
   Value value;
-  value.data_ = ListBox{std::make_shared<const List>(std::move(items))};
+  const int depth = depth_of(items);
+  value.data_ = ListBox{std::make_shared<const List>(std::move(items)), depth};
   return value;
 }
 
 Value Value::tuple(List items) {
   Value value;
-  value.data_ = TupleBox{std::make_shared<const List>(std::move(items))};
+  const int depth = depth_of(items);
+  value.data_ = TupleBox{{std::make_shared<const List>(std::move(items)), depth}};
   return value;
 }
 
 Value Value::dict(Dict entries) {
   Value value;
-  value.data_ = DictBox{std::make_shared<const Dict>(std::move(entries))};
+  const int depth = depth_of(entries);
+  value.data_ = DictBox{std::make_shared<const Dict>(std::move(entries)), depth};
   return value;
 }
 
 Value Value::name_space(Dict entries) {
   Value value;
-  value.data_ = NamespaceBox{std::make_shared<Dict>(std::move(entries))};
+  const int depth = depth_of(entries);
+  value.data_ = NamespaceBox{std::make_shared<Dict>(std::move(entries)), depth};
   return value;
 }
 
-Value Value::callable(std::string name, std::function<Value(const Arguments&)> call) {
+Value Value::callable(std::string name, std::function<Value(const Arguments&)> call,
+                      const Value& bound) {
+  check_depth(bound.depth() + 1);
   Value value;
   value.data_ =
-      CallableBox{std::make_shared<const Callable>(Callable{std::move(name), std::move(call)})};
+      CallableBox{std::make_shared<const Callable>(Callable{std::move(name), std::move(call)}),
+                  bound.depth() + 1};
   return value;
 }
 
-Value Value::from_json(const nlohmann::ordered_json& json) {
+Value Value::from_json(const nlohmann::ordered_json& json, int depth) {
+  check_depth(depth);
   switch (json.type()) {
     case nlohmann::ordered_json::value_t::boolean:
       return Value(json.get<bool>());
@@ -162,13 +256,13 @@ Value Value::from_json(const nlohmann::ordered_json& json) {
       return Value(json.get<std::string>());
     case nlohmann::ordered_json::value_t::array: {
       List items;
-      for (const auto& item : json) items.push_back(from_json(item));
+      for (const auto& item : json) items.push_back(from_json(item, depth + 1));
       return list(std::move(items));
     }
     case nlohmann::ordered_json::value_t::object: {
       Dict entries;
       for (const auto& [key, value] : json.items())
-        entries.entries.emplace_back(key, from_json(value));
+        entries.entries.emplace_back(key, from_json(value, depth + 1));
       return dict(std::move(entries));
     }
     default:
@@ -193,12 +287,35 @@ const Dict& Value::entries() const {
                          : *std::get<NamespaceBox>(data_).entries;
 }
 
-Dict& Value::namespace_entries() const {
-  return *std::get<NamespaceBox>(data_).entries;
+const std::shared_ptr<Dict>& Value::namespace_entries() const {
+  return std::get<NamespaceBox>(data_).entries;
 }
 
 const Callable& Value::function() const {
   return *std::get<CallableBox>(data_).function;
+}
+
+int Value::depth() const {
+  switch (type()) {
+    case Type::kList:
+      return std::get<ListBox>(data_).depth;
+    case Type::kTuple:
+      return std::get<TupleBox>(data_).depth;
+    case Type::kDict:
+      return std::get<DictBox>(data_).depth;
+    case Type::kNamespace:
+      return std::get<NamespaceBox>(data_).depth;
+    case Type::kCallable:
+      return std::get<CallableBox>(data_).depth;
+    default:
+      return 0;
+  }
+}
+
+size_t Value::size() const {
+  if (is_string()) return string().size();
+  if (is_sequence()) return items().size();
+  return is(Type::kDict) || is(Type::kNamespace) ? entries().entries.size() : 0;
 }
 
 bool Value::truthy() const {
@@ -235,34 +352,13 @@ std::string Value::str() const {
 }
 
 std::string Value::repr() const {
-  switch (type()) {
-    case Type::kUndefined:
-      return "Undefined";
-    case Type::kNone:
-      return "None";
-    case Type::kBool:
-      return integer() ? "True" : "False";
-    case Type::kInteger:
-      return std::to_string(integer());
-    case Type::kFloat:
-      return float_text(number());
-    case Type::kString:
-      return quoted(string());
-    case Type::kList:
-      return fmt::format("[{}]", joined_reprs(items()));
-    case Type::kTuple:
-      return fmt::format("({}{})", joined_reprs(items()), items().size() == 1 ? "," : "");
-    case Type::kDict:
-      return dict_repr(entries());
-    case Type::kNamespace:
-      return fmt::format("<Namespace {}>", dict_repr(entries()));
-    case Type::kCallable:
-      return fmt::format("<function {}>", function().name);
-  }
-  return {};
+  TextBuilder out;
+  write_repr(*this, 0, out);
+  return out.take();
 }
 
 bool equal(const Value& a, const Value& b) {
+  spend(4);
   if (a.is_number() && b.is_number()) {
     return a.is_integer() && b.is_integer() ? a.integer() == b.integer() : a.number() == b.number();
   }
@@ -272,6 +368,7 @@ bool equal(const Value& a, const Value& b) {
     case Value::Type::kNone:
       return true;
     case Value::Type::kString:
+      spend(std::min(a.string().size(), b.string().size()) / 256);
       return a.string() == b.string();
     case Value::Type::kList:
     case Value::Type::kTuple:
@@ -295,10 +392,12 @@ bool equal(const Value& a, const Value& b) {
 }
 
 int compare(const Value& a, const Value& b) {
+  spend(4);
   if (a.is_integer() && b.is_integer())
     return (a.integer() > b.integer()) - (a.integer() < b.integer());
   if (a.is_number() && b.is_number()) return (a.number() > b.number()) - (a.number() < b.number());
   if (a.is_string() && b.is_string()) {
+    spend(std::min(a.string().size(), b.string().size()) / 256);
     const int order = a.string().compare(b.string());  // UTF-8 sorts as code points do
     return (order > 0) - (order < 0);
   }
@@ -315,6 +414,7 @@ int compare(const Value& a, const Value& b) {
 }
 
 List iterate(const Value& value) {
+  spend(value.size());
   List items;
   switch (value.type()) {
     case Value::Type::kUndefined:
@@ -323,6 +423,7 @@ List iterate(const Value& value) {
     case Value::Type::kTuple:
       return value.items();
     case Value::Type::kString:
+      check_list(static_cast<size_t>(length_of_text(value.string())));
       for (std::string& character : characters(value.string()))
         items.emplace_back(std::move(character));
       return items;
@@ -339,7 +440,18 @@ int64_t length_of_text(std::string_view text) {
                        [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
 }
 
+std::vector<size_t> character_places(std::string_view text) {
+  spend(text.size());
+  std::vector<size_t> places;
+  for (size_t at = 0; at < text.size();) {
+    places.push_back(at);
+    next_code_point(text, at);
+  }
+  return places;
+}
+
 std::vector<std::string> characters(std::string_view text) {
+  spend(text.size());
   std::vector<std::string> out;
   for (size_t at = 0; at < text.size();) {
     const size_t begin = at;

@@ -64,16 +64,18 @@ class Value {
   Value(Bool value) : data_(value) {}
   Value(int64_t value) : data_(value) {}
   Value(double value) : data_(value) {}
-  Value(std::string value) : data_(std::move(value)) {}
-  Value(const char* value) : data_(std::string(value)) {}
+  Value(std::string value);
+  Value(const char* value) : Value(std::string(value)) {}
   static Value none();
   static Value undefined(std::string what);
   static Value list(List items);
   static Value tuple(List items);
   static Value dict(Dict entries);
   static Value name_space(Dict entries);  // namespace(): the one kind that can be changed
-  static Value callable(std::string name, std::function<Value(const Arguments&)> call);
-  static Value from_json(const nlohmann::ordered_json& json);
+  // bound: what `call` keeps, such as the list of a list's method.
+  static Value callable(std::string name, std::function<Value(const Arguments&)> call,
+                        const Value& bound = Value());
+  static Value from_json(const nlohmann::ordered_json& json, int depth = 0);
 
   Type type() const { return static_cast<Type>(data_.index()); }
   bool is(Type t) const { return type() == t; }
@@ -90,12 +92,16 @@ class Value {
   // Each is for values of its type only.
   int64_t integer() const;
   double number() const;
-  const std::string& string() const { return std::get<std::string>(data_); }
+  const std::string& string() const { return *std::get<TextBox>(data_).text; }
   const List& items() const;    // of a list or tuple
   const Dict& entries() const;  // of a dict or namespace
-  Dict& namespace_entries() const;
+  const std::shared_ptr<Dict>& namespace_entries() const;
   const Callable& function() const;
   const std::string& undefined_reason() const { return std::get<Undefined>(data_).what; }
+
+  // Lists, dicts and what else holds values, one in another: 0 for a plain value.
+  int depth() const;
+  size_t size() const;  // bytes or items, 0 for a plain value
 
   bool truthy() const;
   std::string type_name() const;  // Python's: "str", "int", "list", …
@@ -104,23 +110,28 @@ class Value {
 
  private:
   struct None {};
+  struct TextBox {
+    std::shared_ptr<const std::string> text;
+  };
   struct ListBox {
     std::shared_ptr<const List> items;
+    int depth;
   };
-  struct TupleBox {
-    std::shared_ptr<const List> items;
-  };
+  struct TupleBox : ListBox {};
   struct DictBox {
     std::shared_ptr<const Dict> entries;
+    int depth;
   };
   struct NamespaceBox {
     std::shared_ptr<Dict> entries;
+    int depth;  // when it was made
   };
   struct CallableBox {
     std::shared_ptr<const Callable> function;
+    int depth;
   };
   // In the order of Type.
-  std::variant<Undefined, None, bool, int64_t, double, std::string, ListBox, TupleBox, DictBox,
+  std::variant<Undefined, None, bool, int64_t, double, TextBox, ListBox, TupleBox, DictBox,
                NamespaceBox, CallableBox>
       data_;
 };
@@ -151,5 +162,6 @@ List iterate(const Value& value);
 // Text in code points, as Python counts.
 int64_t length_of_text(std::string_view text);
 std::vector<std::string> characters(std::string_view text);
+std::vector<size_t> character_places(std::string_view text);  // where each begins
 
 }  // namespace kv::jinja

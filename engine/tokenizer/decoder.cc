@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/tokenizer/byte_level.h"
+#include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/unicode.h"
 
 namespace kv {
@@ -70,6 +71,9 @@ void TextDecoder::pass(size_t at, std::string_view piece, std::string& out) {
     case Type::kFuse:
       return pass(at + 1, piece, out);
     case Type::kReplace:
+      check_growth(0,
+                   piece.size() + piece.size() / step.spec.pattern.size() * step.spec.text.size(),
+                   "the decoder of the tokenizer");
       return pass(at + 1, replace_all(piece, step.spec.pattern, step.spec.text), out);
     case Type::kByteFallback:
       if (const auto byte = byte_of_token(piece)) {

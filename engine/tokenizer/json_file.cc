@@ -1,21 +1,20 @@
 #include "engine/tokenizer/json_file.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "engine/error.h"
 #include "engine/json_file.h"
+#include "engine/mapped_file.h"
 
 namespace kv {
 
 nlohmann::json read_json_file(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream || std::filesystem::is_directory(file))
-    throw_data("{}: cannot open the file", file.string());
+  const std::string text = read_whole_file(file);
+  check_json_depth(text, file.string());
   nlohmann::json json;
   try {
-    json = nlohmann::json::parse(stream);
+    json = nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
     throw_data("{}: not valid JSON: {}", file.string(), error.what());
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/error.h"
+
 namespace kv {
 namespace {
 
@@ -19,9 +21,17 @@ std::string strip(std::string_view text, bool left, bool right) {
   return std::string(text.substr(begin, end - begin));
 }
 
-std::string replace(std::string_view text, const Regex& pattern, const std::string& by) {
+std::vector<Span> matches_of(std::string_view text, std::string_view literal) {
   std::vector<Span> matches;
-  pattern.find_all(text, matches);
+  for (size_t at = text.find(literal); at != std::string_view::npos;
+       at = text.find(literal, at + literal.size())) {
+    matches.push_back({at, at + literal.size(), true});
+  }
+  return matches;
+}
+
+std::string replace(std::string_view text, const std::vector<Span>& matches,
+                    const std::string& by) {
   std::string out;
   size_t from = 0;
   for (const Span& match : matches) {
@@ -35,10 +45,16 @@ std::string replace(std::string_view text, const Regex& pattern, const std::stri
 
 }  // namespace
 
-Normalizer::Normalizer(const TokenizerSpec& spec) : steps_(spec.normalizer) {
+void check_growth(size_t before, size_t after, const std::string& where) {
+  if (after <= (size_t{1} << 20) + 64 * before) return;
+  throw_data("{}: makes {} bytes out of a text of {}; expected far fewer", where, after, before);
+}
+
+Normalizer::Normalizer(const TokenizerSpec& spec)
+    : where_(spec.where + ": normalizer"), steps_(spec.normalizer) {
   for (const NormalizerStep& step : steps_) {
     if (step.type == NormalizerStep::Type::kReplace && !step.literal)
-      patterns_.emplace_back(step.pattern, spec.where + ": normalizer");
+      patterns_.emplace_back(step.pattern, where_);
     only_forms_ = only_forms_ && step.type == NormalizerStep::Type::kForm;
   }
 }
@@ -64,11 +80,19 @@ std::string Normalizer::apply(std::string_view text) const {
       case NormalizerStep::Type::kPrepend:
         if (!out.empty()) out.insert(0, step.text);
         break;
-      case NormalizerStep::Type::kReplace:
-        out = step.literal ? replace_all(out, step.pattern, step.text)
-                           : replace(out, patterns_[next_pattern++], step.text);
+      case NormalizerStep::Type::kReplace: {
+        std::vector<Span> matches;
+        if (step.literal) {
+          matches = matches_of(out, step.pattern);
+        } else {
+          patterns_[next_pattern++].find_all(out, matches);
+        }
+        check_growth(text.size(), out.size() + matches.size() * step.text.size(), where_);
+        out = replace(out, matches, step.text);
         break;
+      }
     }
+    check_growth(text.size(), out.size(), where_);
   }
   return out;
 }

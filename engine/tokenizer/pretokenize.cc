@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/tokenizer/byte_level.h"
+#include "engine/tokenizer/normalize.h"
 
 namespace kv {
 namespace {
@@ -129,13 +130,12 @@ char* Words::allocate(size_t size) {
   return result;
 }
 
-PreTokenizer::PreTokenizer(const TokenizerSpec& spec) {
+PreTokenizer::PreTokenizer(const TokenizerSpec& spec) : where_(spec.where + ": pre_tokenizer") {
   for (const PreTokenizerStep& step : spec.pre_tokenizer) {
     const bool byte_level = step.type == PreTokenizerStep::Type::kByteLevel && step.use_regex;
     std::shared_ptr<const Regex> pattern;
     if (byte_level || step.type == PreTokenizerStep::Type::kSplit) {
-      pattern = std::make_shared<Regex>(byte_level ? kGpt2Pattern : step.pattern,
-                                        spec.where + ": pre_tokenizer");
+      pattern = std::make_shared<Regex>(byte_level ? kGpt2Pattern : step.pattern, where_);
     }
     steps_.push_back({step, std::move(pattern)});
   }
@@ -193,6 +193,9 @@ Words PreTokenizer::split(std::string_view text, bool at_start) const {
       if (i == 0) first_at_start = kept && at_start;
     }
     at_start = first_at_start;
+    size_t size = 0;
+    for (const std::string_view word : words.items) size += word.size();
+    check_growth(text.size(), size, where_);
   }
   return words;
 }

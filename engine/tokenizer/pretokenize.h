@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -40,6 +41,7 @@ class PreTokenizer {
   bool split_word(const Step& step, std::string_view word, bool at_start, std::vector<Span>& spans,
                   Words& out) const;
 
+  std::string where_;  // for messages
   std::vector<Step> steps_;
 };
 

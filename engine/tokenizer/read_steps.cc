@@ -45,13 +45,27 @@ PreTokenizerStep::Behavior read_behavior(const JsonPlace& split) {
       split.at("behavior").where(), split.string_at("behavior"));
 }
 
+// What is done to a text in turn; more would only cost time, or the stack.
+void check_steps(const JsonPlace& step, size_t count) {
+  constexpr size_t kMost = 100;
+  if (count >= kMost) throw_data("{}: more than {} steps", step.where(), kMost);
+}
+
+// Larger ids than any vocabulary has would go astray.
+int32_t read_id(const JsonPlace& owner, const nlohmann::json& id) {
+  constexpr int64_t kLargestId = int64_t{1} << 24;
+  if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > kLargestId) {
+    throw_data("{}: expected an id from 0 to {}, found {}", owner.where(), kLargestId,
+               describe_json(id));
+  }
+  return id.get<int32_t>();
+}
+
 // The ids that a template's special token stands for.
 void read_template_token(const JsonPlace& processor, const std::string& name, PostTemplate& post) {
   const JsonPlace ids = processor.at("special_tokens").at(name).at("ids");
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (!ids.at(i).value().is_number_integer()) throw_data("{}: expected an id", ids.at(i).where());
-    post.pieces.push_back(ids.at(i).value().get<int32_t>());
-  }
+  for (size_t i = 0; i < ids.size(); ++i)
+    post.pieces.push_back(read_id(ids.at(i), ids.at(i).value()));
 }
 
 PostTemplate read_template(const JsonPlace& processor) {
@@ -62,6 +76,8 @@ PostTemplate read_template(const JsonPlace& processor) {
     if (piece.has("SpecialToken")) {
       read_template_token(processor, piece.at("SpecialToken").string_at("id"), post);
     } else if (piece.has("Sequence") && piece.at("Sequence").string_at("id") == "A") {
+      if (std::count(post.pieces.begin(), post.pieces.end(), PostTemplate::kSequence) != 0)
+        throw_data("{}: the Sequence A a second time", piece.where());
       post.pieces.push_back(PostTemplate::kSequence);
     } else {
       throw_data("{}: expected a SpecialToken or the Sequence A, found {}", piece.where(),
@@ -75,9 +91,9 @@ PostTemplate read_template(const JsonPlace& processor) {
 PostTemplate read_sep_and_cls(const JsonPlace& processor) {
   const auto id_of = [&](const char* key) {
     const JsonPlace pair = processor.at(key);
-    if (pair.size() != 2 || !pair.value()[1].is_number_integer())
+    if (pair.size() != 2)
       throw_data("{}: expected [token, id], found {}", pair.where(), describe_json(pair.value()));
-    return pair.value()[1].get<int32_t>();
+    return read_id(pair, pair.value()[1]);
   };
   return {{id_of("cls"), PostTemplate::kSequence, id_of("sep")}};
 }
@@ -149,6 +165,7 @@ DecoderStep read_strip(const JsonPlace& decoder) {
 void read_normalizer(const JsonPlace& normalizer, TokenizerSpec& spec) {
   using Type = NormalizerStep::Type;
   const std::string type = normalizer.string_at("type");
+  check_steps(normalizer, spec.normalizer.size());
   NormalizerStep step;
   static const std::map<std::string, NormalForm> kForms = {{"NFC", NormalForm::kNfc},
                                                            {"NFD", NormalForm::kNfd},
@@ -189,6 +206,7 @@ void read_normalizer(const JsonPlace& normalizer, TokenizerSpec& spec) {
 void read_pre_tokenizer(const JsonPlace& pre_tokenizer, TokenizerSpec& spec) {
   using Type = PreTokenizerStep::Type;
   const std::string type = pre_tokenizer.string_at("type");
+  check_steps(pre_tokenizer, spec.pre_tokenizer.size());
   PreTokenizerStep step;
   if (type == "Sequence") {
     const JsonPlace list = pre_tokenizer.at("pretokenizers");
@@ -225,6 +243,7 @@ void read_pre_tokenizer(const JsonPlace& pre_tokenizer, TokenizerSpec& spec) {
 
 void read_post_processor(const JsonPlace& post_processor, TokenizerSpec& spec) {
   const std::string type = post_processor.string_at("type");
+  check_steps(post_processor, spec.post.size());
   if (type == "Sequence") {
     const JsonPlace list = post_processor.at("processors");
     for (size_t i = 0; i < list.size(); ++i) read_post_processor(list.at(i), spec);
@@ -243,6 +262,7 @@ void read_post_processor(const JsonPlace& post_processor, TokenizerSpec& spec) {
 void read_decoder(const JsonPlace& decoder, TokenizerSpec& spec) {
   using Type = DecoderStep::Type;
   const std::string type = decoder.string_at("type");
+  check_steps(decoder, spec.decoder.size());
   if (type == "Sequence") {
     const JsonPlace list = decoder.at("decoders");
     for (size_t i = 0; i < list.size(); ++i) read_decoder(list.at(i), spec);

@@ -219,5 +219,29 @@ TEST(ExpandRatioLists, OneRowForEachElement) {
             "x: column 9 of 'a(ratio=[])': 'ratio' is an empty list: expected at least one number");
 }
 
+TEST(ExpandRatioLists, FewRowsAndFewMethods) {
+  std::string text = "a(ratio=[0,0.5])";
+  for (int i = 0; i < 20; ++i) text += "+a(ratio=[0,0.5])";
+  EXPECT_NE(message_of([&] {
+              expand_ratio_lists(parse_spec(text, "x"));
+            }).find("the lists stand for more than 1000 compressors"),
+            std::string::npos);
+  Value many = Value::of(text + "+" + text);
+  many.place = "x";
+  EXPECT_NE(message_of([&] { read_terms(many); }).find("at most 32 methods"), std::string::npos);
+}
+
+// The message shows what stands around the place, and the place of every value costs as much.
+TEST(Spec, OfALongSpecOnlyAPartIsShown) {
+  std::string list = "a(x=[1";
+  while (list.size() < 60000) list += ",1";
+  const std::string message = message_of([&] { parse_spec(list + ",)", "x"); });
+  EXPECT_TRUE(message.starts_with("x: column ")) << message;
+  EXPECT_LT(message.size(), 400u);
+  EXPECT_NE(
+      message_of([] { parse_spec(std::string(70000, 'a'), "x"); }).find("at most 65536 bytes"),
+      std::string::npos);
+}
+
 }  // namespace
 }  // namespace kv

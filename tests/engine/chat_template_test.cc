@@ -30,6 +30,10 @@ std::string error_of(const std::string& source) {
   return "";
 }
 
+std::string render(const std::string& source) {
+  return parse(source)->render({{"user", "hi"}}, true);
+}
+
 // Every case was rendered by Python's Jinja; where that refused a template, ours must as well.
 TEST(ChatTemplate, RendersAsJinja) {
   const Json golden = Json::parse(std::ifstream(kData + "cases.json"));
@@ -78,6 +82,69 @@ TEST(ChatTemplate, DeepNestingIsAnErrorAndNotACrash) {
   for (int i = 0; i < 10000; ++i) blocks += "{% if true %}";
   EXPECT_NE(error_of(blocks).find("nested deeper"), std::string::npos);
   EXPECT_NE(error_of("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}").find("called deeper"),
+            std::string::npos);
+}
+
+// Chains nest to the left; values nest in each other while the template runs.
+TEST(ChatTemplate, LongChainsAndDeepValuesAreErrorsAndNotACrash) {
+  std::string attributes = "a", sums = "1";
+  for (int i = 0; i < 100000; ++i) attributes += ".b", sums += " + 1";
+  for (const std::string& chain : {attributes, sums}) {
+    EXPECT_NE(error_of("{{ " + chain + " }}").find("nested deeper than 500"), std::string::npos);
+  }
+  const std::string loop = "{% set ns = namespace(a=[]) %}{% for i in range(1000) %}";
+  for (const char* body : {"{% set ns.a = [ns.a] %}", "{% set ns.a = {1: ns.a} %}",
+                           "{% set ns.a = [ns.a].count %}", "{% set ns.a = namespace(a=ns.a) %}"}) {
+    EXPECT_NE(error_of(loop + body + "{% endfor %}").find("nested deeper than 200"),
+              std::string::npos)
+        << body;
+  }
+  EXPECT_NE(error_of("{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}").find("nested deeper"),
+            std::string::npos);
+  std::string sum = "1";
+  for (int i = 0; i < 90; ++i) sum = "(" + sum + " + 1)";
+  EXPECT_NE(
+      error_of("{% macro f() %}{{ " + sum + " ~ f() }}{% endmacro %}{{ f() }}").find("deeper"),
+      std::string::npos);
+}
+
+TEST(ChatTemplate, EndlessWorkIsAnError) {
+  const std::string loops =
+      "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+  EXPECT_NE(error_of(loops).find("test.jinja:1: the template takes too much work"),
+            std::string::npos);
+  for (const auto& [start, body] : std::vector<std::pair<std::string, std::string>>{
+           {"'xy'", "{% set ns.a = ns.a ~ ns.a %}"},
+           {"'xy'", "{% set ns.a = ns.a.replace('', ns.a) %}"},
+           {"'xy'", "{% set ns.a = ns.a|join(ns.a) %}"},
+           {"'x\\n'", "{% set ns.a = ns.a|indent(999999, true) %}"},
+           {"'x'", "{% set ns.a = '%99999d%99999d' % (1, 2) ~ ns.a %}"},
+           {"[1]", "{% set ns.a = ns.a * 2 %}"},
+           {"[1]", "{% set ns.a = [ns.a, ns.a] %}{{ ns.a }}"},
+           {"[1]", "{% set ns.a = [ns.a, ns.a] %}{{ ns.a == ns.a }}"},
+           {"[1]", "{% set ns.a = [ns.a, ns.a] %}{% set x = ns.a|tojson %}"}}) {
+    const std::string text =
+        "{% set ns = namespace(a=" + start + ") %}{% for i in range(99) %}" + body + "{% endfor %}";
+    const std::string error = error_of(text);
+    EXPECT_TRUE(error.find("too much work") != std::string::npos ||
+                error.find(" longer than ") != std::string::npos)
+        << text << "\n"
+        << error;
+  }
+  EXPECT_NE(error_of("{{ 'x' * 99999999999 }}").find("longer than"), std::string::npos);
+  EXPECT_NE(error_of("{{ [1, 2] * 99999999999 }}").find("longer than"), std::string::npos);
+  EXPECT_NE(error_of("{{ 'x'|indent(99999999999, true) }}").find("longer than"), std::string::npos);
+}
+
+TEST(ChatTemplate, TheEndsOf64Bits) {
+  EXPECT_EQ(render("{{ range(9223372036854775806, 9223372036854775807, 9)|length }}"), "1");
+  EXPECT_EQ(render("{{ 'abc'[::9223372036854775807] }}"), "a");
+  EXPECT_EQ(render("{{ 'a\u00E9c'[1] ~ 'a\u00E9c'[::-1] ~ [1, 2, 3][::2] }}"),
+            "\u00E9c\u00E9a[1, 3]");
+  EXPECT_NE(error_of("{{ [9223372036854775807, 1]|sum }}").find("64 bits"), std::string::npos);
+  EXPECT_NE(error_of("{{ (-9223372036854775807 - 1)|abs }}").find("64 bits"), std::string::npos);
+  EXPECT_EQ(render("{{ -3|abs }}"), "3");
+  EXPECT_NE(error_of("{{ 'x'|indent(none) }}").find("width: expected an integer or a string"),
             std::string::npos);
 }
 

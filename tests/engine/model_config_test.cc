@@ -383,6 +383,7 @@ TEST(ModelConfig, GptNeox) {
                      {"use_parallel_residual", false}};
   const ModelConfig c = read(named("GPTNeoXForCausalLM", keys));
   EXPECT_EQ(c.rotary_dim, 4);
+  EXPECT_EQ(c.n_kv_heads, 4);
   EXPECT_EQ(c.rope.theta, 20000.0);
   EXPECT_FALSE(c.parallel_residual || c.gated_mlp);
   EXPECT_TRUE(c.qkv_bias && c.o_bias && c.mlp_bias);
@@ -429,6 +430,20 @@ TEST(ModelConfig, EndOfText) {
       {"generation_config.json", "eos_token_id"});
 }
 
+// Refused before memory is taken for them, and before they leave what an int holds.
+TEST(ModelConfig, HugeNumbersAreRefused) {
+  for (const char* architecture :
+       {"LlamaForCausalLM", "MistralForCausalLM", "SmolLM3ForCausalLM"}) {
+    expect_refused(named(architecture, {{"num_hidden_layers", 2000000000}, {"sliding_window", 16}}),
+                   {"2000000000 layers are beyond"});
+  }
+  expect_refused(
+      {{"architectures", {"GPT2LMHeadModel"}}, {"vocab_size", 64}, {"n_embd", 2000000000}},
+      {"n_embd", "2000000000"});
+  expect_refused(named("LlamaForCausalLM", {{"partial_rotary_factor", 1e300}}),
+                 {"partial_rotary_factor", "1e+300"});
+}
+
 TEST(ModelConfig, BrokenFilesAreNamed) {
   const TempFolder folder;
   expect_error([&] { read_model_config(folder.path()); },
@@ -442,6 +457,9 @@ TEST(ModelConfig, BrokenFilesAreNamed) {
   folder.write("config.json", "[]");
   expect_error([&] { read_model_config(folder.path()); },
                {"config.json", "expected an object", "a list"});
+  folder.write("config.json", std::string(100000, '['));
+  expect_error([&] { read_model_config(folder.path()); },
+               {"config.json", "nested deeper than 200 levels at byte 200"});
 }
 
 }  // namespace

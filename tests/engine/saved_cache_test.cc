@@ -170,6 +170,11 @@ TEST_F(SavedCaches, RefuseWhatIsNoneOfTheirs) {
             std::string::npos);
   EXPECT_NE(replaced("\"n_tokens\":\"90\"", "\"n_tokens\":\"70\"").find("does not fit"),
             std::string::npos);
+  const size_t moments = good.find("\"F64\"", good.find("\"cut.moments\""));
+  ASSERT_NE(moments, std::string::npos);
+  write(std::string(good).replace(moments, 5, "\"I64\""));
+  EXPECT_NE(failure(made.spec).find("'cut.moments': expected dtype F64, found I64"),
+            std::string::npos);
   write(good);
   EXPECT_EQ(failure(made.spec), "no error");
   // Another codec has other pages.
@@ -193,7 +198,7 @@ TEST_F(SavedCaches, CheckEveryNumberOfAHead) {
   }
   ASSERT_LT(offset, data);
   for (size_t field = 0; field < head.bytes / 4; ++field) {
-    for (const int32_t wrong : {-7, 1 << 30, 1000}) {
+    for (const int32_t wrong : {-7, 1 << 30, 1000, INT32_MAX}) {
       std::string text = good;
       std::memcpy(text.data() + offset + field * 4, &wrong, 4);
       std::ofstream(file_name(), std::ios::binary) << text;

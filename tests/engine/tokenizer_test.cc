@@ -261,7 +261,52 @@ TEST(Tokenizer, RefusesWhatItCannotDo) {
   refused(R"({"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": ""}})",
           "empty");
   refused(R"({"added_tokens": [{"id": 5, "content": "<new>"}]})", "<new>");
+  refused(R"({"post_processor": {"type": "TemplateProcessing", "special_tokens": {},
+              "single": [{"Sequence": {"id": "A"}}, {"Sequence": {"id": "A"}}]}})",
+          "single[1]: the Sequence A a second time");
+  refused(R"({"post_processor": {"type": "RobertaProcessing", "cls": ["a", -1], "sep": ["b", 2]}})",
+          "expected an id from 0");
   EXPECT_THROW(Tokenizer::from_json_file(kData + "missing.json"), Error);
+}
+
+// Steps that each make more text out of a text, and steps without number.
+TEST(Tokenizer, RefusesStepsThatFillTheMemory) {
+  const auto steps = [](const std::string& step, int n) {
+    std::string list = step;
+    for (int i = 1; i < n; ++i) list += "," + step;
+    return list;
+  };
+  const std::string tenfold =
+      R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"})";
+  const auto error = [](const std::string& patch) {
+    try {
+      ChangedTokenizer("gpt2", patch.c_str()).load()->encode("a \u00E9 a", false);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(
+      error(R"({"normalizer": {"type": "Sequence", "normalizers": [)" + steps(tenfold, 12) + "]}}")
+          .find("normalizer: makes"),
+      std::string::npos);
+  EXPECT_NE(
+      error(R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [)" +
+            steps(R"({"type": "ByteLevel", "add_prefix_space": false, "use_regex": false})", 40) +
+            "]}}")
+          .find("pre_tokenizer: makes"),
+      std::string::npos);
+  for (const std::string kind : {"normalizer", "pre_tokenizer", "decoder"}) {
+    const std::string list = kind == "pre_tokenizer" ? "pretokenizers" : kind + "s";
+    const std::string step = kind == "normalizer" ? R"({"type": "NFC"})"
+                             : kind == "decoder"  ? R"({"type": "Fuse"})"
+                                                  : R"({"type": "WhitespaceSplit"})";
+    EXPECT_NE(error("{\"" + kind + R"(": {"type": "Sequence", ")" + list + "\": [" +
+                    steps(step, 200) + "]}}")
+                  .find("more than 100 steps"),
+              std::string::npos)
+        << kind;
+  }
 }
 
 TEST(Tokenizer, RefusesAnUnsoundUnigramModel) {

@@ -58,6 +58,11 @@ INSTANTIATE_TEST_SUITE_P(
                   "models: [tiny-qwen2]\ntasks: [perplexity]\nmodels: [b]\n",
                   {"x.yaml:3: models", "twice", "line 1"}},
         BadConfig{"syntax", "models: [tiny-qwen2\ntasks: 1\n", {"x.yaml:2", "not valid YAML"}},
+        BadConfig{"broken_utf8", "models: [a]\n#\xf2s", {"x.yaml:2", "UTF-8", "0xf2 at offset 13"}},
+        BadConfig{"control", "models: [a\x04]\n", {"x.yaml:1", "byte 0x04 at offset 10"}},
+        BadConfig{"comma", ", models: [a]\ntasks: 1\n", {"x.yaml", "more than one YAML document"}},
+        BadConfig{
+            "documents", "models: [a]\n---\na: 1\n", {"x.yaml", "more than one YAML document"}},
         BadConfig{"tab", "models:\n\t- a\n", {"x.yaml:2", "not valid YAML"}},
         BadConfig{"run_key",
                   "models: [tiny-qwen2]\ntasks: [perplexity]\nrun:\n  kvdtype: f16\n",
