@@ -304,8 +304,8 @@ TEST(H2O, RowsAreFreedWhenNoHeadOfTheGroupKeepsThem) {
       rows += head.size();
     }
   }
-  // A row, its position, a mask of up to eight query heads, their scores.
-  const auto bytes_of = [&](size_t n) { return row_bytes(c, n) + n * (4 + 1 + 4 * c.group()); };
+  // A row, its position, the scores of its query heads.
+  const auto bytes_of = [&](size_t n) { return row_bytes(c, n) + n * (4 + 4 * c.group()); };
   EXPECT_EQ(cell.kv_bytes, bytes_of(rows));
   const size_t heads = static_cast<size_t>(c.n_layers) * c.n_kv_heads;
   EXPECT_LE(cell.kv_bytes_end, heads * bytes_of(21 + 20 * c.group()));
