@@ -143,21 +143,51 @@ void clear_padding(int n, int head_dim, float* out) {
   for (int r = 0; r < n; ++r) std::fill(out + r * width + head_dim, out + (r + 1) * width, 0.0f);
 }
 
+// Pairs (a, b), `run` floats apart, become (a + b, a - b).
+void add_and_subtract(float* x, int64_t size, int64_t run) {
+  using Four = float __attribute__((vector_size(16)));
+  for (int64_t first = 0; first < size; first += 2 * run) {
+    float *a = x + first, *b = a + run;
+    int64_t i = 0;
+    for (; i + 4 <= run; i += 4) {
+      Four left, right;
+      std::memcpy(&left, a + i, sizeof(left));
+      std::memcpy(&right, b + i, sizeof(right));
+      const Four sum = left + right, difference = left - right;
+      std::memcpy(a + i, &sum, sizeof(sum));
+      std::memcpy(b + i, &difference, sizeof(difference));
+    }
+    for (; i < run; ++i) {
+      const float sum = a[i] + b[i], difference = a[i] - b[i];
+      a[i] = sum;
+      b[i] = difference;
+    }
+  }
+}
+
+// The same for runs of one, then of two.
+void add_and_subtract_in_fours(float* x, int64_t size) {
+  for (int64_t i = 0; i < size; i += 4) {
+    const float a = x[i] + x[i + 1], b = x[i] - x[i + 1], c = x[i + 2] + x[i + 3],
+                d = x[i + 2] - x[i + 3];
+    x[i] = a + c;
+    x[i + 1] = b + d;
+    x[i + 2] = a - c;
+    x[i + 3] = b - d;
+  }
+}
+
 // The Walsh-Hadamard transform of blocks of `block` (a power of two) vectors of kTile or 1 floats:
 // element i of a block stands for `width` neighbours.
 void hadamard_blocks(float* x, int n, int block, int width) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(block));
   const int64_t size = int64_t{n} * width;
-  for (int64_t run = width; run < int64_t{block} * width; run *= 2) {
-    for (int64_t first = 0; first < size; first += 2 * run) {
-      float *a = x + first, *b = a + run;
-      for (int64_t i = 0; i < run; ++i) {
-        const float sum = a[i] + b[i], difference = a[i] - b[i];
-        a[i] = sum;
-        b[i] = difference;
-      }
-    }
+  int64_t run = width;
+  if (width == 1 && block >= 4) {
+    add_and_subtract_in_fours(x, size);
+    run = 4;
   }
+  for (; run < int64_t{block} * width; run *= 2) add_and_subtract(x, size, run);
   for (int64_t i = 0; i < size; ++i) x[i] *= scale;
 }
 
@@ -270,8 +300,13 @@ class GroupCodec : public KvCodec {
                            float* scratch) const override {
     const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
     unpack_values(parts, n, head_dim, scratch);
-    for (int r = 0; o_.hadamard && r < n; ++r)
-      hadamard_blocks(scratch + r * padded(head_dim), head_dim, hadamard_block(head_dim), 1);
+    if (!o_.hadamard) return scratch;
+    const int width = padded(head_dim), block = hadamard_block(head_dim);
+    if (width == head_dim) {  // rows lie side by side
+      hadamard_blocks(scratch, n * head_dim, block, 1);
+    } else {
+      for (int r = 0; r < n; ++r) hadamard_blocks(scratch + r * width, head_dim, block, 1);
+    }
     return scratch;
   }
 
