@@ -9,7 +9,6 @@ namespace kv {
 namespace {
 
 constexpr int kBlock = 32;  // values
-constexpr int kHalf = kBlock / 2;
 
 // 16-bit values through an aligned buffer.
 template <typename Widen>
@@ -19,27 +18,6 @@ void widen_16(const std::byte* values, int64_t n, float* out, Widen widen) {
     const int64_t count = std::min<int64_t>(256, n - at);
     std::memcpy(buffer, values + at * 2, static_cast<size_t>(count) * 2);
     widen(buffer, count, out + at);
-  }
-}
-
-// level(code) for the nibbles of one block.
-template <typename Level>
-void spread_nibbles(const uint8_t* codes, float* out, Level level) {
-  for (int i = 0; i < kHalf; ++i) {
-    out[i] = level(codes[i] & 15);
-    out[i + kHalf] = level(codes[i] >> 4);
-  }
-}
-
-// level(code) for nibbles with a fifth bit.
-template <typename Level>
-void spread_five_bits(const std::byte* bits, float* out, Level level) {
-  uint32_t high;
-  std::memcpy(&high, bits, sizeof(high));
-  const uint8_t* codes = as_bytes(bits + sizeof(high));
-  for (int i = 0; i < kHalf; ++i) {
-    out[i] = level((codes[i] & 15) | (high >> i & 1) << 4);
-    out[i + kHalf] = level(codes[i] >> 4 | (high >> (i + kHalf) & 1) << 4);
   }
 }
 
@@ -68,25 +46,21 @@ void round_f64(const std::byte* values, int64_t n, float* out) {
 void dequantize_q4_0(const std::byte* blocks, int64_t n, float* out) {
   for (const float* end = out + n; out < end; blocks += 18, out += kBlock) {
     const float d = read_half(blocks);
-    spread_nibbles(as_bytes(blocks + 2), out,
-                   [d](int code) { return d * static_cast<float>(code - 8); });
+    spread_nibbles(blocks + 2, out, [d](int code) { return d * static_cast<float>(code - 8); });
   }
 }
 
 void dequantize_q4_1(const std::byte* blocks, int64_t n, float* out) {
   for (const float* end = out + n; out < end; blocks += 20, out += kBlock) {
     const float d = read_half(blocks), m = read_half(blocks + 2);
-    spread_nibbles(as_bytes(blocks + 4), out,
-                   [d, m](int code) { return d * static_cast<float>(code) + m; });
+    spread_nibbles(blocks + 4, out, [d, m](int code) { return d * static_cast<float>(code) + m; });
   }
 }
 
 void dequantize_q5_0(const std::byte* blocks, int64_t n, float* out) {
   for (const float* end = out + n; out < end; blocks += 22, out += kBlock) {
     const float d = read_half(blocks);
-    spread_five_bits(blocks + 2, out, [d](uint32_t code) {
-      return d * static_cast<float>(static_cast<int>(code) - 16);
-    });
+    spread_five_bits(blocks + 2, out, [d](int code) { return d * static_cast<float>(code - 16); });
   }
 }
 
@@ -94,7 +68,7 @@ void dequantize_q5_1(const std::byte* blocks, int64_t n, float* out) {
   for (const float* end = out + n; out < end; blocks += 24, out += kBlock) {
     const float d = read_half(blocks), m = read_half(blocks + 2);
     spread_five_bits(blocks + 4, out,
-                     [d, m](uint32_t code) { return d * static_cast<float>(code) + m; });
+                     [d, m](int code) { return d * static_cast<float>(code) + m; });
   }
 }
 
@@ -109,7 +83,7 @@ void dequantize_q8_0(const std::byte* blocks, int64_t n, float* out) {
 void dequantize_iq4_nl(const std::byte* blocks, int64_t n, float* out) {
   for (const float* end = out + n; out < end; blocks += 18, out += kBlock) {
     const float d = read_half(blocks);
-    spread_nibbles(as_bytes(blocks + 2), out, [d](int code) { return d * kIq4Levels[code]; });
+    spread_nibbles(blocks + 2, out, [d](int code) { return d * kIq4Levels[code]; });
   }
 }
 
@@ -117,7 +91,7 @@ void dequantize_mxfp4(const std::byte* blocks, int64_t n, float* out) {
   static constexpr float kLevels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
   for (const float* end = out + n; out < end; blocks += 17, out += kBlock) {
     const float scale = std::ldexp(1.0f, as_bytes(blocks)[0] - 128);
-    spread_nibbles(as_bytes(blocks + 1), out, [&](int code) { return scale * kLevels[code]; });
+    spread_nibbles(blocks + 1, out, [&](int code) { return scale * kLevels[code]; });
   }
 }
 

@@ -14,11 +14,6 @@ int two_bits(const uint8_t* codes, int run, int i) {
   return codes[run / 4 * kRun + i] >> (2 * (run % 4)) & 3;
 }
 
-// The code of value i in run r of nibble runs.
-int nibble(const uint8_t* codes, int run, int i) {
-  return codes[run / 2 * kRun + i] >> (run % 2 * 4) & 15;
-}
-
 // Six-bit scale s of the 16 in 12 bytes: low four bits in the halves of bytes 0 … 7, high two bits
 // in bytes 8 … 11.
 int six_bit_scale(const uint8_t* packed, int s) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -50,11 +51,11 @@ class Linear {
 
  private:
   int n_out_ = 0, n_in_ = 0;
-  std::shared_ptr<PackedMatrix> packed_;
-  std::shared_ptr<Int8Matrix> int8_;
-  std::shared_ptr<Int4Matrix> int4_;
-  std::shared_ptr<std::vector<float>> row_major_;  // openblas
-  std::vector<float> bias_;                        // empty: none
+  // One for each LinearKind; null in a Linear without weights.
+  std::variant<std::shared_ptr<PackedMatrix>, std::shared_ptr<Int8Matrix>,
+               std::shared_ptr<Int4Matrix>, std::shared_ptr<std::vector<float>>>
+      weights_;
+  std::vector<float> bias_;  // empty: none
 };
 
 // The embedding table is read by rows; with tied weights its rows come out of the packed output

@@ -10,17 +10,6 @@ namespace {
 
 constexpr int kGroup = kInt8Group;  // inputs that share a scale; a block of the small formats
 
-int fifth_bit(const std::byte* bits, int i) {
-  return as_bytes(bits)[i / 8] >> (i % 8) & 1;
-}
-
-void low_and_high_halves(const std::byte* bytes, uint8_t* codes) {
-  for (int i = 0; i < kGroup / 2; ++i) {
-    codes[i] = as_bytes(bytes)[i] & 15;
-    codes[i + kGroup / 2] = as_bytes(bytes)[i] >> 4;
-  }
-}
-
 // Eight groups that share two bytes of scale, two of minimum and twelve of factors for both.
 void read_q4_k(const std::byte* block, int64_t n_groups, float* scales, float* minimums,
                uint8_t* codes) {
@@ -31,8 +20,8 @@ void read_q4_k(const std::byte* block, int64_t n_groups, float* scales, float* m
     const SixBitPair pair = six_bit_pair(as_bytes(block + 4), run);
     scales[g] = read_half(block) * static_cast<float>(pair.scale);
     minimums[g] = -(read_half(block + 2) * static_cast<float>(pair.minimum));
-    const uint8_t* bytes = as_bytes(block + 16) + run / 2 * kGroup;
-    for (int i = 0; i < kGroup; ++i) codes[i] = bytes[i] >> (run % 2 * 4) & 15;
+    for (int i = 0; i < kGroup; ++i)
+      codes[i] = static_cast<uint8_t>(nibble(as_bytes(block + 16), run, i));
   }
 }
 
@@ -64,10 +53,7 @@ void read_codes(const StoredTensor& tensor, int64_t row, uint16_t* scales, int8_
     if (tensor.type == StorageType::kQ8_0) {
       std::memcpy(codes, block + 2, kGroup);
     } else {
-      uint8_t low[kGroup];
-      low_and_high_halves(block + 6, low);
-      for (int i = 0; i < kGroup; ++i)
-        codes[i] = static_cast<int8_t>((low[i] | fifth_bit(block + 2, i) << 4) - 16);
+      spread_five_bits(block + 2, codes, [](int code) { return static_cast<int8_t>(code - 16); });
     }
     block += block_bytes(tensor.type);
   }
@@ -86,7 +72,8 @@ void read_codes(const StoredTensor& tensor, int64_t row, float* scales, float* m
   for (int64_t g = 0; g < n_groups; ++g, codes += kGroup, block += block_bytes(tensor.type)) {
     scales[g] = read_half(block);
     minimums[g] = has_minimum ? read_half(block + 2) : -8 * scales[g];
-    low_and_high_halves(block + (has_minimum ? 4 : 2), codes);
+    spread_nibbles(block + (has_minimum ? 4 : 2), codes,
+                   [](int code) { return static_cast<uint8_t>(code); });
   }
 }
 
