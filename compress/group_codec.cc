@@ -24,7 +24,8 @@
 //
 // hadamard: a row is multiplied by the orthonormal Walsh-Hadamard matrix, in blocks of the largest
 // power of two that divides head_dim, which spreads a channel's outlier over its block (QuaRot, arXiv
-// 2404.00456); loading multiplies again, which undoes it.
+// 2404.00456); loading multiplies again, which undoes it. Attention weighs the values as they are coded
+// and multiplies the sums over a block of rows instead.
 //
 // A tile: codes, then scales, then minima (layouts at load_keys_int and load_values_int in
 // kernels/kernels.h). Codes take kTile * ceil(head_dim * bits / 8) bytes for keys too, so that a
@@ -143,54 +144,7 @@ void clear_padding(int n, int head_dim, float* out) {
   for (int r = 0; r < n; ++r) std::fill(out + r * width + head_dim, out + (r + 1) * width, 0.0f);
 }
 
-// Pairs (a, b), `run` floats apart, become (a + b, a - b).
-void add_and_subtract(float* x, int64_t size, int64_t run) {
-  using Four = float __attribute__((vector_size(16)));
-  for (int64_t first = 0; first < size; first += 2 * run) {
-    float *a = x + first, *b = a + run;
-    int64_t i = 0;
-    for (; i + 4 <= run; i += 4) {
-      Four left, right;
-      std::memcpy(&left, a + i, sizeof(left));
-      std::memcpy(&right, b + i, sizeof(right));
-      const Four sum = left + right, difference = left - right;
-      std::memcpy(a + i, &sum, sizeof(sum));
-      std::memcpy(b + i, &difference, sizeof(difference));
-    }
-    for (; i < run; ++i) {
-      const float sum = a[i] + b[i], difference = a[i] - b[i];
-      a[i] = sum;
-      b[i] = difference;
-    }
-  }
-}
-
-// The same for runs of one, then of two.
-void add_and_subtract_in_fours(float* x, int64_t size) {
-  for (int64_t i = 0; i < size; i += 4) {
-    const float a = x[i] + x[i + 1], b = x[i] - x[i + 1], c = x[i + 2] + x[i + 3],
-                d = x[i + 2] - x[i + 3];
-    x[i] = a + c;
-    x[i + 1] = b + d;
-    x[i + 2] = a - c;
-    x[i + 3] = b - d;
-  }
-}
-
-// The Walsh-Hadamard transform of blocks of `block` (a power of two) vectors of kTile or 1 floats:
-// element i of a block stands for `width` neighbours.
-void hadamard_blocks(float* x, int n, int block, int width) {
-  const float scale = 1.0f / std::sqrt(static_cast<float>(block));
-  const int64_t size = int64_t{n} * width;
-  int64_t run = width;
-  if (width == 1 && block >= 4) {
-    add_and_subtract_in_fours(x, size);
-    run = 4;
-  }
-  for (; run < int64_t{block} * width; run *= 2) add_and_subtract(x, size, run);
-  for (int64_t i = 0; i < size; ++i) x[i] *= scale;
-}
-
+// It divides padded(head_dim) too.
 int hadamard_block(int head_dim) {
   return head_dim & -head_dim;
 }
@@ -288,10 +242,8 @@ class GroupCodec : public KvCodec {
     const RopeTile at_once = o_.hadamard ? RopeTile{} : rope;
     unpack_keys(parts, head_dim, at_once, scratch);
     if (o_.hadamard) {
-      hadamard_blocks(scratch, head_dim, hadamard_block(head_dim), kTile);
-      if (rope.cos != nullptr) {
-        kernels().load_keys_f32(scratch, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
-      }
+      kernels().hadamard_keys(scratch, head_dim, hadamard_block(head_dim), rope.cos, rope.sin,
+                              rope.rotary_dim);
     }
     return scratch;
   }
@@ -300,23 +252,24 @@ class GroupCodec : public KvCodec {
                            float* scratch) const override {
     const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
     unpack_values(parts, n, head_dim, scratch);
-    if (!o_.hadamard) return scratch;
-    const int width = padded(head_dim), block = hadamard_block(head_dim);
-    if (width == head_dim) {  // rows lie side by side
-      hadamard_blocks(scratch, n * head_dim, block, 1);
-    } else {
-      for (int r = 0; r < n; ++r) hadamard_blocks(scratch + r * width, head_dim, block, 1);
-    }
+    if (o_.hadamard) unmix(scratch, n, head_dim);
     return scratch;
+  }
+
+  bool mixes_values() const override { return o_.hadamard; }
+  void unmix(float* sums, int n_rows, int head_dim) const override {
+    kernels().hadamard(sums, n_rows * padded(head_dim), hadamard_block(head_dim), 1);
   }
 
   void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
                     float* scratch) const override {
     const int groups = static_cast<int>(n_groups(head_dim));
     const bool whole_panels = head_dim % kPanel == 0 && (group_ % kPanel == 0 || groups == 1);
-    if (o_.hadamard || !whole_panels || groups > kMaxGroups || product.n_rows > kFewRows)
-      return KvCodec::weigh_values(tile, n, head_dim, product, scratch);
     const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
+    if (!whole_panels || groups > kMaxGroups || product.n_rows > kFewRows) {
+      unpack_values(parts, n, head_dim, scratch);
+      return weigh_loaded_values(scratch, n, head_dim, product);
+    }
     float scales[kTile * kMaxGroups], minima[kTile * kMaxGroups];
     CodeRows rows{
         .bits = bits_,
@@ -362,7 +315,7 @@ class GroupCodec : public KvCodec {
   const float* mix(const float* row, int head_dim, std::vector<float>& mixed) const {
     if (!o_.hadamard) return row;
     mixed.assign(row, row + head_dim);
-    hadamard_blocks(mixed.data(), head_dim, hadamard_block(head_dim), 1);
+    kernels().hadamard(mixed.data(), head_dim, hadamard_block(head_dim), 1);
     return mixed.data();
   }
 

@@ -81,89 +81,122 @@ int64_t LayerGroupCodec::group_of(int64_t at, int64_t n_groups, int head_dim) co
   }
 }
 
-LayerGroupCodec::Runs LayerGroupCodec::runs_at(int64_t at, int64_t n, int64_t n_groups,
-                                               int head_dim) const {
-  const int64_t row = at / head_dim, column = at % head_dim;
-  int64_t length, count = 1;
-  if (o_.shape == GroupShape::kRuns) {
-    length = o_.group - at % o_.group;
-    if (length == o_.group) count = std::max<int64_t>(1, n / length);
+std::span<const LayerGroupCodec::Part> LayerGroupCodec::parts_of(const std::byte* tile,
+                                                                 const LayerGroups& groups,
+                                                                 int64_t first, int n,
+                                                                 int head_dim) const {
+  const int64_t n_groups = this->n_groups(groups.n_rows, head_dim);
+  thread_local std::vector<Part> parts;
+  parts.clear();
+  const auto add = [&](int row, int n_rows, int column, int n_columns, int row_step, int step) {
+    const int64_t g = group_of((first + row) * head_dim + column, n_groups, head_dim);
+    const auto* codes = reinterpret_cast<const uint8_t*>(tile) + row * row_bytes(head_dim);
+    parts.push_back({row, n_rows, column, n_columns,
+                     CodeRows{.bits = o_.bits,
+                              .value = o_.value,
+                              .codes = codes + column * o_.bits / 8,
+                              .row_bytes = static_cast<int64_t>(row_bytes(head_dim)),
+                              .scales = groups.scales.data() + g,
+                              .offsets = groups.offsets.data() + g,
+                              .row_step = row_step,
+                              .step = step}});
+  };
+  // Parts of up to `rows` rows each, beginning at multiples of so many.
+  const auto add_rows = [&](int64_t rows, int row_step, int step) {
+    for (int row = 0; row < n;) {
+      const auto n_rows = static_cast<int>(std::min<int64_t>(rows - (first + row) % rows, n - row));
+      add(row, n_rows, 0, head_dim, row_step, step);
+      row += n_rows;
+    }
+  };
+  if (o_.shape == GroupShape::kChannels) {
+    add_rows(o_.group, 0, 1);
   } else if (o_.shape == GroupShape::kColumns) {
-    length = n_groups - at % n_groups;
-  } else {
-    length = head_dim - column;
-    if (column == 0) count = std::clamp<int64_t>(n / head_dim, 1, o_.group - row % o_.group);
+    if (n_groups % head_dim == 0) add_rows(n_groups / head_dim, head_dim, 1);
+  } else if (o_.group % head_dim == 0) {
+    const int rows = o_.group / head_dim;
+    if (rows == 1) {
+      add(0, n, 0, head_dim, 1, 0);
+    } else {
+      add_rows(rows, 0, 0);
+    }
+  } else if (head_dim % o_.group == 0 && o_.group * o_.bits % 8 == 0) {
+    for (int column = 0; column < head_dim; column += o_.group)
+      add(0, n, column, o_.group, head_dim / o_.group, 0);
   }
-  return {static_cast<int>(std::min(length, n)), static_cast<int>(count)};
+  return parts;
 }
 
-void LayerGroupCodec::decode_odd(const LayerGroups& groups, const uint8_t* codes, int64_t first,
-                                 int n, int head_dim, float* x) const {
+void LayerGroupCodec::decode_odd(const std::byte* tile, const LayerGroups& groups, int64_t first,
+                                 int n, int head_dim, float* out) const {
   const int64_t n_groups = this->n_groups(groups.n_rows, head_dim);
-  std::vector<float> scales(n), offsets(n);
-  for (int i = 0; i < n; ++i) {
-    const int64_t g = group_of(first + i, n_groups, head_dim);
+  const int size = n * head_dim;
+  std::vector<float> scales(size), offsets(size);
+  for (int i = 0; i < size; ++i) {
+    const int64_t g = group_of(first * head_dim + i, n_groups, head_dim);
     scales[i] = groups.scales[g];
     offsets[i] = groups.offsets[g];
   }
-  const CodeRows row{.bits = o_.bits,
-                     .value = o_.value,
-                     .codes = codes,
-                     .scales = scales.data(),
-                     .offsets = offsets.data(),
-                     .step = 1};
-  kernels().decode_rows(row, 1, n, x, n);
-}
-
-void LayerGroupCodec::decode_values(const LayerGroups& groups, const uint8_t* codes, int64_t first,
-                                    int n, int head_dim, float* x) const {
-  const int64_t n_groups = this->n_groups(groups.n_rows, head_dim);
-  for (int i = 0; i < n;) {
-    const int64_t at = first + i, g = group_of(at, n_groups, head_dim);
-    const auto [length, count] = runs_at(at, n - i, n_groups, head_dim);
-    const uint8_t* from = codes + i * o_.bits / 8;
-    if (i + length < n && length * o_.bits % 8 != 0)
-      return decode_odd(groups, from, at, n - i, head_dim, x + i);
-    const CodeRows runs{.bits = o_.bits,
-                        .value = o_.value,
-                        .codes = from,
-                        .row_bytes = length * o_.bits / 8,
-                        .scales = groups.scales.data() + g,
-                        .offsets = groups.offsets.data() + g,
-                        .row_step = o_.shape == GroupShape::kRuns ? 1 : 0,
-                        .step = o_.shape == GroupShape::kRuns ? 0 : 1};
-    kernels().decode_rows(runs, count, length, x + i, length);
-    i += count * length;
-  }
+  const CodeRows rows{.bits = o_.bits,
+                      .value = o_.value,
+                      .codes = reinterpret_cast<const uint8_t*>(tile),
+                      .row_bytes = static_cast<int64_t>(row_bytes(head_dim)),
+                      .scales = scales.data(),
+                      .offsets = offsets.data(),
+                      .row_step = head_dim,
+                      .step = 1};
+  kernels().decode_rows(rows, n, head_dim, out, padded(head_dim));
 }
 
 const float* LayerGroupCodec::load_layer_values(const std::byte* tile, const LayerGroups& groups,
                                                 int64_t first, int n, int head_dim,
                                                 float* scratch) const {
-  const auto* codes = reinterpret_cast<const uint8_t*>(tile);
   const int width = padded(head_dim);
-  if (width == head_dim) {  // rows lie side by side, as codes and as values
-    decode_values(groups, codes, first * head_dim, n * head_dim, head_dim, scratch);
-    return scratch;
+  const std::span<const Part> parts = parts_of(tile, groups, first, n, head_dim);
+  if (parts.empty()) decode_odd(tile, groups, first, n, head_dim, scratch);
+  for (const Part& part : parts) {
+    kernels().decode_rows(part.codes, part.n_rows, part.n_columns,
+                          scratch + part.row * width + part.column, width);
   }
-  for (int r = 0; r < n; ++r, codes += row_bytes(head_dim)) {
-    float* out = scratch + r * width;
-    decode_values(groups, codes, (first + r) * head_dim, head_dim, head_dim, out);
-    std::fill(out + head_dim, out + width, 0.0f);
-  }
+  for (int r = 0; r < n && width > head_dim; ++r)
+    std::fill(scratch + r * width + head_dim, scratch + (r + 1) * width, 0.0f);
   return scratch;
+}
+
+void LayerGroupCodec::weigh_layer_values(const std::byte* tile, const LayerGroups& groups,
+                                         int64_t first, int n, int head_dim,
+                                         const ValueProduct& product, float* scratch) const {
+  const std::span<const Part> parts = parts_of(tile, groups, first, n, head_dim);
+  const bool whole_panels = std::all_of(
+      parts.begin(), parts.end(), [](const Part& part) { return part.n_columns % kPanel == 0; });
+  if (parts.empty() || !whole_panels || product.n_rows > kFewRows) {
+    load_layer_values(tile, groups, first, n, head_dim, scratch);
+    return weigh_loaded_values(scratch, n, head_dim, product);
+  }
+  for (const Part& part : parts) {
+    kernels().weigh_rows(part.codes, part.n_rows, part.n_columns, product.weights + part.row,
+                         product.stride, product.n_rows, product.out + part.column, head_dim,
+                         product.accumulate || part.row > 0);
+  }
 }
 
 const float* LayerGroupCodec::load_layer_keys(const std::byte* tile, const LayerGroups& groups,
                                               int64_t first, int n, int head_dim,
                                               const RopeTile& rope, float* scratch) const {
-  thread_local std::vector<float> rows;
-  const int width = padded(head_dim);
-  rows.resize(static_cast<size_t>(width) * kTile);
-  load_layer_values(tile, groups, first, n, head_dim, rows.data());
-  const float* of[kTile];
-  for (int r = 0; r < kTile; ++r) of[r] = rows.data() + std::min(r, n - 1) * width;
-  kernels().transpose_rows(of, head_dim, scratch);
+  const std::span<const Part> parts = parts_of(tile, groups, first, n, head_dim);
+  if (!parts.empty() && parts.front().n_rows == n) {
+    for (const Part& part : parts) {
+      kernels().decode_transposed(part.codes, n, part.n_columns, scratch + part.column * kTile);
+    }
+  } else {
+    thread_local std::vector<float> rows;
+    const int width = padded(head_dim);
+    rows.resize(static_cast<size_t>(width) * kTile);
+    load_layer_values(tile, groups, first, n, head_dim, rows.data());
+    const float* of[kTile];
+    for (int r = 0; r < kTile; ++r) of[r] = rows.data() + std::min(r, n - 1) * width;
+    kernels().transpose_rows(of, head_dim, scratch);
+  }
   if (rope.cos != nullptr)
     kernels().load_keys_f32(scratch, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
   return scratch;

@@ -63,6 +63,8 @@ class LayerGroupCodec : public LayerCodec {
                                float* scratch) const override;
   const float* load_layer_values(const std::byte* tile, const LayerGroups& groups, int64_t first,
                                  int n, int head_dim, float* scratch) const override;
+  void weigh_layer_values(const std::byte* tile, const LayerGroups& groups, int64_t first, int n,
+                          int head_dim, const ValueProduct& product, float* scratch) const override;
 
  protected:
   // Codes (as x lies), scales and offsets (n_groups each).
@@ -74,18 +76,20 @@ class LayerGroupCodec : public LayerCodec {
   // The place in the flat order of value i of group g, of n values.
   int64_t flat_index(int64_t g, int i, int64_t n, int head_dim) const;
   int64_t group_of(int64_t at, int64_t n_groups, int head_dim) const;
-  // The first of n values from `at` on in the flat order, as `count` runs of `length` each: every one has
-  // one group (kRuns) or the same groups one after the other.
-  struct Runs {
-    int length, count;
+
+  // n_rows rows and n_columns columns of a tile, the first one at (row, column).
+  struct Part {
+    int row, n_rows, column, n_columns;
+    CodeRows codes;
   };
-  Runs runs_at(int64_t at, int64_t n, int64_t n_groups, int head_dim) const;
-  // The codes of n values from `first` on in the flat order to values in x.
-  void decode_values(const LayerGroups& groups, const uint8_t* codes, int64_t first, int n,
-                     int head_dim, float* x) const;
-  // The same where runs begin within a byte: the scales are written out for every value.
-  void decode_odd(const LayerGroups& groups, const uint8_t* codes, int64_t first, int n,
-                  int head_dim, float* x) const;
+  // Rows 0 .. n - 1 of a tile, which are rows `first` .. of the layer, as parts whose scales lie at even
+  // distances, in rising order of row, then column; empty where groups or codes do not fall into place.
+  // Valid until the thread's next call.
+  std::span<const Part> parts_of(const std::byte* tile, const LayerGroups& groups, int64_t first,
+                                 int n, int head_dim) const;
+  // Any rows: the scales are written out for every value.
+  void decode_odd(const std::byte* tile, const LayerGroups& groups, int64_t first, int n,
+                  int head_dim, float* out) const;
 
   LayerGroupOptions o_;
 };

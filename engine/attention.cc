@@ -259,6 +259,7 @@ class LayerAttention {
                          {w.scores + t * kTile, kAttnBlock, n_rows, w.block, t > first_tile},
                          w.value_tile);
     }
+    cache.finish_weighing(rows, w.block, n_rows);
   }
 
   // q k^T of n_rows rows in w.q with the tiles first_tile .. n_tiles - 1 of a block of the unit's cache,

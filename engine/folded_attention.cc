@@ -93,6 +93,7 @@ void FoldedAttention::fold(const float* q, std::span<const Tile> tiles, const Ma
                          {scores_ + tile.column, kAttnBlock, rows_.n_rows(), block_, t > 0},
                          value_tile_);
   }
+  if (codec_->mixes_values()) codec_->unmix(block_, rows_.n_rows(), head_dim_);
   for (int r = 0; r < rows_.n_rows(); ++r) {
     if (block_sum_[r] == 0) continue;  // saw nothing of this block
     float* total = total_ + r * width_;

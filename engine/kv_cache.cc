@@ -421,12 +421,20 @@ const float* KvCache::load_values(const HeadCache& head, int tile, int n, float*
 
 void KvCache::weigh_values(const HeadCache& head, int tile, int n, const ValueProduct& product,
                            float* scratch) const {
-  const bool only_codes = !split(head) || head.coded.values >= tile * kTile + n;
-  if (only_codes && codec_->layer_codec() == nullptr) {
+  const bool only_codes = head.coded.values >= tile * kTile + n;
+  const LayerCodec* layers = codec_->layer_codec();
+  if (!split(head) || (only_codes && layers == nullptr && !codec_->mixes_values())) {
     codec_->weigh_values(head.pages[tile].values(), n, head_dim_, product, scratch);
+  } else if (only_codes && layers != nullptr) {
+    layers->weigh_layer_values(head.pages[tile].values(), *head.value_groups,
+                               head.layer_row + tile * kTile, n, head_dim_, product, scratch);
   } else {
     weigh_loaded_values(load_values(head, tile, n, scratch), n, head_dim_, product);
   }
+}
+
+void KvCache::finish_weighing(const HeadCache& head, float* sums, int n_rows) const {
+  if (codec_->mixes_values() && !split(head)) codec_->unmix(sums, n_rows, head_dim_);
 }
 
 size_t KvCache::bytes_in_use() const {

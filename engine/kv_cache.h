@@ -162,9 +162,11 @@ class KvCache {
   const float* load_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
                          float* scratch) const;
   const float* load_values(const HeadCache& head, int tile, int n, float* scratch) const;
-  // Their product with weights, as KvCodec::weigh_values gives it.
+  // Their product with weights as KvCodec::weigh_values gives it; finish_weighing turns sums of such
+  // products over tiles of one head (n_rows, padded(head_dim)) into what attention gives.
   void weigh_values(const HeadCache& head, int tile, int n, const ValueProduct& product,
                     float* scratch) const;
+  void finish_weighing(const HeadCache& head, float* sums, int n_rows) const;
 
   // Whether all rows of a tile have just the channels of key_channels; their keys are then
   // (key_channels->size(), kTile) floats, the channels in that order.

@@ -116,11 +116,18 @@ class KvCodec {
   virtual const float* load_values(const std::byte* tile, int n, int head_dim,
                                    float* scratch) const = 0;
 
-  // The bits of load_values and weigh_loaded_values. A codec that can multiply its codes as it reads
-  // them says how.
+  // What attention takes of a tile; the same bits for any number of query rows. A codec that can
+  // multiply its codes as it reads them says how.
   virtual void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
                             float* scratch) const {
     weigh_loaded_values(load_values(tile, n, head_dim, scratch), n, head_dim, product);
+  }
+  // True: weigh_values takes the values with their channels mixed, as they were coded. unmix(), which is
+  // linear, then turns sums of such products over many tiles, (n_rows, padded(head_dim)), into sums of
+  // what load_values gives.
+  virtual bool mixes_values() const { return false; }
+  virtual void unmix(float* sums, int n_rows, int head_dim) const {
+    (void)sums, (void)n_rows, (void)head_dim;
   }
 };
 
@@ -161,6 +168,10 @@ class LayerCodec : public KvCodec {
   virtual const float* load_layer_values(const std::byte* tile, const LayerGroups& groups,
                                          int64_t first, int n, int head_dim,
                                          float* scratch) const = 0;
+  // The bits of load_layer_values and weigh_loaded_values.
+  virtual void weigh_layer_values(const std::byte* tile, const LayerGroups& groups, int64_t first,
+                                  int n, int head_dim, const ValueProduct& product,
+                                  float* scratch) const = 0;
 
  private:
   // Rows alone have no scales.

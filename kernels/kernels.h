@@ -180,13 +180,26 @@ struct Kernels {
   void (*decode_rows)(const CodeRows& rows, int n_rows, int n_columns, float* out, int64_t stride);
 
   // C (m, n_columns) = A (m, n_rows) * those values, or += when accumulate: the bits of decode_rows and
-  // gemm_f32, without the values going through memory; made for m <= kFewRows. rows.step 0, n_columns
-  // a multiple of kPanel.
+  // gemm_f32, without the values going through memory; made for m <= kFewRows. n_columns is a
+  // multiple of kPanel.
   void (*weigh_rows)(const CodeRows& rows, int n_rows, int n_columns, const float* a, int64_t lda,
                      int m, float* c, int64_t ldc, bool accumulate);
 
   // out (n_columns, kTile): element (c, r) = rows[r][c], of kTile rows, which may be the same ones.
   void (*transpose_rows)(const float* const* rows, int n_columns, float* out);
+
+  // Both at once, for 0 < n_rows <= kTile rows of codes: out (n_columns, kTile), element (c, r) is the
+  // value of column c of row r; columns from n_rows on repeat the last row.
+  void (*decode_transposed)(const CodeRows& rows, int n_rows, int n_columns, float* out);
+
+  // The Walsh-Hadamard transform of blocks of `block` vectors of `width` floats, in place; x has n
+  // vectors, n a multiple of block, a power of two. Strides s = 1, 2, 4, ... below block: the vectors
+  // (a, b), s apart, become (a + b, a - b); then everything is multiplied by the float 1 / sqrt(block).
+  void (*hadamard)(float* x, int n, int block, int width);
+
+  // The same for a tile of keys (head_dim, kTile), then rotated as load_keys_f32 does, in place.
+  void (*hadamard_keys)(float* tile, int head_dim, int block, const float* cos, const float* sin,
+                        int rotary_dim);
 
   // Round to nearest even, NaN stays NaN, overflow becomes inf; and the exact way back.
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);

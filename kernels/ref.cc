@@ -377,7 +377,7 @@ void weigh_rows(const CodeRows& in, int n_rows, int n_columns, const float* a, i
       float sum = accumulate ? c[i * ldc + d] : 0.0f;
       for (int r = 0; r < n_rows; ++r) {
         const float code = code_in_string(in.codes + r * in.row_bytes, in.bits, d);
-        const int at = r * in.row_step;
+        const int at = r * in.row_step + d * in.step;
         sum =
             std::fma(a[i * lda + r], value_of(in.value, code, in.scales[at], in.offsets[at]), sum);
       }
@@ -390,6 +390,38 @@ void transpose_rows(const float* const* rows, int n_columns, float* out) {
   for (int c = 0; c < n_columns; ++c) {
     for (int r = 0; r < kTile; ++r) out[c * kTile + r] = rows[r][c];
   }
+}
+
+void decode_transposed(const CodeRows& in, int n_rows, int n_columns, float* out) {
+  for (int c = 0; c < n_columns; ++c) {
+    for (int r = 0; r < kTile; ++r) {
+      const int row = std::min(r, n_rows - 1), at = row * in.row_step + c * in.step;
+      const float code = code_in_string(in.codes + row * in.row_bytes, in.bits, c);
+      out[c * kTile + r] = value_of(in.value, code, in.scales[at], in.offsets[at]);
+    }
+  }
+}
+
+void hadamard(float* x, int n, int block, int width) {
+  for (int stride = 1; stride < block; stride *= 2) {
+    for (int v = 0; v < n; ++v) {
+      if ((v & stride) != 0) continue;
+      for (int i = 0; i < width; ++i) {
+        float &a = x[v * width + i], &b = x[(v + stride) * width + i];
+        const float sum = a + b, difference = a - b;
+        a = sum;
+        b = difference;
+      }
+    }
+  }
+  const float factor = 1.0f / std::sqrt(static_cast<float>(block));
+  for (int i = 0; i < n * width; ++i) x[i] *= factor;
+}
+
+void hadamard_keys(float* tile, int head_dim, int block, const float* cos, const float* sin,
+                   int rotary_dim) {
+  hadamard(tile, head_dim, block, kTile);
+  if (cos != nullptr) rotate_keys(tile, cos, sin, rotary_dim);
 }
 
 void to_f16(const float* x, int64_t n, uint16_t* out) {
@@ -457,6 +489,9 @@ const Kernels kTable = {
     .decode_rows = decode_rows,
     .weigh_rows = weigh_rows,
     .transpose_rows = transpose_rows,
+    .decode_transposed = decode_transposed,
+    .hadamard = hadamard,
+    .hadamard_keys = hadamard_keys,
     .to_f16 = to_f16,
     .to_bf16 = to_bf16,
     .from_f16 = from_f16,

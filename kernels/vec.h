@@ -71,6 +71,22 @@ inline void store_half_part(uint16_t* p, int n, __m256i v) {
   __builtin_memcpy(p, copy, static_cast<size_t>(n) * 2);
 }
 
+// Eight codes of kBits bits from kBits bytes, as floats.
+template <int kBits>
+inline __m256 load_codes_8(const uint8_t* p) {
+  if constexpr (kBits == 8) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  } else {
+    uint32_t word = 0;
+    __builtin_memcpy(&word, p, kBits);
+    const __m256i shifts = _mm256_setr_epi32(0, kBits, 2 * kBits, 3 * kBits, 4 * kBits, 5 * kBits,
+                                             6 * kBits, 7 * kBits);
+    const __m256i codes = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int32_t>(word)), shifts);
+    return _mm256_cvtepi32_ps(_mm256_and_si256(codes, _mm256_set1_epi32((1 << kBits) - 1)));
+  }
+}
+
 // The sum of 16 eight-bit codes.
 inline int32_t sum_int8(__m128i codes) {
   const __m256i by2 = _mm256_madd_epi16(_mm256_cvtepi8_epi16(codes), _mm256_set1_epi16(1));

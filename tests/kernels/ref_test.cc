@@ -338,6 +338,54 @@ TEST(Ref, WeighRowsIsDecodeRowsAndAProduct) {
   EXPECT_EQ(out, expected);
 }
 
+TEST(Ref, WeighRowsTakesAScaleForEveryColumn) {
+  std::vector<uint8_t> codes(2 * kPanel, 3);
+  std::vector<float> scales(2 * kPanel), offsets(2 * kPanel, 1), out(kPanel, 9);
+  for (int i = 0; i < 2 * kPanel; ++i) scales[i] = static_cast<float>(i);
+  const std::vector<float> weights = {10, 100};
+  const CodeRows rows{
+      8, CodeValue::kSubtractThenScale, codes.data(), kPanel, scales.data(), offsets.data(), kPanel,
+      1};
+  ref().weigh_rows(rows, 2, kPanel, weights.data(), 2, 1, out.data(), kPanel, false);
+  for (int d = 0; d < kPanel; ++d) {
+    const auto c = static_cast<float>(d);
+    EXPECT_EQ(out[d], 10 * 2 * c + 100 * 2 * (kPanel + c));
+  }
+}
+
+TEST(Ref, DecodeTransposedIsDecodeRowsTurnedOver) {
+  constexpr int kRows = 3, kColumns = 2;
+  const std::vector<uint8_t> codes = {1, 2, 3, 4, 5, 6};
+  const std::vector<float> scales = {1, 10, 100}, offsets = {0, 0, 0.5f};
+  const CodeRows rows{
+      8, CodeValue::kScaleThenAdd, codes.data(), kColumns, scales.data(), offsets.data(), 1, 0};
+  std::vector<float> out(kColumns * kTile);
+  ref().decode_transposed(rows, kRows, kColumns, out.data());
+  const std::vector<float> first = {1, 30, 500.5f}, second = {2, 40, 600.5f};
+  for (int r = 0; r < kTile; ++r) {  // the last row again and again
+    EXPECT_EQ(out[r], first[std::min(r, kRows - 1)]);
+    EXPECT_EQ(out[kTile + r], second[std::min(r, kRows - 1)]);
+  }
+}
+
+TEST(Ref, HadamardIsTheProductWithTheOrthonormalMatrix) {
+  constexpr int kBlock = 8, kWidth = 2;
+  std::vector<float> x(2 * kBlock * kWidth), expected(x.size());
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * i % 11);
+  for (int v = 0; v < 2 * kBlock; ++v) {
+    for (int w = 0; w < kBlock; ++w) {
+      const int sign = __builtin_parity(static_cast<unsigned>(v % kBlock & w)) != 0 ? -1 : 1;
+      for (int i = 0; i < kWidth; ++i)
+        expected[v * kWidth + i] +=
+            static_cast<float>(sign) * x[(v / kBlock * kBlock + w) * kWidth + i];
+    }
+  }
+  ref().hadamard(x.data(), 2 * kBlock, kBlock, kWidth);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], expected[i] / std::sqrt(8.0f), 1e-5);
+  ref().hadamard(x.data(), 2 * kBlock, kBlock, kWidth);  // undoes itself
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], static_cast<float>(i * i % 11), 1e-5);
+}
+
 TEST(Ref, TransposeRowsPutsRowsIntoColumns) {
   const std::vector<float> x = {1, 2, 3, 4, 5, 6};
   const float* rows[kTile];

@@ -212,29 +212,84 @@ void check_weigh_rows() {
       for (int m : {1, 2, 3, 4, 5, 9}) {
         for (CodeValue value :
              {CodeValue::kFused, CodeValue::kScaleThenAdd, CodeValue::kSubtractThenScale}) {
-          Rng rng(static_cast<unsigned>(bits * 100 + n_columns + m));
-          const int row_bytes = n_columns * bits / 8 + 1;
-          const auto codes = random_bytes(rng, kRows * row_bytes - 1);
-          const auto scales = make_floats(rng, (kRows - 1) * kGroups + 1),
-                     offsets = make_floats(rng, (kRows - 1) * kGroups + 1);
-          const auto weights = make_floats(rng, m * kRows),
-                     before = make_floats(rng, m * n_columns);
-          for (bool accumulate : {false, true}) {
+          for (int step : {0, 1}) {
+            Rng rng(static_cast<unsigned>(bits * 100 + n_columns + m));
+            const int row_bytes = n_columns * bits / 8 + 1;
+            const int row_step = step == 0 ? kGroups : n_columns + 1;
+            const int n_scales = (kRows - 1) * row_step + (step == 0 ? 1 : n_columns);
+            const auto codes = random_bytes(rng, kRows * row_bytes - 1);
+            const auto scales = make_floats(rng, n_scales), offsets = make_floats(rng, n_scales);
+            const auto weights = make_floats(rng, m * kRows),
+                       before = make_floats(rng, m * n_columns);
+            for (bool accumulate : {false, true}) {
+              const std::string parameters =
+                  describe("bits", bits, "n_columns", n_columns, "m", m, "value",
+                           static_cast<int>(value), "step", step, "accumulate", accumulate);
+              expect_same_bits("weigh_rows", parameters, [&](const Kernels& table) {
+                Guarded<uint8_t> c(codes, 3);
+                Guarded<float> s(scales, 3), o(offsets, 1), a(weights, 1), out(before, 3);
+                table.weigh_rows(
+                    {bits, value, c.data(), row_bytes, s.data(), o.data(), row_step, step}, kRows,
+                    n_columns, a.data(), kRows, m, out.data(), n_columns, accumulate);
+                Output output;
+                output.add(out);
+                return output;
+              });
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+void check_decode_transposed() {
+  for (int bits : {8, 4, 3, 2, 1}) {
+    for (int n_columns : {0, 1, 7, 8, 16, 33, 64, 80}) {
+      for (int n_rows : {1, 5, 8, 31, kTile}) {
+        for (int step : {0, 1}) {
+          for (CodeValue value :
+               {CodeValue::kFused, CodeValue::kScaleThenAdd, CodeValue::kSubtractThenScale}) {
+            Rng rng(static_cast<unsigned>(bits * 100 + n_columns + n_rows));
+            const int row_bytes = (n_columns * bits + 7) / 8, row_step = step == 0 ? 2 : n_columns;
+            const int n_scales = (n_rows - 1) * row_step + (step == 0 ? 1 : n_columns);
+            const auto codes = random_bytes(rng, n_rows * row_bytes);
+            const auto scales = make_floats(rng, n_scales), offsets = make_floats(rng, n_scales);
             const std::string parameters =
-                describe("bits", bits, "n_columns", n_columns, "m", m, "value",
-                         static_cast<int>(value), "accumulate", accumulate);
-            expect_same_bits("weigh_rows", parameters, [&](const Kernels& table) {
+                describe("bits", bits, "n_columns", n_columns, "n_rows", n_rows, "step", step,
+                         "value", static_cast<int>(value));
+            expect_same_bits("decode_transposed", parameters, [&](const Kernels& table) {
               Guarded<uint8_t> c(codes, 3);
-              Guarded<float> s(scales, 3), o(offsets, 1), a(weights, 1), out(before, 3);
-              table.weigh_rows({bits, value, c.data(), row_bytes, s.data(), o.data(), kGroups, 0},
-                               kRows, n_columns, a.data(), kRows, m, out.data(), n_columns,
-                               accumulate);
+              Guarded<float> s(scales, 3), o(offsets, 1), out(int64_t{kTile} * n_columns, 1);
+              table.decode_transposed(
+                  {bits, value, c.data(), row_bytes, s.data(), o.data(), row_step, step}, n_rows,
+                  n_columns, out.data());
               Output output;
               output.add(out);
               return output;
             });
           }
         }
+      }
+    }
+  }
+}
+
+void check_hadamard() {
+  for (int block : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
+    for (int n_blocks : {0, 1, 3}) {
+      for (int width : {1, 2, 7, 8, 16, kTile}) {
+        const int n = block * n_blocks;
+        Rng rng(static_cast<unsigned>(n * 100 + width));
+        const auto x = make_floats(rng, int64_t{n} * width);
+        expect_same_bits("hadamard", describe("block", block, "n", n, "width", width),
+                         [&](const Kernels& table) {
+                           Guarded<float> out(x, 3);
+                           table.hadamard(out.data(), n, block, width);
+                           Output output;
+                           output.add(out);
+                           return output;
+                         });
       }
     }
   }
@@ -260,6 +315,28 @@ void check_transpose_rows() {
   }
 }
 
+void check_hadamard_keys() {
+  for (int head_dim : {2, 8, 16, 64, 80, 96, 128, 256}) {
+    for (int rotary_dim : {0, head_dim / 4 * 2, head_dim}) {
+      Rng rng(static_cast<unsigned>(head_dim * 100 + rotary_dim));
+      const auto x = make_floats(rng, int64_t{head_dim} * kTile);
+      const auto cos = make_floats(rng, int64_t{rotary_dim} / 2 * kTile),
+                 sin = make_floats(rng, int64_t{rotary_dim} / 2 * kTile);
+      expect_same_bits("hadamard_keys", describe("head_dim", head_dim, "rotary_dim", rotary_dim),
+                       [&](const Kernels& table) {
+                         Guarded<float> out(x, 3), c(cos, 1), s(sin, 3);
+                         const bool turns = rotary_dim > 0;
+                         table.hadamard_keys(out.data(), head_dim, head_dim & -head_dim,
+                                             turns ? c.data() : nullptr, turns ? s.data() : nullptr,
+                                             rotary_dim);
+                         Output output;
+                         output.add(out);
+                         return output;
+                       });
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<KernelCheck> tile_checks() {
@@ -274,7 +351,10 @@ std::vector<KernelCheck> tile_checks() {
           {"load_values_int", check_load_values_int},
           {"decode_rows", check_decode_rows},
           {"weigh_rows", check_weigh_rows},
-          {"transpose_rows", check_transpose_rows}};
+          {"transpose_rows", check_transpose_rows},
+          {"decode_transposed", check_decode_transposed},
+          {"hadamard", check_hadamard},
+          {"hadamard_keys", check_hadamard_keys}};
 }
 
 }  // namespace kv::test
