@@ -10,7 +10,7 @@
 //   the first `sinks` rows get max(S over all heads) + 1 and stay
 //
 // M is positive definite, no eigenvalue below 1; v^T M^-1 v = |L^-1 v|^2 with its Cholesky factor L,
-// both in double, the products with the values in float.
+// both in double, the products with the values and their squares in float.
 // Differs from kvpress: a prompt of at most `sinks` tokens is no error.
 #include <algorithm>
 #include <cmath>
@@ -73,11 +73,13 @@ class CapPolicy : public EvictionPolicy {
 
   LayerScores score(const LayerView& view) const override {
     const MeanRotation rotation(view, params_.future);
-    std::vector<std::vector<double>> by_head(view.n_heads);
-    parallel_for(view.n_heads,
-                 [&](int64_t i) { by_head[i] = head_scores(view, rotation, static_cast<int>(i)); });
-    LayerScores out;
     const int group = view.n_heads / view.n_kv_heads;
+    std::vector<std::vector<double>> norms(view.n_kv_heads), by_head(view.n_heads);
+    parallel_for(view.n_kv_heads, [&](int64_t h) { norms[h] = key_norms(view, view.heads[h]); });
+    parallel_for(view.n_heads, [&](int64_t i) {
+      by_head[i] = head_scores(view, rotation, static_cast<int>(i), norms[i / group]);
+    });
+    LayerScores out;
     float largest = 0;
     for (int h = 0; h < view.n_kv_heads; ++h) {
       std::vector<float>& scores = out.scores.emplace_back();
@@ -99,10 +101,10 @@ class CapPolicy : public EvictionPolicy {
  private:
   // w_j v_j^T M^-1 v_j of the rows after the sinks.
   std::vector<double> head_scores(const LayerView& view, const MeanRotation& rotation,
-                                  int query_head) const {
+                                  int query_head, const std::vector<double>& norms) const {
     const LayerView::HeadRows& head = view.heads[query_head / (view.n_heads / view.n_kv_heads)];
     const int dim = view.head_dim, first = std::min(params_.sinks, head.n_rows);
-    std::vector<double> weights = relevance(view, head, rotation.mean(query_head), first);
+    std::vector<double> weights = relevance(view, head, rotation.mean(query_head), norms, first);
     const std::vector<float> values = value_tiles(head, dim, first);
     std::vector<double> m = weighted_products(head, dim, first, values, weights);
     factorise(m, dim);
@@ -110,10 +112,10 @@ class CapPolicy : public EvictionPolicy {
     std::vector<float> product(static_cast<size_t>(dim) * kTile);
     for (int row = first; row < head.n_rows; row += kTile) {
       lower_product(unmix.data(), dim, values.data() + int64_t{row - first} * dim, product.data());
-      double leverage[kTile] = {};
+      float leverage[kTile] = {};
       for (int d = 0; d < dim; ++d) {
         for (int r = 0; r < kTile; ++r) {
-          const double x = product[d * kTile + r];
+          const float x = product[d * kTile + r];
           leverage[r] += x * x;
         }
       }
@@ -123,8 +125,8 @@ class CapPolicy : public EvictionPolicy {
     return weights;
   }
 
-  // M, (dim, dim); only its lower triangle is right. values: tiles of the rows from `first` on. Products of kAttnBlock rows are summed in float,
-  // these sums in double.
+  // M, (dim, dim); only its lower triangle is right. values: tiles of the rows from `first` on. Products
+  // of kAttnBlock rows are summed in float, these sums in double.
   std::vector<double> weighted_products(const LayerView::HeadRows& head, int dim, int first,
                                         const std::vector<float>& values,
                                         const std::vector<double>& weights) const {
@@ -154,10 +156,29 @@ class CapPolicy : public EvictionPolicy {
     return m;
   }
 
-  // w_j.
+  static constexpr double kSmallest = 1e-8;  // norms below it count as this one
+
+  static std::vector<double> key_norms(const LayerView& view, const LayerView::HeadRows& head) {
+    std::vector<double> norms;
+    for (int tile = 0; tile < head.n_rows; tile += kTile) {
+      const float* keys = head.keys + static_cast<int64_t>(tile) * view.head_dim;
+      double squares[kTile] = {};
+      for (int d = 0; d < view.head_dim; ++d) {
+        for (int r = 0; r < kTile; ++r) {
+          const double k = keys[d * kTile + r];
+          squares[r] += k * k;
+        }
+      }
+      for (int r = 0; r < std::min(kTile, head.n_rows - tile); ++r)
+        norms.push_back(std::max(std::sqrt(squares[r]), kSmallest));
+    }
+    return norms;
+  }
+
+  // w_j; norms: of the keys.
   std::vector<double> relevance(const LayerView& view, const LayerView::HeadRows& head,
-                                const std::vector<double>& mean, int first) const {
-    constexpr double kSmallest = 1e-8;  // norms below it count as this one
+                                const std::vector<double>& mean, const std::vector<double>& norms,
+                                int first) const {
     double mean_norm = 0;
     for (const double x : mean) mean_norm += x * x;
     mean_norm = std::max(std::sqrt(mean_norm), kSmallest);
@@ -165,16 +186,12 @@ class CapPolicy : public EvictionPolicy {
     float largest = -INFINITY;
     for (int tile = first / kTile * kTile; tile < head.n_rows; tile += kTile) {
       const float* keys = head.keys + static_cast<int64_t>(tile) * view.head_dim;
-      double dots[kTile] = {}, squares[kTile] = {};
+      double dots[kTile] = {};
       for (int d = 0; d < view.head_dim; ++d) {
-        for (int r = 0; r < kTile; ++r) {
-          const double k = keys[d * kTile + r];
-          dots[r] += mean[d] * k;
-          squares[r] += k * k;
-        }
+        for (int r = 0; r < kTile; ++r) dots[r] += mean[d] * keys[d * kTile + r];
       }
       for (int r = std::max(0, first - tile); r < std::min(kTile, head.n_rows - tile); ++r) {
-        const double cosine = dots[r] / (mean_norm * std::max(std::sqrt(squares[r]), kSmallest));
+        const double cosine = dots[r] / (mean_norm * norms[tile + r]);
         logits.push_back(static_cast<float>(params_.tau * std::clamp(cosine, -1.0, 1.0)));
         largest = std::max(largest, logits.back());
       }

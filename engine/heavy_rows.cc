@@ -14,8 +14,14 @@ namespace kv {
 namespace {
 
 constexpr int32_t kFree = -1;
-constexpr float kGone = -1;  // the score of a row that a query head no longer keeps; others are >= 0
+constexpr float kGone =
+    -1;  // the score of a row that a query head no longer keeps; others are >= 0
 constexpr int kTilesPerBlock = kAttnBlock / kTile;
+
+// Whether a query head may lose a row for its score: it holds it, and the row is older than `recent`.
+inline bool competes(float score, int32_t token, int32_t recent) {
+  return (score != kGone) & (token < recent);
+}
 
 }  // namespace
 
@@ -183,8 +189,7 @@ void HeavyRows::evict_for(Slots& slots, int g, int32_t recent) const {
   }
   std::vector<int> rows;
   for (int slot = 0; slot < static_cast<int>(slots.tokens.size()); ++slot) {
-    if (slots.tokens[slot] < recent && slots.scores[score_at(slot, g)] != kGone)
-      rows.push_back(slot);
+    if (competes(slots.scores[score_at(slot, g)], slots.tokens[slot], recent)) rows.push_back(slot);
   }
   const auto worst = rows.begin() + heavy_;
   std::nth_element(rows.begin(), worst, rows.end(), [&](int a, int b) {
@@ -208,9 +213,9 @@ HeavyRows::Competing HeavyRows::competing_of(const Slots& slots, int g, int32_t 
     std::fill_n(competing, kTile, kNone);
     int n_competing = 0;
     for (int c = 0; c < n; ++c) {
-      const bool competes = (scores[c] != kGone) & (tokens[c] < recent);
-      competing[c] = competes ? scores[c] : kNone;
-      n_competing += static_cast<int>(competes);
+      const bool counts = competes(scores[c], tokens[c], recent);
+      competing[c] = counts ? scores[c] : kNone;
+      n_competing += static_cast<int>(counts);
     }
     found.n += n_competing;
     for (int width = kTile / 2; width > 0; width /= 2) {  // the lowest to the front
@@ -221,8 +226,7 @@ HeavyRows::Competing HeavyRows::competing_of(const Slots& slots, int g, int32_t 
     lowest = competing[0];
     for (int c = 0; c < n; ++c) {
       if (scores[c] != lowest || tokens[c] >= recent) continue;
-      const bool first_one =
-          found.worst < 0 || slots.scores[score_at(found.worst, g)] != lowest;
+      const bool first_one = found.worst < 0 || slots.scores[score_at(found.worst, g)] != lowest;
       if (first_one || tokens[c] > slots.tokens[found.worst]) found.worst = first + c;
     }
   }

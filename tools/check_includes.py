@@ -39,7 +39,7 @@ ALSO_HEADERS = {
 # Libraries that stay in few files: a pattern for the header, a pattern for the files that may include it, the reason.
 # tests and bench are free to use any library.
 LIBRARIES = (
-    (r"(tbb|oneapi/tbb)/", r"kernels/parallel\.h", "TBB only in kernels/parallel.h"),
+    (r"(tbb|oneapi/tbb)/", r"kernels/parallel\.cc", "TBB only in kernels/parallel.cc"),
     (r"yaml-cpp/", r"runner/(config|yaml[^/]*)\.cc", "yaml-cpp only in runner/config.cc and runner/yaml*.cc"),
     (r"CLI/", r"runner/main\.cc", "CLI11 only in runner/main.cc"),
     (r"nlohmann/json\.hpp", r".*\.cc", "nlohmann/json.hpp never in a header"),
