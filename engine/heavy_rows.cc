@@ -14,8 +14,8 @@ namespace kv {
 namespace {
 
 constexpr int32_t kFree = -1;
-constexpr float kGone =
-    -1;  // the score of a row that a query head no longer keeps; others are >= 0
+// The score of a row that a query head no longer keeps; others are >= 0.
+constexpr float kGone = -1;
 constexpr int kTilesPerBlock = kAttnBlock / kTile;
 
 // Whether a query head may lose a row for its score: it holds it, and the row is older than `recent`.

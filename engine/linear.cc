@@ -88,13 +88,15 @@ bool Linear::set_rows(const void* rows, int first, int n) {
 }
 
 bool Linear::set_codes(const uint16_t* scales, const int8_t* codes, int o) {
-  KV_CHECK(o >= 0 && o < n_out_, "codes of row {} of {}", o, n_out_);
-  return std::get<std::shared_ptr<Int8Matrix>>(weights_)->pack_codes(scales, codes, o);
+  const auto* matrix = std::get_if<std::shared_ptr<Int8Matrix>>(&weights_);
+  KV_CHECK(matrix && o >= 0 && o < n_out_, "codes of row {} of {}", o, n_out_);
+  return (*matrix)->pack_codes(scales, codes, o);
 }
 
 bool Linear::set_codes(const float* scales, const float* minimums, const uint8_t* codes, int o) {
-  KV_CHECK(o >= 0 && o < n_out_, "codes of row {} of {}", o, n_out_);
-  return std::get<std::shared_ptr<Int4Matrix>>(weights_)->pack_codes(scales, minimums, codes, o);
+  const auto* matrix = std::get_if<std::shared_ptr<Int4Matrix>>(&weights_);
+  KV_CHECK(matrix && o >= 0 && o < n_out_, "codes of row {} of {}", o, n_out_);
+  return (*matrix)->pack_codes(scales, minimums, codes, o);
 }
 
 void Linear::set_bias(const float* bias, int first, int n) {
