@@ -175,17 +175,23 @@ std::vector<Micro> tile_micros(const std::shared_ptr<Operands>& o) {
          k.load_values_bf16(o->halves.data(), kTile, kHeadDim, o->out.data());
        }},
   };
-  static constexpr const char* kNames[][2] = {{"load_keys_int8", "load_values_int8"},
-                                              {"load_keys_int4", "load_values_int4"},
-                                              {"load_keys_int2", "load_values_int2"}};
+  static constexpr const char* kNames[][3] = {
+      {"load_keys_int8", "load_keys_int8/mixed", "load_values_int8"},
+      {"load_keys_int4", "load_keys_int4/mixed", "load_values_int4"},
+      {"load_keys_int2", "load_keys_int2/mixed", "load_values_int2"}};
   for (int i = 0; i < 3; ++i) {
     const int bits = 8 >> i;
     micros.push_back({kNames[i][0], 5 * n, n * bits / 8, [o, bits](const Kernels& k) {
                         k.load_keys_int(bits, o->codes.data(), o->halves.data(), o->halves.data(),
-                                        32, kHeadDim, o->cos.data(), o->sin.data(), kHeadDim,
+                                        32, kHeadDim, 1, o->cos.data(), o->sin.data(), kHeadDim,
                                         o->out.data());
                       }});
-    micros.push_back({kNames[i][1], 2 * n, n * bits / 8, [o, bits](const Kernels& k) {
+    micros.push_back({kNames[i][1], 11 * n, n * bits / 8, [o, bits](const Kernels& k) {
+                        k.load_keys_int(bits, o->codes.data(), o->halves.data(), o->halves.data(),
+                                        32, kHeadDim, kHeadDim, o->cos.data(), o->sin.data(),
+                                        kHeadDim, o->out.data());
+                      }});
+    micros.push_back({kNames[i][2], 2 * n, n * bits / 8, [o, bits](const Kernels& k) {
                         k.load_values_int(bits, o->codes.data(), o->halves.data(), o->halves.data(),
                                           32, kTile, kHeadDim, o->out.data());
                       }});

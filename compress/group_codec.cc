@@ -24,8 +24,9 @@
 //
 // hadamard: a row is multiplied by the orthonormal Walsh-Hadamard matrix, in blocks of the largest
 // power of two that divides head_dim, which spreads a channel's outlier over its block (QuaRot, arXiv
-// 2404.00456); loading multiplies again, which undoes it. Attention weighs the values as they are coded
-// and multiplies the sums over a block of rows instead.
+// 2404.00456); loading multiplies again, which undoes it: keys mostly while they are still codes
+// (load_keys_int in kernels/kernels.h). Attention weighs the values as they are coded and multiplies the
+// sums over a block of rows instead.
 //
 // A tile: codes, then scales, then minima (layouts at load_keys_int and load_values_int in
 // kernels/kernels.h). Codes take kTile * ceil(head_dim * bits / 8) bytes for keys too, so that a
@@ -115,13 +116,12 @@ void encode_group(const float* x, int n, int bits, GroupScales rule, Group<S>& o
   const ValueRange range = range_of(x, n);
   const auto largest_code = static_cast<float>((1 << bits) - 1);
   if (std::isnan(range.lo)) {
-    out.minimum = S::nan();
-    out.scale = 0;
+    out.minimum = out.scale = S::nan();
   } else {
     choose_scale(range, largest_code, rule, out);
   }
   const float minimum = S::widen(out.minimum), scale = S::widen(out.scale);
-  if (scale == 0) {
+  if (!(scale > 0)) {
     std::fill_n(out.codes.begin(), n, uint8_t{0});
     return;
   }
@@ -239,12 +239,7 @@ class GroupCodec : public KvCodec {
   const float* load_keys(const std::byte* tile, int, int head_dim, const RopeTile& rope,
                          float* scratch) const override {
     const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
-    const RopeTile at_once = o_.hadamard ? RopeTile{} : rope;
-    unpack_keys(parts, head_dim, at_once, scratch);
-    if (o_.hadamard) {
-      kernels().hadamard_keys(scratch, head_dim, hadamard_block(head_dim), rope.cos, rope.sin,
-                              rope.rotary_dim);
-    }
+    unpack_keys(parts, head_dim, rope, scratch);
     return scratch;
   }
 
@@ -258,7 +253,7 @@ class GroupCodec : public KvCodec {
 
   bool mixes_values() const override { return o_.hadamard; }
   void unmix(float* sums, int n_rows, int head_dim) const override {
-    kernels().hadamard(sums, n_rows * padded(head_dim), hadamard_block(head_dim), 1);
+    kernels().hadamard(sums, n_rows * padded(head_dim), hadamard_block(head_dim));
   }
 
   void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
@@ -315,14 +310,15 @@ class GroupCodec : public KvCodec {
   const float* mix(const float* row, int head_dim, std::vector<float>& mixed) const {
     if (!o_.hadamard) return row;
     mixed.assign(row, row + head_dim);
-    kernels().hadamard(mixed.data(), head_dim, hadamard_block(head_dim), 1);
+    kernels().hadamard(mixed.data(), head_dim, hadamard_block(head_dim));
     return mixed.data();
   }
 
   void unpack_keys(const Parts<const uint8_t, const uint16_t>& parts, int head_dim,
                    const RopeTile& rope, float* out) const {
     kernels().load_keys_int(bits_, parts.codes, parts.scales, parts.minima, group_, head_dim,
-                            rope.cos, rope.sin, rope.rotary_dim, out);
+                            o_.hadamard ? hadamard_block(head_dim) : 1, rope.cos, rope.sin,
+                            rope.rotary_dim, out);
   }
   // With float scales products are not fused: the published codecs round twice.
   void unpack_keys(const Parts<const uint8_t, const float>& parts, int head_dim,

@@ -255,33 +255,42 @@ class LayerAttention {
     }
     for (int t = first_tile; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t, n = std::min(kTile, used - t * kTile);
+      if (t + 1 < n_tiles) {
+        cache.prefetch_values(rows, tile + 1);
+      } else {
+        cache.prefetch_keys(rows, tile + 1);
+      }
       cache.weigh_values(rows, tile, n,
                          {w.scores + t * kTile, kAttnBlock, n_rows, w.block, t > first_tile},
                          w.value_tile);
     }
-    cache.finish_weighing(rows, w.block, n_rows);
   }
 
   // q k^T of n_rows rows in w.q with the tiles first_tile .. n_tiles - 1 of a block of the unit's cache,
   // into w.scores.
   void score_block(const Unit& unit, int n_rows, int block, int first_tile, int n_tiles,
                    Workspace& w) const {
-    const HeadCache& rows = unit.input->cache->head(layer_, unit.kv_head);
-    const KvCodec& codec = unit.input->cache->codec();
+    const KvCache& cache = *unit.input->cache;
+    const HeadCache& rows = cache.head(layer_, unit.kv_head);
     for (int t = first_tile; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t;
       const RopeTile rope =
-          codec.stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
+          cache.codec().stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
       const int n = std::min(kTile, rows.n_rows - tile * kTile);
       float* scores = w.scores + t * kTile;
-      if (rows.masked_rows == 0 && unit.input->cache->narrow(rows, tile)) {
-        const float* keys = unit.input->cache->load_narrow_keys(rows, tile, n, rope, w.key_tile);
+      if (t + 1 < n_tiles) {
+        cache.prefetch_keys(rows, tile + 1);
+      } else {
+        cache.prefetch_values(rows, block * kTilesPerBlock + first_tile);
+      }
+      if (rows.masked_rows == 0 && cache.narrow(rows, tile)) {
+        const float* keys = cache.load_narrow_keys(rows, tile, n, rope, w.key_tile);
         kernels().gemm_f32(w.q_narrow, head_dim_, n_rows,
                            static_cast<int>(rows.key_channels->size()), keys, kTile, scores,
                            kAttnBlock, false);
         continue;
       }
-      const float* keys = unit.input->cache->load_keys(rows, tile, n, rope, w.key_tile);
+      const float* keys = cache.load_keys(rows, tile, n, rope, w.key_tile);
       if (tile * kTile < rows.masked_rows) keys = drop_channels(rows, tile, keys, w.key_tile);
       kernels().gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, scores, kAttnBlock, false);
     }
@@ -334,7 +343,9 @@ class LayerAttention {
     const AttentionInput& in = *unit.input;
     float* out = in.out + token_of(unit, r) * in.out_stride +
                  static_cast<int64_t>(head_of(unit, r)) * head_dim_;
-    kernels().scale(w.total + r * width_, 1.0f / w.sum[r], head_dim_, out);
+    float* total = w.total + r * width_;
+    in.cache->finish_weighing(in.cache->head(layer_, unit.kv_head), total, 1);
+    kernels().scale(total, 1.0f / w.sum[r], head_dim_, out);
     if (in.softmax_max == nullptr) return;
     const int64_t at = static_cast<int64_t>(head_of(unit, r)) * in.n_tokens + token_of(unit, r);
     in.softmax_max[at] = w.max[r];
@@ -369,6 +380,10 @@ class Plan {
   }
 
   void run() {
+    // Spans of the same positions one after another: they read the same part of the table of rotations.
+    std::stable_sort(spans_.begin(), spans_.end(), [](const auto& a, const auto& b) {
+      return a[0].first_block < b[0].first_block;
+    });
     parallel_for(static_cast<int64_t>(whole_.size() + spans_.size()), [&](int64_t i) {
       const size_t u = static_cast<size_t>(i);
       if (u < whole_.size()) {

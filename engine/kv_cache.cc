@@ -42,6 +42,11 @@ TilePage* new_page(size_t key_bytes, size_t value_bytes) {
   return page;
 }
 
+void prefetch(const std::byte* p, size_t n) {
+  constexpr size_t kCacheLine = 64;
+  for (size_t i = 0; i < n; i += kCacheLine) __builtin_prefetch(p + i);
+}
+
 void release(TilePage* page) {
   if (page == nullptr || page->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   g_bytes_alive.fetch_sub(size_t{page->key_bytes} + page->value_bytes);
@@ -80,6 +85,14 @@ const std::byte* PageRef::keys() const {
 }
 const std::byte* PageRef::values() const {
   return page_->values();
+}
+
+void PageRef::prefetch_keys() const {
+  prefetch(keys(), page_->key_bytes);
+}
+
+void PageRef::prefetch_values() const {
+  prefetch(values(), page_->value_bytes);
 }
 
 std::byte* PageRef::writable_keys() {
@@ -417,6 +430,21 @@ const float* KvCache::load_values(const HeadCache& head, int tile, int n, float*
   if (codes != scratch) std::copy_n(codes, coded * width, scratch);
   std::copy_n(plain + coded * width, (n - coded) * width, scratch + coded * width);
   return scratch;
+}
+
+const PageRef* KvCache::page_of(const HeadCache& head, int tile) {
+  for (const std::vector<PageRef>* pages : {&head.pages, &head.plain}) {
+    if (tile < static_cast<int>(pages->size()) && (*pages)[tile]) return &(*pages)[tile];
+  }
+  return nullptr;
+}
+
+void KvCache::prefetch_keys(const HeadCache& head, int tile) const {
+  if (const PageRef* page = page_of(head, tile)) page->prefetch_keys();
+}
+
+void KvCache::prefetch_values(const HeadCache& head, int tile) const {
+  if (const PageRef* page = page_of(head, tile)) page->prefetch_values();
 }
 
 void KvCache::weigh_values(const HeadCache& head, int tile, int n, const ValueProduct& product,

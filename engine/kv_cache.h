@@ -38,6 +38,8 @@ class PageRef {
 
   const std::byte* keys() const;
   const std::byte* values() const;
+  void prefetch_keys() const;  // a hint that all of them are about to be read
+  void prefetch_values() const;
   // For writing: copies the page first where others hold it too.
   std::byte* writable_keys();
   std::byte* writable_values();
@@ -162,6 +164,10 @@ class KvCache {
   const float* load_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
                          float* scratch) const;
   const float* load_values(const HeadCache& head, int tile, int n, float* scratch) const;
+  // Hints that the rows of a tile are about to be read: pages lie apart in memory, where the hardware
+  // foresees only the rest of one that was begun. A tile past the last one is none.
+  void prefetch_keys(const HeadCache& head, int tile) const;
+  void prefetch_values(const HeadCache& head, int tile) const;
   // Their product with weights as KvCodec::weigh_values gives it; finish_weighing turns sums of such
   // products over tiles of one head (n_rows, padded(head_dim)) into what attention gives.
   void weigh_values(const HeadCache& head, int tile, int n, const ValueProduct& product,
@@ -201,6 +207,8 @@ class KvCache {
   int key_width(const HeadCache& head) const {
     return head.key_channels ? static_cast<int>(head.key_channels->size()) : head_dim_;
   }
+  // What a tile is read from first; null past the last one.
+  static const PageRef* page_of(const HeadCache& head, int tile);
   void drop_unseen();
   void code_rows();  // of the residual rows those whose turn it is
   void code_keys(Head& head, int until);

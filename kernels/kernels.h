@@ -35,6 +35,14 @@ inline constexpr int kInt8GroupBytes = 2 * kPanel + kInt8Group * kPanel;
 // (k / 4 * kPanel + o) * 4 + k % 4.
 inline constexpr int kInt4GroupBytes = 8 * kPanel + kInt8Group * kPanel / 2;
 
+// Mixed channels (load_keys_int): so many that share a scale are transformed as codes, in 16 bits.
+inline constexpr int kIntegerBlock = 128;
+constexpr int integer_block(int group, int block) {
+  const int aligned = group & -group;  // the largest power of two that divides it
+  const int both = aligned < block ? aligned : block;
+  return both < kIntegerBlock ? both : kIntegerBlock;
+}
+
 // head_dim rounded up to whole panels: the row stride of unpacked values and attention outputs.
 constexpr int padded(int n) {
   return (n + kPanel - 1) / kPanel * kPanel;
@@ -155,10 +163,14 @@ struct Kernels {
                          int rotary_dim, float* out);
   // Group-quantised keys, bits 8, 4 or 2: codes of channel d are bits * kTile / 8 bytes at codes +
   // d * that, row r in the bits r * bits ... of the little-endian string. scale, minimum:
-  // (ceil(head_dim / group), kTile) IEEE half bits. value = fma(code, scale, minimum).
+  // (ceil(head_dim / group), kTile) IEEE half bits. block 1: value = fma(code, scale, minimum). A larger
+  // one, a power of two that divides head_dim: the orthonormal Walsh-Hadamard transform of blocks of so
+  // many channels, before they are rotated. With n = integer_block(group, block) and f = 1 / sqrt(block):
+  // runs of n channels are transformed as codes, which is exact; each sum is multiplied by scale * f, and
+  // minimum * (n * f) is added (fused) to the first of the run; the strides n, 2 n, ... follow.
   void (*load_keys_int)(int bits, const uint8_t* codes, const uint16_t* scale,
-                        const uint16_t* minimum, int group, int head_dim, const float* cos,
-                        const float* sin, int rotary_dim, float* out);
+                        const uint16_t* minimum, int group, int head_dim, int block,
+                        const float* cos, const float* sin, int rotary_dim, float* out);
 
   // The same codes with a scale for every channel and `group` rows (4, 8, 16 or 32): scale, minimum
   // (head_dim, kTile / group) half bits.
@@ -192,14 +204,10 @@ struct Kernels {
   // value of column c of row r; columns from n_rows on repeat the last row.
   void (*decode_transposed)(const CodeRows& rows, int n_rows, int n_columns, float* out);
 
-  // The Walsh-Hadamard transform of blocks of `block` vectors of `width` floats, in place; x has n
-  // vectors, n a multiple of block, a power of two. Strides s = 1, 2, 4, ... below block: the vectors
-  // (a, b), s apart, become (a + b, a - b); then everything is multiplied by the float 1 / sqrt(block).
-  void (*hadamard)(float* x, int n, int block, int width);
-
-  // The same for a tile of keys (head_dim, kTile), then rotated as load_keys_f32 does, in place.
-  void (*hadamard_keys)(float* tile, int head_dim, int block, const float* cos, const float* sin,
-                        int rotary_dim);
+  // The Walsh-Hadamard transform of blocks of `block` floats, in place; n is a multiple of block, a power
+  // of two. Strides s = 1, 2, 4, ... below block: the pairs (a, b), s apart, become (a + b, a - b); then
+  // everything is multiplied by the float 1 / sqrt(block).
+  void (*hadamard)(float* x, int n, int block);
 
   // Round to nearest even, NaN stays NaN, overflow becomes inf; and the exact way back.
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);

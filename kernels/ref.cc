@@ -291,16 +291,41 @@ float code_at(const uint8_t* codes, int bits, int i) {
   return static_cast<float>(codes[i / per_byte] >> (i % per_byte * bits) & ((1 << bits) - 1));
 }
 
+// Walsh-Hadamard strides `first`, 2 `first`, ... below `end` of n vectors of `width` floats.
+void mix(float* x, int n, int width, int first, int end) {
+  for (int stride = first; stride < end; stride *= 2) {
+    for (int v = 0; v < n; ++v) {
+      if ((v & stride) != 0) continue;
+      for (int i = 0; i < width; ++i) {
+        float &a = x[v * width + i], &b = x[(v + stride) * width + i];
+        const float sum = a + b, difference = a - b;
+        a = sum;
+        b = difference;
+      }
+    }
+  }
+}
+
 void load_keys_int(int bits, const uint8_t* codes, const uint16_t* scale, const uint16_t* minimum,
-                   int group, int head_dim, const float* cos, const float* sin, int rotary_dim,
-                   float* out) {
+                   int group, int head_dim, int block, const float* cos, const float* sin,
+                   int rotary_dim, float* out) {
+  for (int d = 0; d < head_dim; ++d) {
+    for (int r = 0; r < kTile; ++r)
+      out[d * kTile + r] = code_at(codes + d * (bits * kTile / 8), bits, r);
+  }
+  const int inner = integer_block(group, block);
+  mix(out, head_dim, kTile, 1, inner);  // exact: at most 255 * kIntegerBlock
+  const float factor = 1.0f / std::sqrt(static_cast<float>(block));
+  const float of_minimum = static_cast<float>(inner) * factor;
   for (int d = 0; d < head_dim; ++d) {
     for (int r = 0; r < kTile; ++r) {
       const int g = d / group * kTile + r;
-      out[d * kTile + r] = std::fma(code_at(codes + d * (bits * kTile / 8), bits, r),
-                                    f16_to_float(scale[g]), f16_to_float(minimum[g]));
+      const float by = f16_to_float(scale[g]) * factor;
+      float& x = out[d * kTile + r];
+      x = d % inner == 0 ? std::fma(x, by, f16_to_float(minimum[g]) * of_minimum) : x * by;
     }
   }
+  mix(out, head_dim, kTile, inner, block);
   rotate_keys(out, cos, sin, rotary_dim);
 }
 
@@ -402,26 +427,10 @@ void decode_transposed(const CodeRows& in, int n_rows, int n_columns, float* out
   }
 }
 
-void hadamard(float* x, int n, int block, int width) {
-  for (int stride = 1; stride < block; stride *= 2) {
-    for (int v = 0; v < n; ++v) {
-      if ((v & stride) != 0) continue;
-      for (int i = 0; i < width; ++i) {
-        float &a = x[v * width + i], &b = x[(v + stride) * width + i];
-        const float sum = a + b, difference = a - b;
-        a = sum;
-        b = difference;
-      }
-    }
-  }
+void hadamard(float* x, int n, int block) {
+  mix(x, n, 1, 1, block);
   const float factor = 1.0f / std::sqrt(static_cast<float>(block));
-  for (int i = 0; i < n * width; ++i) x[i] *= factor;
-}
-
-void hadamard_keys(float* tile, int head_dim, int block, const float* cos, const float* sin,
-                   int rotary_dim) {
-  hadamard(tile, head_dim, block, kTile);
-  if (cos != nullptr) rotate_keys(tile, cos, sin, rotary_dim);
+  for (int i = 0; i < n; ++i) x[i] *= factor;
 }
 
 void to_f16(const float* x, int64_t n, uint16_t* out) {
@@ -491,7 +500,6 @@ const Kernels kTable = {
     .transpose_rows = transpose_rows,
     .decode_transposed = decode_transposed,
     .hadamard = hadamard,
-    .hadamard_keys = hadamard_keys,
     .to_f16 = to_f16,
     .to_bf16 = to_bf16,
     .from_f16 = from_f16,

@@ -87,6 +87,31 @@ inline __m256 load_codes_8(const uint8_t* p) {
   }
 }
 
+// For each lane of Words its byte among those of kWords codes, and what moves its code to the top of it.
+template <int kBits>
+struct CodeLanes {
+  alignas(64) int16_t byte[kWords], factor[kWords];
+  constexpr CodeLanes() : byte(), factor() {
+    constexpr int kCodes = 8 / kBits;  // of a byte
+    for (int l = 0; l < kWords; ++l) {
+      byte[l] = static_cast<int16_t>(-256 | l / kCodes);  // the upper half is cleared
+      factor[l] = static_cast<int16_t>(1 << (8 - kBits - l % kCodes * kBits));
+    }
+  }
+};
+
+// kWords codes of kBits bits, 8, 4 or 2, each times 2^(8 - kBits).
+template <int kBits>
+inline Words load_top_codes(const uint8_t* p) {
+  if constexpr (kBits == 8) {
+    return widen_bytes(p);
+  } else {
+    static constexpr CodeLanes<kBits> kCodes;
+    const Words bytes = pick_bytes<kWords * kBits / 8>(p, load_words(kCodes.byte));
+    return bytes * load_words(kCodes.factor) & int16_t{0x100 - (1 << (8 - kBits))};
+  }
+}
+
 // The sum of 16 eight-bit codes.
 inline int32_t sum_int8(__m128i codes) {
   const __m256i by2 = _mm256_madd_epi16(_mm256_cvtepi8_epi16(codes), _mm256_set1_epi16(1));

@@ -136,7 +136,7 @@ std::vector<ExecBenchRow> exec_bench_rows(const std::vector<ReportCell>& cells) 
 }
 
 std::string exec_bench_csv(const std::vector<ExecBenchRow>& rows) {
-  std::string csv = std::string(kHeader) + "\n";
+  std::string csv = fmt::format("{}\n", kHeader);
   for (const ExecBenchRow& row : rows) {
     csv +=
         fmt::format("{},{},{},{},{},{}\n", csv_field(row.model), csv_field(row.press),

@@ -151,14 +151,18 @@ TEST_P(EveryCodec, StrideSeparatesRows) {
   }
 }
 
+// Mixed channels: keys are transformed back as codes and values as floats, whose roundings differ: of sums
+// of up to 128 values of about 1.
 TEST_P(EveryCodec, KeysAndValuesComeBackAlike) {
+  const float rounding = codec->mixes_values() ? 1e-5f : 0.0f;
   for (const int head_dim : head_dims(*codec)) {
     SCOPED_TRACE(head_dim);
     const auto rows = random_rows(kTile, head_dim, 5);
     Tiles tiles(*codec, head_dim);
     tiles.encode(rows.data(), 0, kTile);
     for (const int r : {0, 1, 17, 31}) {
-      EXPECT_EQ(tiles.key(r), tiles.value(r));
+      const auto key = tiles.key(r), value = tiles.value(r);
+      for (int d = 0; d < head_dim; ++d) EXPECT_NEAR(key[d], value[d], rounding) << d;
       EXPECT_EQ(tiles.value(r, r + 1), tiles.value(r));
     }
   }

@@ -239,8 +239,8 @@ TEST(Ref, LoadsCodesInLittleEndianOrder) {
     }
     const std::vector<uint16_t> scale(kTile, half), minimum(kTile, one);
     std::vector<float> keys(kTile), values(kTile);
-    ref().load_keys_int(bits, codes.data(), scale.data(), minimum.data(), 1, 1, nullptr, nullptr, 0,
-                        keys.data());
+    ref().load_keys_int(bits, codes.data(), scale.data(), minimum.data(), 1, 1, 1, nullptr, nullptr,
+                        0, keys.data());
     ref().load_values_int(bits, codes.data(), scale.data(), minimum.data(), kTile, 1, kTile,
                           values.data());
     for (int i = 0; i < kTile; ++i) {
@@ -368,22 +368,52 @@ TEST(Ref, DecodeTransposedIsDecodeRowsTurnedOver) {
   }
 }
 
+// Element (v, w) of the orthonormal Walsh-Hadamard matrix of `block` rows.
+float hadamard_element(int v, int w, int block) {
+  const float size = 1.0f / std::sqrt(static_cast<float>(block));
+  return __builtin_parity(static_cast<unsigned>(v & w)) != 0 ? -size : size;
+}
+
 TEST(Ref, HadamardIsTheProductWithTheOrthonormalMatrix) {
-  constexpr int kBlock = 8, kWidth = 2;
-  std::vector<float> x(2 * kBlock * kWidth), expected(x.size());
+  constexpr int kBlock = 8;
+  std::vector<float> x(2 * kBlock), expected(x.size());
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * i % 11);
   for (int v = 0; v < 2 * kBlock; ++v) {
-    for (int w = 0; w < kBlock; ++w) {
-      const int sign = __builtin_parity(static_cast<unsigned>(v % kBlock & w)) != 0 ? -1 : 1;
-      for (int i = 0; i < kWidth; ++i)
-        expected[v * kWidth + i] +=
-            static_cast<float>(sign) * x[(v / kBlock * kBlock + w) * kWidth + i];
+    for (int w = 0; w < kBlock; ++w)
+      expected[v] += hadamard_element(v % kBlock, w, kBlock) * x[v / kBlock * kBlock + w];
+  }
+  ref().hadamard(x.data(), 2 * kBlock, kBlock);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], expected[i], 1e-5);
+  ref().hadamard(x.data(), 2 * kBlock, kBlock);  // undoes itself
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], static_cast<float>(i * i % 11), 1e-5);
+}
+
+// Groups of 4 in blocks of 16: both the strides of codes and those of floats.
+TEST(Ref, KeysOfMixedChannelsAreTheTransformOfThePlainOnes) {
+  constexpr int kHeadDim = 32, kBlock = 16, kGroup = 4;
+  std::vector<uint8_t> codes(kHeadDim * kTile);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(i * i % 251);
+  std::vector<uint16_t> scale, minimum;
+  for (int i = 0; i < kHeadDim / kGroup * kTile; ++i) {
+    scale.push_back(float_to_f16(0.01f * static_cast<float>(i % 7 + 1)));
+    minimum.push_back(float_to_f16(static_cast<float>(i % 5) - 2.5f));
+  }
+  std::vector<float> plain(kHeadDim * kTile), mixed(plain.size());
+  const auto load = [&](int block, std::vector<float>& out) {
+    ref().load_keys_int(8, codes.data(), scale.data(), minimum.data(), kGroup, kHeadDim, block,
+                        nullptr, nullptr, 0, out.data());
+  };
+  load(1, plain);
+  load(kBlock, mixed);
+  for (int d = 0; d < kHeadDim; ++d) {
+    for (int r = 0; r < kTile; ++r) {
+      double expected = 0;
+      for (int w = 0; w < kBlock; ++w)
+        expected +=
+            hadamard_element(d % kBlock, w, kBlock) * plain[(d / kBlock * kBlock + w) * kTile + r];
+      EXPECT_NEAR(mixed[d * kTile + r], expected, 2e-5) << d << " " << r;
     }
   }
-  ref().hadamard(x.data(), 2 * kBlock, kBlock, kWidth);
-  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], expected[i] / std::sqrt(8.0f), 1e-5);
-  ref().hadamard(x.data(), 2 * kBlock, kBlock, kWidth);  // undoes itself
-  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], static_cast<float>(i * i % 11), 1e-5);
 }
 
 TEST(Ref, TransposeRowsPutsRowsIntoColumns) {

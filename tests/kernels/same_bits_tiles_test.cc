@@ -71,30 +71,39 @@ TEST(SameBitsTiles, LoadKeysInPlaceIsTheSame) {
   }
 }
 
+void check_load_keys_int(const KeyShape& s, int bits, int group, int block) {
+  Rng rng(static_cast<unsigned>(s.head_dim * bits));
+  const int n_groups = (s.head_dim + group - 1) / group;
+  const auto codes = random_bytes(rng, s.head_dim * kTile * bits / 8);
+  const auto scale = random_f16(rng, n_groups * kTile);
+  const auto minimum = random_f16(rng, n_groups * kTile);
+  Rotation rotation(rng, s.rotary_dim);
+  const std::string parameters = describe("bits", bits, "group", group, "head_dim", s.head_dim,
+                                          "block", block, "rotary_dim", s.rotary_dim);
+  expect_same_bits("load_keys_int", parameters, [&](const Kernels& table) {
+    Guarded<uint8_t> c(codes, 3);
+    Guarded<uint16_t> f(scale, 1), o(minimum, 1);
+    Guarded<float> out(s.head_dim * kTile, 1);
+    table.load_keys_int(bits, c.data(), f.data(), o.data(), group, s.head_dim, block,
+                        rotation.cos(), rotation.sin(), s.rotary_dim, out.data());
+    Output output;
+    output.add(out);
+    return output;
+  });
+}
+
 void check_load_keys_int() {
-  for (const KeyShape& s : kKeyShapes) {
-    for (int bits : {8, 4, 2}) {
-      for (int group : {1, 8, 32, 100, 128}) {
-        Rng rng(static_cast<unsigned>(s.head_dim * bits));
-        const int n_groups = (s.head_dim + group - 1) / group;
-        const auto codes = random_bytes(rng, s.head_dim * kTile * bits / 8);
-        const auto scale = random_f16(rng, n_groups * kTile);
-        const auto minimum = random_f16(rng, n_groups * kTile);
-        Rotation rotation(rng, s.rotary_dim);
-        const std::string parameters = describe("bits", bits, "group", group, "head_dim",
-                                                s.head_dim, "rotary_dim", s.rotary_dim);
-        expect_same_bits("load_keys_int", parameters, [&](const Kernels& table) {
-          Guarded<uint8_t> c(codes, 3);
-          Guarded<uint16_t> f(scale, 1), o(minimum, 1);
-          Guarded<float> out(s.head_dim * kTile, 1);
-          table.load_keys_int(bits, c.data(), f.data(), o.data(), group, s.head_dim, rotation.cos(),
-                              rotation.sin(), s.rotary_dim, out.data());
-          Output output;
-          output.add(out);
-          return output;
-        });
+  for (int bits : {8, 4, 2}) {
+    for (const KeyShape& s : kKeyShapes) {
+      for (int group : {1, 8, 32, 100, 128}) check_load_keys_int(s, bits, group, 1);
+    }
+    for (int head_dim : {2, 4, 8, 16, 48, 64, 80, 96, 128, 256, 512}) {
+      for (int rotary_dim : {0, head_dim / 4 * 2, head_dim}) {
+        for (int group : {1, 8, 12, 16, 32, 64, 128, 256})
+          check_load_keys_int({head_dim, rotary_dim}, bits, group, head_dim & -head_dim);
       }
     }
+    check_load_keys_int({64, 64}, bits, 32, 16);  // several blocks
   }
 }
 
@@ -278,19 +287,16 @@ void check_decode_transposed() {
 void check_hadamard() {
   for (int block : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
     for (int n_blocks : {0, 1, 3}) {
-      for (int width : {1, 2, 7, 8, 16, kTile}) {
-        const int n = block * n_blocks;
-        Rng rng(static_cast<unsigned>(n * 100 + width));
-        const auto x = make_floats(rng, int64_t{n} * width);
-        expect_same_bits("hadamard", describe("block", block, "n", n, "width", width),
-                         [&](const Kernels& table) {
-                           Guarded<float> out(x, 3);
-                           table.hadamard(out.data(), n, block, width);
-                           Output output;
-                           output.add(out);
-                           return output;
-                         });
-      }
+      const int n = block * n_blocks;
+      Rng rng(static_cast<unsigned>(n));
+      const auto x = make_floats(rng, n);
+      expect_same_bits("hadamard", describe("block", block, "n", n), [&](const Kernels& table) {
+        Guarded<float> out(x, 3);
+        table.hadamard(out.data(), n, block);
+        Output output;
+        output.add(out);
+        return output;
+      });
     }
   }
 }
@@ -315,28 +321,6 @@ void check_transpose_rows() {
   }
 }
 
-void check_hadamard_keys() {
-  for (int head_dim : {2, 8, 16, 64, 80, 96, 128, 256}) {
-    for (int rotary_dim : {0, head_dim / 4 * 2, head_dim}) {
-      Rng rng(static_cast<unsigned>(head_dim * 100 + rotary_dim));
-      const auto x = make_floats(rng, int64_t{head_dim} * kTile);
-      const auto cos = make_floats(rng, int64_t{rotary_dim} / 2 * kTile),
-                 sin = make_floats(rng, int64_t{rotary_dim} / 2 * kTile);
-      expect_same_bits("hadamard_keys", describe("head_dim", head_dim, "rotary_dim", rotary_dim),
-                       [&](const Kernels& table) {
-                         Guarded<float> out(x, 3), c(cos, 1), s(sin, 3);
-                         const bool turns = rotary_dim > 0;
-                         table.hadamard_keys(out.data(), head_dim, head_dim & -head_dim,
-                                             turns ? c.data() : nullptr, turns ? s.data() : nullptr,
-                                             rotary_dim);
-                         Output output;
-                         output.add(out);
-                         return output;
-                       });
-    }
-  }
-}
-
 }  // namespace
 
 std::vector<KernelCheck> tile_checks() {
@@ -353,8 +337,7 @@ std::vector<KernelCheck> tile_checks() {
           {"weigh_rows", check_weigh_rows},
           {"transpose_rows", check_transpose_rows},
           {"decode_transposed", check_decode_transposed},
-          {"hadamard", check_hadamard},
-          {"hadamard_keys", check_hadamard_keys}};
+          {"hadamard", check_hadamard}};
 }
 
 }  // namespace kv::test
