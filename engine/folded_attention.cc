@@ -59,7 +59,13 @@ const float* FoldedAttention::load_queries(int buffer, const RopeTable& rope,
 void FoldedAttention::score(const float* q, std::span<const Tile> tiles) {
   const int n_columns = tiles.back().column + kTile;
   int filled = 0;
-  for (const Tile& tile : tiles) {
+  for (size_t t = 0; t < tiles.size(); ++t) {
+    const Tile& tile = tiles[t];
+    if (t + 1 < tiles.size()) {
+      tiles[t + 1].page->prefetch_keys();
+    } else {
+      tiles[0].page->prefetch_values();
+    }
     for (int r = 0; r < rows_.n_rows() && filled < tile.column; ++r) {
       std::fill(scores(r) + filled, scores(r) + tile.column,
                 -std::numeric_limits<float>::infinity());
@@ -89,11 +95,11 @@ void FoldedAttention::fold(const float* q, std::span<const Tile> tiles, const Ma
   }
   for (size_t t = 0; t < tiles.size(); ++t) {
     const Tile& tile = tiles[t];
+    if (t + 1 < tiles.size()) tiles[t + 1].page->prefetch_values();
     codec_->weigh_values(tile.page->values(), tile.n_rows, head_dim_,
                          {scores_ + tile.column, kAttnBlock, rows_.n_rows(), block_, t > 0},
                          value_tile_);
   }
-  if (codec_->mixes_values()) codec_->unmix(block_, rows_.n_rows(), head_dim_);
   for (int r = 0; r < rows_.n_rows(); ++r) {
     if (block_sum_[r] == 0) continue;  // saw nothing of this block
     float* total = total_ + r * width_;
@@ -112,7 +118,9 @@ void FoldedAttention::write(int r) const {
   const AttentionInput& in = *rows_.input;
   float* out =
       in.out + rows_.token(r) * in.out_stride + static_cast<int64_t>(rows_.head(r)) * head_dim_;
-  kernels().scale(total_ + r * width_, 1.0f / sum_[r], head_dim_, out);
+  float* total = total_ + r * width_;
+  if (codec_->mixes_values()) codec_->unmix(total, 1, head_dim_);
+  kernels().scale(total, 1.0f / sum_[r], head_dim_, out);
 }
 
 }  // namespace kv

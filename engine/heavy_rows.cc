@@ -121,6 +121,7 @@ struct SlotTiles {
             const std::vector<int32_t>& tokens, int block, FoldedAttention& attention) {
     const int n_slots = static_cast<int>(tokens.size());
     for (int t = block * kTilesPerBlock; n < kTilesPerBlock && t * kTile < n_slots; ++t, ++n) {
+      if (n == 0) pages[t].prefetch_keys();
       int32_t positions[kTile];
       const int n_rows = std::min(kTile, n_slots - t * kTile);
       for (int r = 0; r < n_rows; ++r) positions[r] = std::max(0, tokens[t * kTile + r]);

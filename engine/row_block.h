@@ -28,6 +28,7 @@ class RowBlock {
       const PageRef* page = rows.tile(first / kTile);
       const int n_rows = std::min(kTile, rows.n_rows() - first);
       if (page == nullptr || !wanted(first, n_rows)) continue;
+      if (n_tiles_ == 0) page->prefetch_keys();
       const RopeTile turned =
           rope == nullptr ? RopeTile{}
                           : rope->tile(placed, first / kTile, attention.rope_scratch(n_tiles_));

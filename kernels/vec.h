@@ -79,7 +79,11 @@ inline __m256 load_codes_8(const uint8_t* p) {
         _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   } else {
     uint32_t word = 0;
-    __builtin_memcpy(&word, p, kBits);
+    if constexpr (kBits == 3) {  // three bytes copied into a word would be waited for
+      word = p[0] | p[1] << 8 | p[2] << 16;
+    } else {
+      __builtin_memcpy(&word, p, kBits);
+    }
     const __m256i shifts = _mm256_setr_epi32(0, kBits, 2 * kBits, 3 * kBits, 4 * kBits, 5 * kBits,
                                              6 * kBits, 7 * kBits);
     const __m256i codes = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int32_t>(word)), shifts);
