@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <span>
 
 #include "engine/attention.h"
@@ -48,12 +49,17 @@ class FoldedAttention {
   void score(const float* q, std::span<const Tile> tiles);
   float* scores(int r) { return scores_ + r * kAttnBlock; }
 
-  // Scores, softmax and values of a block, folded into what the blocks before it left.
+  // Scores, softmax and values of a block, folded into what the blocks before it left. scores(r) then holds
+  // the exponentials of row r less block_max(r): its softmax, but for the sum.
   void fold(const float* q, std::span<const Tile> tiles, const Mask& mask);
 
+  // The largest score of row r in the block folded last; -inf where it saw nothing of it.
+  float block_max(int r) const {
+    return block_sum_[r] == 0 ? -std::numeric_limits<float>::infinity() : block_max_[r];
+  }
   float max(int r) const { return max_[r]; }  // of the folded rows' softmax
   float sum(int r) const { return sum_[r]; }
-  void write(int r) const;  // the output of row r, into the input's out
+  void write(int r) const;  // the output of row r, into the input's out; once
 
  private:
   void size_for(int n_rows);

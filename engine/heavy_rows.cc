@@ -138,39 +138,53 @@ void HeavyRows::attend_head(const RopeTable& rope, Slots& slots, const QueryRows
   FoldedAttention& attention = FoldedAttention::start(*codec_, head_dim_, unit);
   const float* q = attention.load_queries(0, rope, [&](int) { return n_tokens_; });
   const int n_slots = static_cast<int>(slots.tokens.size());
-  thread_local std::vector<float> logits;  // as the scores; -inf for rows that are not kept
-  logits.resize(slots.scores.size());
-  for (int first = 0; first < n_slots; first += kAttnBlock) {
-    const SlotTiles tiles(rope, slots.pages, slots.tokens, first / kAttnBlock, attention);
-    attention.fold(q, tiles.span(), [&](int g, float* block) {
-      bool any = false;
+  const int n_blocks = (n_slots + kAttnBlock - 1) / kAttnBlock;
+  thread_local std::vector<float> weights;  // as the scores: what the softmax of each block gave
+  thread_local std::vector<float> factors;  // (group, blocks): the largest logit of each block
+  weights.resize(slots.scores.size());
+  factors.resize(static_cast<size_t>(group_) * n_blocks);
+  for (int block = 0; block < n_blocks; ++block) {
+    const SlotTiles tiles(rope, slots.pages, slots.tokens, block, attention);
+    attention.fold(q, tiles.span(), [&](int g, float* logits) {
+      int n_kept = 0;
       for (int t = 0; t < tiles.n; ++t) {
-        float* x = block + t * kTile;
-        const float* kept = slots.scores.data() + score_at(first + t * kTile, g);
-        int n_kept = 0;
+        float* x = logits + t * kTile;
+        const float* kept = slots.scores.data() + score_at(block * kAttnBlock + t * kTile, g);
         for (int c = 0; c < kTile; ++c) {
           x[c] = kept[c] == kGone ? -std::numeric_limits<float>::infinity() : x[c];
           n_kept += static_cast<int>(kept[c] != kGone);
         }
-        std::copy_n(x, kTile, logits.data() + score_at(first + t * kTile, g));
-        any |= n_kept > 0;
       }
-      return any;
+      return n_kept > 0;
     });
+    const int n_columns = std::min(kAttnBlock, n_slots - block * kAttnBlock);
+    for (int g = 0; g < group_; ++g) {
+      factors[static_cast<size_t>(g) * n_blocks + block] = attention.block_max(g);
+      float* of_block = attention.scores(g);
+      std::fill(of_block + n_columns, of_block + tiles.n * kTile, 0.0f);
+      for (int t = 0; t < tiles.n; ++t)
+        std::copy_n(of_block + t * kTile, kTile,
+                    weights.data() + score_at(block * kAttnBlock + t * kTile, g));
+    }
   }
   for (int g = 0; g < group_; ++g) {
     attention.write(g);
-    add_weights(logits.data(), g, attention.max(g), attention.sum(g), slots);
+    float* of_head = factors.data() + static_cast<size_t>(g) * n_blocks;
+    for (int b = 0; b < n_blocks; ++b) of_head[b] -= attention.max(g);
+    kernels().exp_inplace(of_head, n_blocks);
+    for (int b = 0; b < n_blocks; ++b) of_head[b] /= attention.sum(g);
+    add_weights(weights.data(), of_head, g, slots);
   }
 }
 
-// Every row's softmax weight goes to its score: nothing, where the logit is -inf.
-void HeavyRows::add_weights(float* logits, int g, float max, float sum, Slots& slots) const {
-  for (size_t first = score_at(0, g); first < slots.scores.size(); first += tile_scores()) {
-    float *weights = logits + first, *scores = slots.scores.data() + first;
-    for (int c = 0; c < kTile; ++c) weights[c] -= max;
-    kernels().exp_inplace(weights, kTile);
-    for (int c = 0; c < kTile; ++c) scores[c] += weights[c] / sum;
+// Every row's softmax weight goes to its score: what the softmax of its block gave, times the block's
+// factor.
+void HeavyRows::add_weights(const float* weights, const float* factors, int g, Slots& slots) const {
+  const int n_slots = static_cast<int>(slots.tokens.size());
+  for (int first = 0; first < n_slots; first += kTile) {
+    const float factor = factors[first / kAttnBlock], *of_tile = weights + score_at(first, g);
+    float* scores = slots.scores.data() + score_at(first, g);
+    for (int c = 0; c < kTile; ++c) scores[c] += of_tile[c] * factor;
   }
 }
 

@@ -55,7 +55,7 @@ class HeavyRows final : public StepRows {
   struct Slots {
     std::vector<PageRef> pages;
     std::vector<int32_t> tokens;  // (slots) whose row a slot holds; kFree: no one's
-    std::vector<float> scores;    // (tiles, group, kTile); kGone: that query head keeps no row there
+    std::vector<float> scores;  // (tiles, group, kTile); kGone: that query head keeps no row there
     int n_free = 0;
   };
   struct Competing {
@@ -75,7 +75,7 @@ class HeavyRows final : public StepRows {
   int new_slot(Slots& slots, int32_t token) const;
   void fix_sizes(int n);
   void attend_head(const RopeTable& rope, Slots& slots, const QueryRows& unit) const;
-  void add_weights(float* logits, int g, float max, float sum, Slots& slots) const;
+  void add_weights(const float* weights, const float* factors, int g, Slots& slots) const;
   void evict(Slots& slots, int n) const;
   void evict_for(Slots& slots, int g, int32_t recent) const;
   Competing competing_of(const Slots& slots, int g, int32_t recent) const;
