@@ -25,8 +25,8 @@
 // hadamard: a row is multiplied by the orthonormal Walsh-Hadamard matrix, in blocks of the largest
 // power of two that divides head_dim, which spreads a channel's outlier over its block (QuaRot, arXiv
 // 2404.00456); loading multiplies again, which undoes it: keys mostly while they are still codes
-// (load_keys_int in kernels/kernels.h). Attention weighs the values as they are coded and multiplies the
-// sums over a block of rows instead.
+// (load_keys_int in kernels/kernels.h). Attention weighs the values as they are coded and multiplies their
+// sum over all rows instead.
 //
 // A tile: codes, then scales, then minima (layouts at load_keys_int and load_values_int in
 // kernels/kernels.h). Codes take kTile * ceil(head_dim * bits / 8) bytes for keys too, so that a
