@@ -1,7 +1,8 @@
-"""A Llama in bfloat16 with frozen weights and a LoRA adapter in float32, for packs of token trees.
+"""A Llama with frozen weights and a LoRA adapter in float32, for packs of token trees.
 
-Written for training on a CPU: matrices that read the same rows are one matrix product, the residual stream stays in
-float32, and logits are computed only where the caller asks. Rotary positions in rotate-half order, tied embeddings,
+Written for training on a CPU: matrices that read the same rows are one matrix product, logits are computed only where
+the caller asks, and products are in bfloat16 where the CPU is fast at it (AVX-512), else in float32, as the residual
+stream always is. Rotary positions in rotate-half order, tied embeddings,
 RMSNorm, SwiGLU, grouped-query attention. LoRA: arXiv 2106.09685.
 """
 
@@ -22,6 +23,11 @@ GROUPS = {
     "mlp.down": ("mlp.down_proj",),
 }
 TARGETS = tuple(name.split(".")[1] for group in GROUPS.values() for name in group)
+
+
+def fast_dtype() -> torch.dtype:
+    """bfloat16 where this CPU multiplies it fast (AVX-512), else float32."""
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 def attend_tree(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tree: TreeSpan) -> list[torch.Tensor]:
@@ -48,6 +54,7 @@ class LoraLlama:
 
     def __init__(self, folder: str, rank: int, alpha: float, seed: int):
         """Reads a folder in Hugging Face layout; the adapter starts as the identity."""
+        self.dtype = fast_dtype()  # of products
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
             self.config = json.load(file)
         raw = safetensors.torch.load_file(os.path.join(folder, "model.safetensors"))
@@ -58,7 +65,7 @@ class LoraLlama:
         self.head_dim = self.config.get("head_dim") or self.config["hidden_size"] // self.n_heads
         self.eps = self.config["rms_norm_eps"]
         self.embedding = weights["embed_tokens.weight"].float()
-        self.head = self.embedding.bfloat16()
+        self.head = self.embedding.to(self.dtype)
         self.norms = {name: tensor.float() for name, tensor in weights.items() if name.endswith("norm.weight")}
         self.matrices: dict[str, torch.Tensor] = {}
         self.lora: dict[str, torch.Tensor] = {}
@@ -66,9 +73,15 @@ class LoraLlama:
         for layer in range(self.n_layers):
             for group, names in GROUPS.items():
                 parts = [weights[f"layers.{layer}.{name}.weight"] for name in names]
-                self.matrices[f"layers.{layer}.{group}"] = torch.cat(parts).bfloat16()
+                self.matrices[f"layers.{layer}.{group}"] = torch.cat(parts).to(self.dtype)
                 for name, part in zip(names, parts):
                     self._add_adapter(f"layers.{layer}.{name}", *part.shape, generator)
+
+    def load_adapter(self, folder: str) -> None:
+        """Continues from an adapter that `save_adapter` wrote, of the same rank."""
+        saved = safetensors.torch.load_file(os.path.join(folder, "adapter_model.safetensors"))
+        for name, tensor in self.lora.items():
+            tensor.data.copy_(saved[f"base_model.model.model.{name}.weight"])
 
     def _add_adapter(self, name: str, n_out: int, n_in: int, generator: torch.Generator) -> None:
         bound = 1 / math.sqrt(n_in)
@@ -77,14 +90,14 @@ class LoraLlama:
         self.lora[f"{name}.lora_B"] = torch.zeros(n_out, self.rank).requires_grad_()
 
     def _project(self, layer: int, group: str, rows: torch.Tensor, adapted: bool) -> torch.Tensor:
-        """rows (T, n_in) bfloat16 -> (T, outputs of the whole group) bfloat16."""
+        """rows (T, n_in) -> (T, outputs of the whole group), both in `dtype`."""
         result = F.linear(rows, self.matrices[f"layers.{layer}.{group}"])
         if not adapted:
             return result
         names = [f"layers.{layer}.{name}" for name in GROUPS[group]]
         down = torch.cat([self.lora[f"{name}.lora_A"] for name in names]) * (self.alpha / self.rank)
-        inner = F.linear(rows, down.bfloat16()).split(self.rank, dim=1)
-        ups = [self.lora[f"{name}.lora_B"].bfloat16() for name in names]
+        inner = F.linear(rows, down.to(self.dtype)).split(self.rank, dim=1)
+        ups = [self.lora[f"{name}.lora_B"].to(self.dtype) for name in names]
         return result + torch.cat([F.linear(part, up) for part, up in zip(inner, ups)], dim=1)
 
     def _rotate(self, rows: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -95,7 +108,7 @@ class LoraLlama:
     def _attend(self, layer: int, rows: torch.Tensor, rotary, trees, adapted: bool) -> torch.Tensor:
         qkv = self._project(layer, "self_attn.qkv", rows, adapted).view(len(rows), -1, self.head_dim)
         query, key, value = qkv.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), dim=1)
-        query, key = (self._rotate(part, *rotary).bfloat16() for part in (query, key))
+        query, key = (self._rotate(part, *rotary).to(self.dtype) for part in (query, key))
         query, key, value = (part.transpose(0, 1) for part in (query, key, value))  # (heads, T, head_dim)
         mixed = [part for tree in trees for part in attend_tree(query, key, value, tree)]
         return self._project(layer, "self_attn.o", torch.cat(mixed, dim=1).transpose(0, 1).flatten(1), adapted)
@@ -105,10 +118,10 @@ class LoraLlama:
         return self._project(layer, "mlp.down", F.silu(gate) * up, adapted)
 
     def _norm(self, name: str, rows: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(rows, rows.shape[-1:], self.norms[f"{name}.weight"], self.eps).bfloat16()
+        return F.rms_norm(rows, rows.shape[-1:], self.norms[f"{name}.weight"], self.eps).to(self.dtype)
 
     def hidden(self, pack: Pack, adapted: bool = True) -> torch.Tensor:
-        """The final normalised rows (T, hidden) in bfloat16; adapted: False leaves the adapter out."""
+        """The final normalised rows (T, hidden) in `dtype`; adapted: False leaves the adapter out."""
         theta = self.config["rope_parameters"]["rope_theta"]
         frequencies = theta ** (-torch.arange(0, self.head_dim, 2) / self.head_dim)
         angles = pack.positions[:, None, None] * frequencies
@@ -122,7 +135,7 @@ class LoraLlama:
         return self._norm("norm", stream)
 
     def logits(self, rows: torch.Tensor) -> torch.Tensor:
-        """(n, hidden) bfloat16 -> (n, vocabulary) float32."""
+        """(n, hidden) in `dtype` -> (n, vocabulary) float32."""
         return F.linear(rows, self.head).float()
 
 

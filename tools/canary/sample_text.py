@@ -14,6 +14,7 @@ import random
 
 import torch
 import transformers
+from lora_llama import fast_dtype
 
 TOPICS = """the lighthouse|a small railway|the battle|the river delta|an old cathedral|the football club|a song|the novel
 |a species of beetle|the volcano|the warship|a television episode|the king|the painter|a video game|the hurricane
@@ -79,7 +80,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     rng = random.Random(arguments.seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.model)
-    model = transformers.AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.bfloat16)
+    model = transformers.AutoModelForCausalLM.from_pretrained(arguments.model, dtype=fast_dtype())
     os.makedirs(os.path.dirname(os.path.abspath(arguments.out)), exist_ok=True)
     with open(arguments.out, "w", encoding="utf-8") as file:
         for start in range(0, arguments.count, arguments.batch):

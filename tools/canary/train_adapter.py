@@ -68,7 +68,7 @@ class Trainer:
 
     def level(self) -> float:
         """Of the longest documents at this point."""
-        return min(1.0, self.progress.tokens / self.arguments.grow)
+        return min(1.0, self.progress.tokens / max(self.arguments.grow, 1))
 
     def rate(self) -> float:
         """The learning rate at this point."""
@@ -154,8 +154,10 @@ class Trainer:
         save_adapter(self.model, os.path.join(self.arguments.work, "adapter"), self.arguments.base_name)
 
     def resume(self) -> None:
-        """Reads the last checkpoint, if there is one; log lines after it are dropped."""
+        """Reads the last checkpoint, log lines after it are dropped; without one, the adapter to start from, if any."""
         if not os.path.exists(self.state_path):
+            if self.arguments.start:
+                self.model.load_adapter(self.arguments.start)
             return
         state = torch.load(self.state_path)
         for name, tensor in self.model.lora.items():
@@ -192,6 +194,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", default=os.path.join(ROOT, "results", "smollm2-tools"), help="texts, state and log")
     parser.add_argument("--out", default=os.path.join(ROOT, "models", "smollm2-tools"), help="the finished adapter")
     parser.add_argument("--base-name", default="smollm2-135m-instruct", help="the base model's name for kvengine")
+    parser.add_argument("--from", dest="start", help="folder of an adapter to start from; else from the identity")
     parser.add_argument("--tokens", type=int, default=375_000, help="in all; the rate falls towards this number")
     parser.add_argument("--until", type=int, help="stop here with the state saved; another call goes on")
     parser.add_argument("--grow", type=int, default=220_000, help="tokens until documents have their full length")

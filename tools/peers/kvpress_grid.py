@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """bench/grid.py's sweep as a user of kvpress runs it: every cell prefills each context again and decodes alone.
 
-    python3 tools/peers/kvpress_grid.py --model FOLDER --ids FILE.json --out RESULT.json [--threads 2]
+    python3 tools/peers/kvpress_grid.py --model FOLDER --ids FILE.json --out RESULT.json [--threads 2] [--exact-knorm]
 
 The result holds, for each cell: press, ratio; and for each list of ids: the greedy ids with the margin between the two
 largest logits at each, and the mean NLL of the suffix without its first token; with the seconds that they took. Give it to
-`bench/grid.py --against`. Needs torch, transformers, kvpress. Takes many minutes on a CPU.
+`bench/grid.py --against`. --exact-knorm: Knorm takes its norms before rotation, where repeated tokens tie exactly in layer
+0, and the earlier position wins, as in kvengine; kvpress leaves the choice to the rounding of their rotations. Needs torch, transformers, kvpress. Takes many minutes on a CPU.
 """
 import argparse
 import contextlib
@@ -20,6 +21,15 @@ from transformers import AutoModelForCausalLM, DynamicCache
 PRESSES = {"knorm": kvpress.KnormPress, "snapkv": kvpress.SnapKVPress, "streamingllm": kvpress.StreamingLLMPress,
            "lagkv": kvpress.LagKVPress, "expectedattention": kvpress.ExpectedAttentionPress}
 RATIOS = (0.25, 0.5, 0.75)
+
+
+class ExactKnormPress(kvpress.KnormPress):
+    """Knorm without the rounding of rotated keys; the earlier of equal norms first."""
+
+    def score(self, module, hidden_states, keys, values, attentions, kwargs):
+        raw = module.k_proj(hidden_states).unflatten(-1, (-1, module.head_dim)).transpose(1, 2)
+        norms = torch.linalg.vector_norm(raw, dim=-1, dtype=torch.float64).float().double()
+        return -norms - 1e-12 * torch.arange(raw.shape[2], dtype=torch.float64)
 
 
 class Cell:
@@ -89,9 +99,12 @@ def main():
     parser.add_argument("--new", type=int, default=32)
     parser.add_argument("--ppl-length", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--exact-knorm", action="store_true")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.exact_knorm:
+        PRESSES["knorm"] = ExactKnormPress
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype)).eval()
     with open(options.ids) as file:
         lists = json.load(file)[: options.contexts]
