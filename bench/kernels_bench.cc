@@ -225,6 +225,40 @@ std::vector<Micro> gemm_micros(const std::shared_ptr<Operands>& o) {
   return micros;
 }
 
+// The same of tiles that are unpacked, and keys rotated, on the way: what decoding does.
+std::vector<Micro> fused_micros(const std::shared_ptr<Operands>& o) {
+  constexpr double kRotation = 3.0 * kTileElements;
+  static constexpr const char* kNames[][4] = {
+      {"score_keys_f16/m:1", "score_keys_int8/m:1", "score_keys_int4/m:1", "weigh_values_f16/m:1"},
+      {"score_keys_f16/m:3", "score_keys_int8/m:3", "score_keys_int4/m:3", "weigh_values_f16/m:3"}};
+  std::vector<Micro> micros;
+  for (int i = 0; i < 2; ++i) {
+    const int m = 1 + 2 * i;
+    const double flops = 2.0 * m * kTileElements;
+    const auto product = [o, m] {
+      return KeyProduct{o->x.data(), kHeadDim, m, o->out.data(), kTile};
+    };
+    micros.push_back({kNames[i][0], flops + kRotation, 2.0 * kTileElements, [=](const Kernels& k) {
+                        k.score_keys_f16(o->halves.data(), kHeadDim, o->cos.data(), o->sin.data(),
+                                         kHeadDim, product());
+                      }});
+    for (int j = 1; j <= 2; ++j) {
+      const int bits = 16 >> j;
+      micros.push_back({kNames[i][j], flops + kRotation + 2.0 * kTileElements,
+                        bits / 8.0 * kTileElements, [=](const Kernels& k) {
+                          k.score_keys_int(bits, o->codes.data(), o->halves.data(),
+                                           o->halves.data(), 32, kHeadDim, o->cos.data(),
+                                           o->sin.data(), kHeadDim, product());
+                        }});
+    }
+    micros.push_back({kNames[i][3], flops, 2.0 * kTileElements, [=](const Kernels& k) {
+                        k.weigh_values_f16(o->halves.data(), kTile, kHeadDim, o->x.data(), kTile, m,
+                                           o->out.data(), kHeadDim, false);
+                      }});
+  }
+  return micros;
+}
+
 // The products of eight-bit activations with one panel of 576 inputs.
 std::vector<Micro> int8_micros(const std::shared_ptr<Operands>& o) {
   constexpr int kGroups = 18, kInputs = kGroups * kInt8Group;
@@ -257,7 +291,7 @@ void register_micros() {
   double one_thread_peak[std::size(kIsas)];
   for (Isa isa : kIsas) one_thread_peak[static_cast<int>(isa)] = fma_peak_gflops(isa, 1);
   const auto operands = std::make_shared<Operands>();
-  for (const auto& make : {row_micros, tile_micros, gemm_micros, int8_micros}) {
+  for (const auto& make : {row_micros, tile_micros, gemm_micros, fused_micros, int8_micros}) {
     for (const Micro& micro : make(operands)) {
       for (Isa isa : kIsas) {
         const Kernels* table = kernels_for(isa);

@@ -243,6 +243,18 @@ class GroupCodec : public KvCodec {
     return scratch;
   }
 
+  void score_keys(const std::byte* tile, int n, int head_dim, const RopeTile& rope,
+                  const KeyProduct& product, float* scratch) const override {
+    if constexpr (std::is_same_v<Stored, uint16_t>) {
+      if (!o_.hadamard && product.n_rows <= kFewRows && rope.rotary_dim <= kMaxScoredRotary) {
+        const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
+        return kernels().score_keys_int(bits_, parts.codes, parts.scales, parts.minima, group_,
+                                        head_dim, rope.cos, rope.sin, rope.rotary_dim, product);
+      }
+    }
+    KvCodec::score_keys(tile, n, head_dim, rope, product, scratch);
+  }
+
   const float* load_values(const std::byte* tile, int n, int head_dim,
                            float* scratch) const override {
     const auto parts = split<const uint8_t, const Stored>(tile, head_dim);

@@ -100,6 +100,37 @@ class PlainCodec : public KvCodec {
     return scratch;
   }
 
+  void score_keys(const std::byte* tile, int n, int head_dim, const RopeTile& rope,
+                  const KeyProduct& product, float* scratch) const override {
+    const bool is_loaded = dtype_ == DType::kF32 && rope.cos == nullptr;
+    if (is_loaded || product.n_rows > kFewRows || rope.rotary_dim > kMaxScoredRotary)
+      return KvCodec::score_keys(tile, n, head_dim, rope, product, scratch);
+    const Kernels& k = kernels();
+    const auto* half = reinterpret_cast<const uint16_t*>(tile);
+    switch (dtype_) {
+      case DType::kF32:
+        k.score_keys_f32(reinterpret_cast<const float*>(tile), head_dim, rope.cos, rope.sin,
+                         rope.rotary_dim, product);
+        break;
+      case DType::kF16:
+        k.score_keys_f16(half, head_dim, rope.cos, rope.sin, rope.rotary_dim, product);
+        break;
+      case DType::kBF16:
+        k.score_keys_bf16(half, head_dim, rope.cos, rope.sin, rope.rotary_dim, product);
+        break;
+    }
+  }
+
+  void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
+                    float* scratch) const override {
+    if (dtype_ == DType::kF32 || product.n_rows > kFewRows || head_dim % kPanel != 0)
+      return KvCodec::weigh_values(tile, n, head_dim, product, scratch);
+    const auto weigh =
+        dtype_ == DType::kF16 ? kernels().weigh_values_f16 : kernels().weigh_values_bf16;
+    weigh(reinterpret_cast<const uint16_t*>(tile), n, head_dim, product.weights, product.stride,
+          product.n_rows, product.out, head_dim, product.accumulate);
+  }
+
   const float* load_values(const std::byte* tile, int n, int head_dim,
                            float* scratch) const override {
     const Kernels& k = kernels();

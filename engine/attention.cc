@@ -290,9 +290,13 @@ class LayerAttention {
                            kAttnBlock, false);
         continue;
       }
-      const float* keys = cache.load_keys(rows, tile, n, rope, w.key_tile);
-      if (tile * kTile < rows.masked_rows) keys = drop_channels(rows, tile, keys, w.key_tile);
-      kernels().gemm_f32(w.q, head_dim_, n_rows, head_dim_, keys, kTile, scores, kAttnBlock, false);
+      const KeyProduct product{w.q, head_dim_, n_rows, scores, kAttnBlock};
+      if (tile * kTile < rows.masked_rows) {
+        const float* keys = cache.load_keys(rows, tile, n, rope, w.key_tile);
+        score_loaded_keys(drop_channels(rows, tile, keys, w.key_tile), head_dim_, product);
+      } else {
+        cache.score_keys(rows, tile, n, rope, product, w.key_tile);
+      }
     }
     if (unit.input->softcap == 0) return;
     for (int r = 0; r < n_rows; ++r) {
@@ -344,7 +348,7 @@ class LayerAttention {
     float* out = in.out + token_of(unit, r) * in.out_stride +
                  static_cast<int64_t>(head_of(unit, r)) * head_dim_;
     float* total = w.total + r * width_;
-    in.cache->finish_weighing(in.cache->head(layer_, unit.kv_head), total, 1);
+    in.cache->finish_weighing(in.cache->head(layer_, unit.kv_head), total);
     kernels().scale(total, 1.0f / w.sum[r], head_dim_, out);
     if (in.softmax_max == nullptr) return;
     const int64_t at = static_cast<int64_t>(head_of(unit, r)) * in.n_tokens + token_of(unit, r);

@@ -70,10 +70,9 @@ void FoldedAttention::score(const float* q, std::span<const Tile> tiles) {
       std::fill(scores(r) + filled, scores(r) + tile.column,
                 -std::numeric_limits<float>::infinity());
     }
-    const float* keys =
-        codec_->load_keys(tile.page->keys(), tile.n_rows, head_dim_, tile.rope, key_tile_);
-    kernels().gemm_f32(q, head_dim_, rows_.n_rows(), head_dim_, keys, kTile, scores_ + tile.column,
-                       kAttnBlock, false);
+    codec_->score_keys(tile.page->keys(), tile.n_rows, head_dim_, tile.rope,
+                       {q, head_dim_, rows_.n_rows(), scores_ + tile.column, kAttnBlock},
+                       key_tile_);
     filled = tile.column + kTile;
     for (int r = 0; r < rows_.n_rows() && rows_.input->softcap > 0; ++r)
       cap_softly(scores(r) + tile.column, kTile, rows_.input->softcap);

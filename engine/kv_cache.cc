@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <set>
 
 #include "engine/error.h"
+#include "engine/tile_memory.h"
 #include "kernels/parallel.h"
 
 namespace kv {
@@ -29,9 +29,7 @@ std::atomic<size_t> g_bytes_peak{0};
 
 TilePage* new_page(size_t key_bytes, size_t value_bytes) {
   const size_t payload = key_bytes + value_bytes;
-  void* memory = std::aligned_alloc(64, (sizeof(TilePage) + payload + 63) / 64 * 64);
-  if (memory == nullptr) throw std::bad_alloc();
-  auto* page = new (memory) TilePage;
+  auto* page = new (take_tile_memory(sizeof(TilePage) + payload)) TilePage;
   page->key_bytes = static_cast<uint32_t>(key_bytes);
   page->value_bytes = static_cast<uint32_t>(value_bytes);
   std::memset(page->keys(), 0, payload);
@@ -49,9 +47,10 @@ void prefetch(const std::byte* p, size_t n) {
 
 void release(TilePage* page) {
   if (page == nullptr || page->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  g_bytes_alive.fetch_sub(size_t{page->key_bytes} + page->value_bytes);
+  const size_t payload = size_t{page->key_bytes} + page->value_bytes;
+  g_bytes_alive.fetch_sub(payload);
   page->~TilePage();
-  std::free(page);
+  give_back_tile_memory(page, sizeof(TilePage) + payload);
 }
 
 }  // namespace
@@ -447,6 +446,15 @@ void KvCache::prefetch_values(const HeadCache& head, int tile) const {
   if (const PageRef* page = page_of(head, tile)) page->prefetch_values();
 }
 
+void KvCache::score_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
+                         const KeyProduct& product, float* scratch) const {
+  if (!split(head)) {
+    codec_->score_keys(head.pages[tile].keys(), n, head_dim_, rope, product, scratch);
+  } else {
+    score_loaded_keys(load_keys(head, tile, n, rope, scratch), head_dim_, product);
+  }
+}
+
 void KvCache::weigh_values(const HeadCache& head, int tile, int n, const ValueProduct& product,
                            float* scratch) const {
   const bool only_codes = head.coded.values >= tile * kTile + n;
@@ -461,8 +469,8 @@ void KvCache::weigh_values(const HeadCache& head, int tile, int n, const ValuePr
   }
 }
 
-void KvCache::finish_weighing(const HeadCache& head, float* sums, int n_rows) const {
-  if (codec_->mixes_values() && !split(head)) codec_->unmix(sums, n_rows, head_dim_);
+void KvCache::finish_weighing(const HeadCache& head, float* sum) const {
+  if (codec_->mixes_values() && !split(head)) codec_->unmix(sum, 1, head_dim_);
 }
 
 size_t KvCache::bytes_in_use() const {

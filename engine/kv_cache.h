@@ -168,11 +168,14 @@ class KvCache {
   // foresees only the rest of one that was begun. A tile past the last one is none.
   void prefetch_keys(const HeadCache& head, int tile) const;
   void prefetch_values(const HeadCache& head, int tile) const;
-  // Their product with weights as KvCodec::weigh_values gives it; finish_weighing turns sums of such
-  // products over tiles of one head (n_rows, padded(head_dim)) into what attention gives.
+  // Their products with query rows and with weights, as KvCodec::score_keys and weigh_values give them;
+  // finish_weighing turns a sum of the latter over tiles of one head (padded(head_dim)) into what
+  // attention gives.
+  void score_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
+                  const KeyProduct& product, float* scratch) const;
   void weigh_values(const HeadCache& head, int tile, int n, const ValueProduct& product,
                     float* scratch) const;
-  void finish_weighing(const HeadCache& head, float* sums, int n_rows) const;
+  void finish_weighing(const HeadCache& head, float* sum) const;
 
   // Whether all rows of a tile have just the channels of key_channels; their keys are then
   // (key_channels->size(), kTile) floats, the channels in that order.

@@ -16,6 +16,7 @@
 namespace kv {
 
 class LayerCodec;
+struct KeyProduct;
 
 // cos and sin of the rows of one tile, (rotary_dim / 2, kTile) each; null cos: do not rotate.
 struct RopeTile {
@@ -43,7 +44,8 @@ struct ValueProduct {
   bool accumulate = false;
 };
 
-// Of values (n, padded(head_dim)) that are floats already.
+// Of keys (head_dim, kTile) and values (n, padded(head_dim)) that are floats already.
+void score_loaded_keys(const float* keys, int head_dim, const KeyProduct& product);
 void weigh_loaded_values(const float* values, int n, int head_dim, const ValueProduct& product);
 
 class KvCodec {
@@ -118,6 +120,10 @@ class KvCodec {
 
   // What attention takes of a tile; the same bits for any number of query rows. A codec that can
   // multiply its codes as it reads them says how.
+  virtual void score_keys(const std::byte* tile, int n, int head_dim, const RopeTile& rope,
+                          const KeyProduct& product, float* scratch) const {
+    score_loaded_keys(load_keys(tile, n, head_dim, rope, scratch), head_dim, product);
+  }
   virtual void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
                             float* scratch) const {
     weigh_loaded_values(load_values(tile, n, head_dim, scratch), n, head_dim, product);

@@ -65,6 +65,16 @@ enum class CodeValue {
 
 inline constexpr int kFewRows = 4;  // of A that a product takes at once while it decodes B
 
+// A few query rows' product with the keys of a tile.
+struct KeyProduct {
+  const float* q = nullptr;  // (n_rows, head_dim), q_stride floats between rows
+  int64_t q_stride = 0;
+  int n_rows = 0;
+  float* scores = nullptr;  // (n_rows, kTile), `stride` floats between rows
+  int64_t stride = 0;
+};
+inline constexpr int kMaxScoredRotary = 512;  // rotary_dim of score_keys_*
+
 // Rows of codes. Row r is a little-endian string from codes + r * row_bytes on, code i in the bits
 // i * bits ... of it. Scale and offset of that code: scales[r * row_step + i * step] and so on.
 struct CodeRows {
@@ -177,11 +187,31 @@ struct Kernels {
   void (*load_keys_channels)(int bits, const uint8_t* codes, const uint16_t* scale,
                              const uint16_t* minimum, int group, int head_dim, float* out);
 
+  // product.scores = product.q times the tile that load_keys_* give of the same arguments (block 1): their
+  // bits and gemm_f32's, without the tile going through memory. Made for n_rows <= kFewRows;
+  // rotary_dim <= kMaxScoredRotary.
+  void (*score_keys_f32)(const float* tile, int head_dim, const float* cos, const float* sin,
+                         int rotary_dim, const KeyProduct& product);
+  void (*score_keys_f16)(const uint16_t* tile, int head_dim, const float* cos, const float* sin,
+                         int rotary_dim, const KeyProduct& product);
+  void (*score_keys_bf16)(const uint16_t* tile, int head_dim, const float* cos, const float* sin,
+                          int rotary_dim, const KeyProduct& product);
+  void (*score_keys_int)(int bits, const uint8_t* codes, const uint16_t* scale,
+                         const uint16_t* minimum, int group, int head_dim, const float* cos,
+                         const float* sin, int rotary_dim, const KeyProduct& product);
+
   // Value tiles are row-major: element (row r, channel d) at tile[r * head_dim + d]. Widens the
   // first n rows to out (n, padded(head_dim)); the padding columns become 0.
   void (*load_values_f32)(const float* tile, int n, int head_dim, float* out);
   void (*load_values_f16)(const uint16_t* tile, int n, int head_dim, float* out);
   void (*load_values_bf16)(const uint16_t* tile, int n, int head_dim, float* out);
+  // C (m, head_dim) = A (m, n) * the first n rows of the tile, or += when accumulate: the bits of
+  // load_values_* and gemm_f32, without the values going through memory; made for m <= kFewRows. head_dim is
+  // a multiple of kPanel.
+  void (*weigh_values_f16)(const uint16_t* tile, int n, int head_dim, const float* a, int64_t lda,
+                           int m, float* c, int64_t ldc, bool accumulate);
+  void (*weigh_values_bf16)(const uint16_t* tile, int n, int head_dim, const float* a, int64_t lda,
+                            int m, float* c, int64_t ldc, bool accumulate);
   // Codes of row r start at codes + r * ceil(head_dim * bits / 8), channel d in the bits d * bits
   // ...; scale, minimum: (kTile, ceil(head_dim / group)) IEEE half bits. value = fma(code, scale,
   // minimum).

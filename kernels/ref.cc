@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "kernels/activation_constants.h"
 #include "kernels/exp_constants.h"
@@ -340,6 +341,47 @@ void load_keys_channels(int bits, const uint8_t* codes, const uint16_t* scale,
   }
 }
 
+// keys (head_dim, kTile).
+void score(const std::vector<float>& keys, int head_dim, const KeyProduct& product) {
+  for (int i = 0; i < product.n_rows; ++i) {
+    for (int r = 0; r < kTile; ++r) {
+      float sum = 0.0f;
+      for (int d = 0; d < head_dim; ++d)
+        sum = std::fma(product.q[i * product.q_stride + d], keys[d * kTile + r], sum);
+      product.scores[i * product.stride + r] = sum;
+    }
+  }
+}
+
+template <typename B>
+void score_keys(const typename B::Storage* tile, int head_dim, const float* cos, const float* sin,
+                int rotary_dim, const KeyProduct& product) {
+  std::vector<float> keys(static_cast<size_t>(head_dim) * kTile);
+  load_keys<B>(tile, head_dim, cos, sin, rotary_dim, keys.data());
+  score(keys, head_dim, product);
+}
+
+void score_keys_int(int bits, const uint8_t* codes, const uint16_t* scale, const uint16_t* minimum,
+                    int group, int head_dim, const float* cos, const float* sin, int rotary_dim,
+                    const KeyProduct& product) {
+  std::vector<float> keys(static_cast<size_t>(head_dim) * kTile);
+  load_keys_int(bits, codes, scale, minimum, group, head_dim, 1, cos, sin, rotary_dim, keys.data());
+  score(keys, head_dim, product);
+}
+
+template <typename B>
+void weigh_values(const typename B::Storage* tile, int n, int head_dim, const float* a, int64_t lda,
+                  int m, float* c, int64_t ldc, bool accumulate) {
+  for (int i = 0; i < m; ++i) {
+    for (int d = 0; d < head_dim; ++d) {
+      float sum = accumulate ? c[i * ldc + d] : 0.0f;
+      for (int r = 0; r < n; ++r)
+        sum = std::fma(a[i * lda + r], B::widen(tile[r * head_dim + d]), sum);
+      c[i * ldc + d] = sum;
+    }
+  }
+}
+
 template <typename B>
 void load_values(const typename B::Storage* tile, int n, int head_dim, float* out) {
   const int stride = padded(head_dim);
@@ -491,9 +533,15 @@ const Kernels kTable = {
     .load_keys_bf16 = load_keys<BF16>,
     .load_keys_int = load_keys_int,
     .load_keys_channels = load_keys_channels,
+    .score_keys_f32 = score_keys<F32>,
+    .score_keys_f16 = score_keys<F16>,
+    .score_keys_bf16 = score_keys<BF16>,
+    .score_keys_int = score_keys_int,
     .load_values_f32 = load_values<F32>,
     .load_values_f16 = load_values<F16>,
     .load_values_bf16 = load_values<BF16>,
+    .weigh_values_f16 = weigh_values<F16>,
+    .weigh_values_bf16 = weigh_values<BF16>,
     .load_values_int = load_values_int,
     .decode_rows = decode_rows,
     .weigh_rows = weigh_rows,

@@ -138,6 +138,7 @@ struct F16 {
   static constexpr int kWideRows = kGemmWideRows16;
   static Vec load(const uint16_t* p) { return load_f16(p); }
   static Vec load_part(const uint16_t* p, int n) { return widen_f16(load_half_part(p, n)); }
+  static Strip strip(const uint16_t* p) { return strip_of_halves(p); }
 };
 
 struct BF16 {
@@ -145,6 +146,7 @@ struct BF16 {
   static constexpr int kWideRows = kGemmWideRows16;
   static Vec load(const uint16_t* p) { return load_bf16(p); }
   static Vec load_part(const uint16_t* p, int n) { return widen_bf16(load_half_part(p, n)); }
+  static Strip strip(const uint16_t* p) { return strip_of_bf16(p); }
 };
 
 }  // namespace

@@ -107,6 +107,127 @@ void check_load_keys_int() {
   }
 }
 
+// product(table, scores): what a table makes of m query rows (m, s.head_dim + 1).
+template <typename Product>
+void expect_same_scores(const std::string& name, const std::string& parameters, const KeyShape& s,
+                        Rng& rng, int m, const Product& product) {
+  const auto q = random_floats(rng, m * (s.head_dim + 1));
+  expect_same_bits(name, parameters, [&](const Kernels& table) {
+    Guarded<float> queries(q, 1), scores(m * (kTile + 3), 3);
+    product(table, {queries.data(), s.head_dim + 1, m, scores.data(), kTile + 3});
+    Output output;
+    output.add(scores);
+    return output;
+  });
+}
+
+template <typename T, typename Make, typename Scorer>
+void check_score_keys(const std::string& name, const Make& make, Scorer scorer) {
+  for (const KeyShape& s : kKeyShapes) {
+    for (int m : {1, 2, 3, 4, 5, 9}) {
+      Rng rng(static_cast<unsigned>(s.head_dim + m));
+      const std::vector<T> tile = make(rng, s.head_dim * kTile);
+      Rotation rotation(rng, s.rotary_dim);
+      expect_same_scores(name, describe("head_dim", s.head_dim, "rotary_dim", s.rotary_dim, "m", m),
+                         s, rng, m, [&](const Kernels& table, const KeyProduct& product) {
+                           Guarded<T> in(tile, 1);
+                           (table.*scorer)(in.data(), s.head_dim, rotation.cos(), rotation.sin(),
+                                           s.rotary_dim, product);
+                         });
+    }
+  }
+}
+
+void check_score_keys_f32() {
+  check_score_keys<float>("score_keys_f32", make_floats, &Kernels::score_keys_f32);
+}
+void check_score_keys_f16() {
+  check_score_keys<uint16_t>("score_keys_f16", random_f16, &Kernels::score_keys_f16);
+}
+void check_score_keys_bf16() {
+  check_score_keys<uint16_t>("score_keys_bf16", random_bf16, &Kernels::score_keys_bf16);
+}
+
+void check_score_keys_int(const KeyShape& s, int bits, int group, int m) {
+  Rng rng(static_cast<unsigned>(s.head_dim * bits + m));
+  const int n_groups = (s.head_dim + group - 1) / group;
+  const auto codes = random_bytes(rng, s.head_dim * kTile * bits / 8);
+  const auto scale = random_f16(rng, n_groups * kTile);
+  const auto minimum = random_f16(rng, n_groups * kTile);
+  Rotation rotation(rng, s.rotary_dim);
+  expect_same_scores("score_keys_int",
+                     describe("bits", bits, "group", group, "head_dim", s.head_dim, "rotary_dim",
+                              s.rotary_dim, "m", m),
+                     s, rng, m, [&](const Kernels& table, const KeyProduct& product) {
+                       Guarded<uint8_t> c(codes, 3);
+                       Guarded<uint16_t> f(scale, 1), o(minimum, 1);
+                       table.score_keys_int(bits, c.data(), f.data(), o.data(), group, s.head_dim,
+                                            rotation.cos(), rotation.sin(), s.rotary_dim, product);
+                     });
+}
+
+void check_score_keys_int() {
+  for (int bits : {8, 4, 2}) {
+    for (const KeyShape& s : kKeyShapes) {
+      for (int group : {1, 12, 32, 100, 128}) {
+        for (int m : {1, 3, 4, 6}) check_score_keys_int(s, bits, group, m);
+      }
+    }
+  }
+}
+
+// The scores are those of the unpacked tile.
+TEST(SameBitsTiles, ScoresAreTheProductOfTheLoadedTile) {
+  constexpr int kDim = 64, kRotary = 48, kRows = 3;
+  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    const Kernels* table = kernels_for(isa);
+    if (table == nullptr) continue;
+    Rng rng(6);
+    const std::vector<uint16_t> tile = random_f16(rng, kDim * kTile);
+    const std::vector<float> q = random_floats(rng, kRows * kDim);
+    Rotation rotation(rng, kRotary);
+    std::vector<float> keys(kDim * kTile), expected(kRows * kTile), scores(kRows * kTile);
+    table->load_keys_f16(tile.data(), kDim, rotation.cos(), rotation.sin(), kRotary, keys.data());
+    table->gemm_f32(q.data(), kDim, kRows, kDim, keys.data(), kTile, expected.data(), kTile, false);
+    table->score_keys_f16(tile.data(), kDim, rotation.cos(), rotation.sin(), kRotary,
+                          {q.data(), kDim, kRows, scores.data(), kTile});
+    EXPECT_EQ(scores, expected) << isa_name(isa);
+  }
+}
+
+template <typename Make, typename Weigher>
+void check_weigh_values(const std::string& name, const Make& make, Weigher weigher) {
+  for (int head_dim : {kPanel, 2 * kPanel, 3 * kPanel}) {
+    for (int n : {0, 1, 17, kTile}) {
+      for (int m : {1, 2, 3, 4, 5, 9}) {
+        Rng rng(static_cast<unsigned>(head_dim + n + m));
+        const std::vector<uint16_t> tile = make(rng, n * head_dim);
+        const auto weights = make_floats(rng, m * kTile), before = make_floats(rng, m * head_dim);
+        for (bool accumulate : {false, true}) {
+          expect_same_bits(name,
+                           describe("head_dim", head_dim, "n", n, "m", m, "accumulate", accumulate),
+                           [&](const Kernels& table) {
+                             Guarded<uint16_t> in(tile, 1);
+                             Guarded<float> a(weights, 1), out(before, 3);
+                             (table.*weigher)(in.data(), n, head_dim, a.data(), kTile, m,
+                                              out.data(), head_dim, accumulate);
+                             Output output;
+                             output.add(out);
+                             return output;
+                           });
+        }
+      }
+    }
+  }
+}
+
+void check_weigh_values_f16() {
+  check_weigh_values("weigh_values_f16", random_f16, &Kernels::weigh_values_f16);
+}
+void check_weigh_values_bf16() {
+  check_weigh_values("weigh_values_bf16", random_bf16, &Kernels::weigh_values_bf16);
+}
+
 void check_load_keys_channels() {
   for (int head_dim : kHeadDims) {
     for (int bits : {8, 4, 2}) {
@@ -329,6 +450,12 @@ std::vector<KernelCheck> tile_checks() {
           {"load_keys_bf16", check_load_keys_bf16},
           {"load_keys_int", check_load_keys_int},
           {"load_keys_channels", check_load_keys_channels},
+          {"score_keys_f32", check_score_keys_f32},
+          {"score_keys_f16", check_score_keys_f16},
+          {"score_keys_bf16", check_score_keys_bf16},
+          {"score_keys_int", check_score_keys_int},
+          {"weigh_values_f16", check_weigh_values_f16},
+          {"weigh_values_bf16", check_weigh_values_bf16},
           {"load_values_f32", check_load_values_f32},
           {"load_values_f16", check_load_values_f16},
           {"load_values_bf16", check_load_values_bf16},
