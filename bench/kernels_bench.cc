@@ -252,8 +252,8 @@ std::vector<Micro> fused_micros(const std::shared_ptr<Operands>& o) {
                         }});
     }
     micros.push_back({kNames[i][3], flops, 2.0 * kTileElements, [=](const Kernels& k) {
-                        k.weigh_values_f16(o->halves.data(), kTile, kHeadDim, o->x.data(), kTile, m,
-                                           o->out.data(), kHeadDim, false);
+                        k.weigh_values_f16(o->halves.data(), kTile, kHeadDim,
+                                           {o->x.data(), kTile, m, o->out.data(), false});
                       }});
   }
   return micros;

@@ -121,6 +121,7 @@ class AbsmaxCodec : public KvCodec {
                     float* scratch) const override {
     if (head_dim % kPanel != 0 || product.n_rows > kFewRows)
       return KvCodec::weigh_values(tile, n, head_dim, product, scratch);
+    prefetch(product.next, value_tile_bytes(head_dim));
     const Middles middles = all_middles();
     kernels().weigh_rows(value_rows(tile, head_dim, middles), n, head_dim, product.weights,
                          product.stride, product.n_rows, product.out, head_dim, product.accumulate);

@@ -274,6 +274,7 @@ class GroupCodec : public KvCodec {
     const bool whole_panels = head_dim % kPanel == 0 && (group_ % kPanel == 0 || groups == 1);
     const auto parts = split<const uint8_t, const Stored>(tile, head_dim);
     if (!whole_panels || groups > kMaxGroups || product.n_rows > kFewRows) {
+      prefetch(product.next, value_tile_bytes(head_dim));
       unpack_values(parts, n, head_dim, scratch);
       return weigh_loaded_values(scratch, n, head_dim, product);
     }
@@ -287,6 +288,11 @@ class GroupCodec : public KvCodec {
         .offsets = as_floats(parts.minima, n * groups, minima),
         .row_step = groups,
         .step = 0};
+    if (product.next != nullptr) {
+      rows.ahead = reinterpret_cast<intptr_t>(product.next) - reinterpret_cast<intptr_t>(tile);
+      prefetch(product.next + code_bytes(head_dim),
+               value_tile_bytes(head_dim) - code_bytes(head_dim));
+    }
     for (int begin = 0; begin < head_dim; begin += group_) {
       kernels().weigh_rows(rows, n, std::min(group_, head_dim - begin), product.weights,
                            product.stride, product.n_rows, product.out + begin, head_dim,

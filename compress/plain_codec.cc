@@ -127,8 +127,7 @@ class PlainCodec : public KvCodec {
       return KvCodec::weigh_values(tile, n, head_dim, product, scratch);
     const auto weigh =
         dtype_ == DType::kF16 ? kernels().weigh_values_f16 : kernels().weigh_values_bf16;
-    weigh(reinterpret_cast<const uint16_t*>(tile), n, head_dim, product.weights, product.stride,
-          product.n_rows, product.out, head_dim, product.accumulate);
+    weigh(reinterpret_cast<const uint16_t*>(tile), n, head_dim, product);
   }
 
   const float* load_values(const std::byte* tile, int n, int head_dim,

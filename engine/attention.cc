@@ -255,13 +255,10 @@ class LayerAttention {
     }
     for (int t = first_tile; t < n_tiles; ++t) {
       const int tile = block * kTilesPerBlock + t, n = std::min(kTile, used - t * kTile);
-      if (t + 1 < n_tiles) {
-        cache.prefetch_values(rows, tile + 1);
-      } else {
-        cache.prefetch_keys(rows, tile + 1);
-      }
+      const std::byte* next = t + 1 < n_tiles ? KvCache::stored_values(rows, tile + 1)
+                                              : KvCache::stored_keys(rows, tile + 1);
       cache.weigh_values(rows, tile, n,
-                         {w.scores + t * kTile, kAttnBlock, n_rows, w.block, t > first_tile},
+                         {w.scores + t * kTile, kAttnBlock, n_rows, w.block, t > first_tile, next},
                          w.value_tile);
     }
   }
@@ -278,11 +275,9 @@ class LayerAttention {
           cache.codec().stores_rotated_keys() ? RopeTile{} : rope_.tile(rows, tile, w.rope);
       const int n = std::min(kTile, rows.n_rows - tile * kTile);
       float* scores = w.scores + t * kTile;
-      if (t + 1 < n_tiles) {
-        cache.prefetch_keys(rows, tile + 1);
-      } else {
-        cache.prefetch_values(rows, block * kTilesPerBlock + first_tile);
-      }
+      const std::byte* next =
+          t + 1 < n_tiles ? KvCache::stored_keys(rows, tile + 1)
+                          : KvCache::stored_values(rows, block * kTilesPerBlock + first_tile);
       if (rows.masked_rows == 0 && cache.narrow(rows, tile)) {
         const float* keys = cache.load_narrow_keys(rows, tile, n, rope, w.key_tile);
         kernels().gemm_f32(w.q_narrow, head_dim_, n_rows,
@@ -290,7 +285,7 @@ class LayerAttention {
                            kAttnBlock, false);
         continue;
       }
-      const KeyProduct product{w.q, head_dim_, n_rows, scores, kAttnBlock};
+      const KeyProduct product{w.q, head_dim_, n_rows, scores, kAttnBlock, next};
       if (tile * kTile < rows.masked_rows) {
         const float* keys = cache.load_keys(rows, tile, n, rope, w.key_tile);
         score_loaded_keys(drop_channels(rows, tile, keys, w.key_tile), head_dim_, product);

@@ -61,17 +61,14 @@ void FoldedAttention::score(const float* q, std::span<const Tile> tiles) {
   int filled = 0;
   for (size_t t = 0; t < tiles.size(); ++t) {
     const Tile& tile = tiles[t];
-    if (t + 1 < tiles.size()) {
-      tiles[t + 1].page->prefetch_keys();
-    } else {
-      tiles[0].page->prefetch_values();
-    }
+    const std::byte* next =
+        t + 1 < tiles.size() ? tiles[t + 1].page->keys() : tiles[0].page->values();
     for (int r = 0; r < rows_.n_rows() && filled < tile.column; ++r) {
       std::fill(scores(r) + filled, scores(r) + tile.column,
                 -std::numeric_limits<float>::infinity());
     }
     codec_->score_keys(tile.page->keys(), tile.n_rows, head_dim_, tile.rope,
-                       {q, head_dim_, rows_.n_rows(), scores_ + tile.column, kAttnBlock},
+                       {q, head_dim_, rows_.n_rows(), scores_ + tile.column, kAttnBlock, next},
                        key_tile_);
     filled = tile.column + kTile;
     for (int r = 0; r < rows_.n_rows() && rows_.input->softcap > 0; ++r)
@@ -94,9 +91,9 @@ void FoldedAttention::fold(const float* q, std::span<const Tile> tiles, const Ma
   }
   for (size_t t = 0; t < tiles.size(); ++t) {
     const Tile& tile = tiles[t];
-    if (t + 1 < tiles.size()) tiles[t + 1].page->prefetch_values();
+    const std::byte* next = t + 1 < tiles.size() ? tiles[t + 1].page->values() : nullptr;
     codec_->weigh_values(tile.page->values(), tile.n_rows, head_dim_,
-                         {scores_ + tile.column, kAttnBlock, rows_.n_rows(), block_, t > 0},
+                         {scores_ + tile.column, kAttnBlock, rows_.n_rows(), block_, t > 0, next},
                          value_tile_);
   }
   for (int r = 0; r < rows_.n_rows(); ++r) {

@@ -40,11 +40,6 @@ TilePage* new_page(size_t key_bytes, size_t value_bytes) {
   return page;
 }
 
-void prefetch(const std::byte* p, size_t n) {
-  constexpr size_t kCacheLine = 64;
-  for (size_t i = 0; i < n; i += kCacheLine) __builtin_prefetch(p + i);
-}
-
 void release(TilePage* page) {
   if (page == nullptr || page->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   const size_t payload = size_t{page->key_bytes} + page->value_bytes;
@@ -438,12 +433,14 @@ const PageRef* KvCache::page_of(const HeadCache& head, int tile) {
   return nullptr;
 }
 
-void KvCache::prefetch_keys(const HeadCache& head, int tile) const {
-  if (const PageRef* page = page_of(head, tile)) page->prefetch_keys();
+const std::byte* KvCache::stored_keys(const HeadCache& head, int tile) {
+  const PageRef* page = page_of(head, tile);
+  return page == nullptr ? nullptr : page->keys();
 }
 
-void KvCache::prefetch_values(const HeadCache& head, int tile) const {
-  if (const PageRef* page = page_of(head, tile)) page->prefetch_values();
+const std::byte* KvCache::stored_values(const HeadCache& head, int tile) {
+  const PageRef* page = page_of(head, tile);
+  return page == nullptr ? nullptr : page->values();
 }
 
 void KvCache::score_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
@@ -451,6 +448,7 @@ void KvCache::score_keys(const HeadCache& head, int tile, int n, const RopeTile&
   if (!split(head)) {
     codec_->score_keys(head.pages[tile].keys(), n, head_dim_, rope, product, scratch);
   } else {
+    prefetch(product.next, codec_->key_tile_bytes(head_dim_));
     score_loaded_keys(load_keys(head, tile, n, rope, scratch), head_dim_, product);
   }
 }
@@ -462,9 +460,11 @@ void KvCache::weigh_values(const HeadCache& head, int tile, int n, const ValuePr
   if (!split(head) || (only_codes && layers == nullptr && !codec_->mixes_values())) {
     codec_->weigh_values(head.pages[tile].values(), n, head_dim_, product, scratch);
   } else if (only_codes && layers != nullptr) {
+    prefetch(product.next, codec_->value_tile_bytes(head_dim_));
     layers->weigh_layer_values(head.pages[tile].values(), *head.value_groups,
                                head.layer_row + tile * kTile, n, head_dim_, product, scratch);
   } else {
+    prefetch(product.next, codec_->value_tile_bytes(head_dim_));
     weigh_loaded_values(load_values(head, tile, n, scratch), n, head_dim_, product);
   }
 }

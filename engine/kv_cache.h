@@ -164,10 +164,10 @@ class KvCache {
   const float* load_keys(const HeadCache& head, int tile, int n, const RopeTile& rope,
                          float* scratch) const;
   const float* load_values(const HeadCache& head, int tile, int n, float* scratch) const;
-  // Hints that the rows of a tile are about to be read: pages lie apart in memory, where the hardware
-  // foresees only the rest of one that was begun. A tile past the last one is none.
-  void prefetch_keys(const HeadCache& head, int tile) const;
-  void prefetch_values(const HeadCache& head, int tile) const;
+  // Where a tile is stored, for KeyProduct::next and ValueProduct::next: tiles lie apart in memory, where
+  // the hardware foresees only the rest of one that was begun. Null past the last one.
+  static const std::byte* stored_keys(const HeadCache& head, int tile);
+  static const std::byte* stored_values(const HeadCache& head, int tile);
   // Their products with query rows and with weights, as KvCodec::score_keys and weigh_values give them;
   // finish_weighing turns a sum of the latter over tiles of one head (padded(head_dim)) into what
   // attention gives.

@@ -13,10 +13,11 @@
 #include <string>
 #include <vector>
 
+#include "kernels/kernels.h"
+
 namespace kv {
 
 class LayerCodec;
-struct KeyProduct;
 
 // cos and sin of the rows of one tile, (rotary_dim / 2, kTile) each; null cos: do not rotate.
 struct RopeTile {
@@ -35,18 +36,12 @@ struct BlockRange {
   float keys = 0, values = 0;
 };
 
-// The product of a few query rows' weights with the values of a tile.
-struct ValueProduct {
-  const float* weights = nullptr;  // (n_rows, rows of the tile), `stride` floats between rows
-  int64_t stride = 0;
-  int n_rows = 0;
-  float* out = nullptr;  // (n_rows, padded(head_dim))
-  bool accumulate = false;
-};
-
 // Of keys (head_dim, kTile) and values (n, padded(head_dim)) that are floats already.
 void score_loaded_keys(const float* keys, int head_dim, const KeyProduct& product);
 void weigh_loaded_values(const float* values, int n, int head_dim, const ValueProduct& product);
+
+// A hint that n bytes are about to be read; p may be null.
+void prefetch(const std::byte* p, size_t n);
 
 class KvCodec {
  public:
@@ -122,10 +117,12 @@ class KvCodec {
   // multiply its codes as it reads them says how.
   virtual void score_keys(const std::byte* tile, int n, int head_dim, const RopeTile& rope,
                           const KeyProduct& product, float* scratch) const {
+    prefetch(product.next, key_tile_bytes(head_dim));
     score_loaded_keys(load_keys(tile, n, head_dim, rope, scratch), head_dim, product);
   }
   virtual void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
                             float* scratch) const {
+    prefetch(product.next, value_tile_bytes(head_dim));
     weigh_loaded_values(load_values(tile, n, head_dim, scratch), n, head_dim, product);
   }
   // True: weigh_values takes the values with their channels mixed, as they were coded. unmix(), which is

@@ -72,8 +72,21 @@ struct KeyProduct {
   int n_rows = 0;
   float* scores = nullptr;  // (n_rows, kTile), `stride` floats between rows
   int64_t stride = 0;
+  // Not null: a tile of as many bytes that is read after this one; its lines are asked for on the way, one
+  // by one, since a burst of requests would hold up the reads of this one.
+  const std::byte* next = nullptr;
 };
 inline constexpr int kMaxScoredRotary = 512;  // rotary_dim of score_keys_*
+
+// The product of a few query rows' weights with the values of a tile.
+struct ValueProduct {
+  const float* weights = nullptr;  // (n_rows, rows of the tile), `stride` floats between rows
+  int64_t stride = 0;
+  int n_rows = 0;
+  float* out = nullptr;  // (n_rows, padded(head_dim))
+  bool accumulate = false;
+  const std::byte* next = nullptr;  // as in KeyProduct
+};
 
 // Rows of codes. Row r is a little-endian string from codes + r * row_bytes on, code i in the bits
 // i * bits ... of it. Scale and offset of that code: scales[r * row_step + i * step] and so on.
@@ -84,7 +97,8 @@ struct CodeRows {
   int64_t row_bytes = 0;
   const float *scales = nullptr, *offsets = nullptr;
   int row_step = 0;
-  int step = 0;  // 0 or 1
+  int step = 0;       // 0 or 1
+  int64_t ahead = 0;  // weigh_rows asks for the bytes so far behind the codes that it reads
 };
 
 // One table for each instruction set. Every entry has a scalar definition of the same name in
@@ -205,13 +219,11 @@ struct Kernels {
   void (*load_values_f32)(const float* tile, int n, int head_dim, float* out);
   void (*load_values_f16)(const uint16_t* tile, int n, int head_dim, float* out);
   void (*load_values_bf16)(const uint16_t* tile, int n, int head_dim, float* out);
-  // C (m, head_dim) = A (m, n) * the first n rows of the tile, or += when accumulate: the bits of
-  // load_values_* and gemm_f32, without the values going through memory; made for m <= kFewRows. head_dim is
-  // a multiple of kPanel.
-  void (*weigh_values_f16)(const uint16_t* tile, int n, int head_dim, const float* a, int64_t lda,
-                           int m, float* c, int64_t ldc, bool accumulate);
-  void (*weigh_values_bf16)(const uint16_t* tile, int n, int head_dim, const float* a, int64_t lda,
-                            int m, float* c, int64_t ldc, bool accumulate);
+  // product.out = product.weights times the first n rows of the tile, or += when accumulate: the bits of
+  // load_values_* and gemm_f32, without the values going through memory; made for n_rows <= kFewRows.
+  // head_dim is a multiple of kPanel.
+  void (*weigh_values_f16)(const uint16_t* tile, int n, int head_dim, const ValueProduct& product);
+  void (*weigh_values_bf16)(const uint16_t* tile, int n, int head_dim, const ValueProduct& product);
   // Codes of row r start at codes + r * ceil(head_dim * bits / 8), channel d in the bits d * bits
   // ...; scale, minimum: (kTile, ceil(head_dim / group)) IEEE half bits. value = fma(code, scale,
   // minimum).

@@ -370,14 +370,15 @@ void score_keys_int(int bits, const uint8_t* codes, const uint16_t* scale, const
 }
 
 template <typename B>
-void weigh_values(const typename B::Storage* tile, int n, int head_dim, const float* a, int64_t lda,
-                  int m, float* c, int64_t ldc, bool accumulate) {
-  for (int i = 0; i < m; ++i) {
+void weigh_values(const typename B::Storage* tile, int n, int head_dim,
+                  const ValueProduct& product) {
+  for (int i = 0; i < product.n_rows; ++i) {
     for (int d = 0; d < head_dim; ++d) {
-      float sum = accumulate ? c[i * ldc + d] : 0.0f;
+      float& out = product.out[i * head_dim + d];
+      if (!product.accumulate) out = 0.0f;
       for (int r = 0; r < n; ++r)
-        sum = std::fma(a[i * lda + r], B::widen(tile[r * head_dim + d]), sum);
-      c[i * ldc + d] = sum;
+        out = std::fma(product.weights[i * product.stride + r], B::widen(tile[r * head_dim + d]),
+                       out);
     }
   }
 }

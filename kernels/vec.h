@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #if KV_VECTOR_BITS == 512
@@ -22,6 +23,17 @@ inline void prefetch(const void* p) {
 }
 inline void prefetch_to_l2(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
+// What lies `ahead` bytes behind p, in whatever allocation.
+inline void prefetch_ahead(const void* p, int64_t ahead) {
+  prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) +
+                                         static_cast<uintptr_t>(ahead)));
+}
+// From a tile to the next; 0, which asks for what is being read, where there is none.
+inline int64_t distance(const void* tile, const std::byte* next) {
+  if (next == nullptr) return 0;
+  return static_cast<int64_t>(reinterpret_cast<uintptr_t>(next) -
+                              reinterpret_cast<uintptr_t>(tile));
 }
 
 // The sum and the maximum of the lanes; l + 8 first, then l + 4, l + 2, l + 1 (tree16).

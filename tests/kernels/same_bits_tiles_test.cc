@@ -209,8 +209,8 @@ void check_weigh_values(const std::string& name, const Make& make, Weigher weigh
                            [&](const Kernels& table) {
                              Guarded<uint16_t> in(tile, 1);
                              Guarded<float> a(weights, 1), out(before, 3);
-                             (table.*weigher)(in.data(), n, head_dim, a.data(), kTile, m,
-                                              out.data(), head_dim, accumulate);
+                             (table.*weigher)(in.data(), n, head_dim,
+                                              {a.data(), kTile, m, out.data(), accumulate});
                              Output output;
                              output.add(out);
                              return output;
