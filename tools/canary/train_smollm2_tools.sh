@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains models/smollm2-tools from SmolLM2-135M-Instruct, from text sampling to adapter and figure. Goes on where it was
-# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about an hour.
+# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about three hours.
 #   tools/canary/train_smollm2_tools.sh MODEL_DIR [PYTHON]
 # MODEL_DIR: the base model in Hugging Face layout.
 set -eu
@@ -26,3 +26,11 @@ train --until 299000 --tokens 310000
 train --until 335000 --tokens 420000
 train --tokens 375000
 "$python" tools/canary/plot_log.py "$work/log.csv" models/smollm2-tools/loss.svg
+
+# And once more from there, on documents of the evaluation sets' length from the start, with new moments and a new seed.
+second="$work/second"
+mkdir -p "$second"
+[ -f "$second/base_text.jsonl" ] || cp "$work/base_text.jsonl" "$second/"
+"$python" tools/canary/train_adapter.py "$model" --work "$second" --from models/smollm2-tools --seed 1 --grow 1 \
+  --tokens 340000 --decay 0.55 --mix 58 30 5 7 --text-share 0.12
+"$python" tools/canary/plot_log.py "$second/log.csv" models/smollm2-tools/loss_second.svg
