@@ -278,7 +278,10 @@ class LayerAttention {
       const std::byte* next =
           t + 1 < n_tiles ? KvCache::stored_keys(rows, tile + 1)
                           : KvCache::stored_values(rows, block * kTilesPerBlock + first_tile);
-      if (rows.masked_rows == 0 && cache.narrow(rows, tile)) {
+      const bool is_narrow = rows.masked_rows == 0 && cache.narrow(rows, tile);
+      const bool is_masked = tile * kTile < rows.masked_rows;
+      if (is_narrow || is_masked) prefetch(next, cache.codec().key_tile_bytes(head_dim_));
+      if (is_narrow) {
         const float* keys = cache.load_narrow_keys(rows, tile, n, rope, w.key_tile);
         kernels().gemm_f32(w.q_narrow, head_dim_, n_rows,
                            static_cast<int>(rows.key_channels->size()), keys, kTile, scores,
@@ -286,7 +289,7 @@ class LayerAttention {
         continue;
       }
       const KeyProduct product{w.q, head_dim_, n_rows, scores, kAttnBlock, next};
-      if (tile * kTile < rows.masked_rows) {
+      if (is_masked) {
         const float* keys = cache.load_keys(rows, tile, n, rope, w.key_tile);
         score_loaded_keys(drop_channels(rows, tile, keys, w.key_tile), head_dim_, product);
       } else {

@@ -343,14 +343,8 @@ void load_keys_channels(int bits, const uint8_t* codes, const uint16_t* scale,
 
 // keys (head_dim, kTile).
 void score(const std::vector<float>& keys, int head_dim, const KeyProduct& product) {
-  for (int i = 0; i < product.n_rows; ++i) {
-    for (int r = 0; r < kTile; ++r) {
-      float sum = 0.0f;
-      for (int d = 0; d < head_dim; ++d)
-        sum = std::fma(product.q[i * product.q_stride + d], keys[d * kTile + r], sum);
-      product.scores[i * product.stride + r] = sum;
-    }
-  }
+  gemm<F32>(product.q, product.q_stride, product.n_rows, head_dim, keys.data(), kTile,
+            product.scores, product.stride, false);
 }
 
 template <typename B>
