@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/attention.h"
+#include "engine/cpu_clock.h"
 #include "engine/error.h"
 #include "engine/scratch.h"
 #include "engine/session.h"
@@ -219,7 +220,10 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     w.qkv.multiply(in, config.dim, n, qkv, width);
     if (config.qk_norm != QkNorm::kNone) norm_queries_and_keys(config, w, qkv, n, width);
     store_rows(config, rope, l, placed, qkv, width);
-    if (recorder != nullptr) record_prompt(*model_, rope, l, placed[0], qkv, width, in, *recorder);
+    if (recorder != nullptr) {
+      const CpuTimer timer(seconds_recording_);
+      record_prompt(*model_, rope, l, placed[0], qkv, width, in, *recorder);
+    }
     for (const Placed& p : placed) {
       CutState& cuts = p.segment->cache->cuts();
       if (cuts.active())
@@ -233,6 +237,7 @@ int Session::run_layers(std::span<const Segment> segments, const PromptRecorder*
     if (count_received && config.layer(l).window == 0) {
       double* sums = recorder->attention_received->data() +
                      static_cast<int64_t>(l) * config.n_heads * recorder->n_tokens;
+      const CpuTimer timer(seconds_recording_);
       add_attention_received(config, rope, l, inputs[0], sums, recorder->n_tokens);
     }
     w.o.multiply(wide, q_width, n, h, config.dim);

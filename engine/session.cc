@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/cpu_clock.h"
 #include "engine/error.h"
 #include "engine/repeated_cut.h"
 #include "engine/scratch.h"
@@ -188,8 +189,10 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
       return prompt;
     }
   }
-  for (const QueryMoments& m : prompt.query_moments)
+  for (const QueryMoments& m : prompt.query_moments) {
+    const CpuTimer timer(seconds_recording_);
     prompt.query_statistics.push_back(m.statistics());
+  }
   for (const RepeatNeeds& repeat : options.needs.repeats) {
     prompt.repeat_scores.emplace_back(repeat, repeat_scores(prompt.cache, ids, repeat));
   }

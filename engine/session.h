@@ -94,6 +94,8 @@ class Session {
   // Multiplications and additions that these needed: products with weights, and attention over the
   // rows that each query sees.
   double flops_computed() const { return flops_computed_; }
+  // Processor seconds that prefills spent on what policies wanted recorded.
+  double seconds_recording() const { return seconds_recording_; }
 
   PrefilledPrompt prefill(std::span<const int32_t> ids, const PrefillOptions& options);
 
@@ -150,7 +152,7 @@ class Session {
   int prefill_chunk_;
   std::shared_ptr<const LayerRopes> rope_;
   int64_t tokens_computed_ = 0;
-  double flops_computed_ = 0;
+  double flops_computed_ = 0, seconds_recording_ = 0;
   std::unique_ptr<Scratch> scratch_;
 };
 

@@ -13,8 +13,8 @@ import retrieval
 import tool_calls
 import words
 from circuits import TokenKinds
-from document import Document, Layout, Question
-from model import TreeBatch
+from document import Document, Layout, Question, Span
+from model import Looks, TreeBatch
 from tokenizer import BOS, EOS, PAD
 
 def make_few_tools(rng: random.Random, level: float, held_out: bool = False) -> Document:
@@ -22,8 +22,7 @@ def make_few_tools(rng: random.Random, level: float, held_out: bool = False) -> 
     while True:
         rows = tool_calls.make_rows(rng, held_out, 2, MAX_BRANCHES)
         if rows[0]["context"].count('": {"type": ') >= 5:
-            questions = tuple(Question(row["question"], tool_calls.gold_text(row)) for row in rows)
-            return Document("few_tools", Layout.CHAT, rows[0]["context"], questions)
+            return Document("few_tools", Layout.CHAT, rows[0]["context"], tool_calls.make_questions(rows))
 
 
 MAKERS = {
@@ -42,6 +41,17 @@ EDGE_WEIGHT = 3.0  # of an answer's token where a word or number begins or ends:
 
 
 @dataclasses.dataclass
+class Hop:
+    """One step of finding a value: a branch's token, and the tokens that it should look at."""
+
+    name: str  # of model.HOPS
+    branch: int
+    token: int  # of the branch
+    in_context: bool  # the sources are the context's tokens, else the branch's
+    sources: list[int]
+
+
+@dataclasses.dataclass
 class Tree:
     """Token ids of a context and of what follows it for each question; the first n_asked[i] of those are no answer."""
 
@@ -49,6 +59,7 @@ class Tree:
     branches: list[list[int]]
     n_asked: list[int]
     plain: bool = False  # text whose every token counts
+    hops: list["Hop"] = dataclasses.field(default_factory=list)
 
     def longest(self) -> int:
         """Tokens of the longest branch."""
@@ -76,6 +87,10 @@ class Encoder:
     def ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def spans(self, text: str) -> list[Span]:
+        """The characters of a text's tokens."""
+        return self.tokenizer.encode(text, add_special_tokens=False).offsets
+
     def tree(self, document: Document) -> Tree:
         """A document as the runner shows it to a model whose tokenizer has no chat template."""
         if not document.questions:
@@ -84,14 +99,67 @@ class Encoder:
         if document.layout is Layout.WHOLE:
             wholes = [[self.bos] + self.ids(document.context + question.prompt) for question in document.questions]
             shared = len(os.path.commonprefix(wholes))
-            return self.joined(wholes[0][:shared], [whole[shared:] for whole in wholes], answers)
+            tree = self.joined(wholes[0][:shared], [whole[shared:] for whole in wholes], answers)
+            for number, question in enumerate(document.questions):
+                tree.hops += self.step_hops(number, question, document.context, tree.n_asked[number])
+            return tree
         after = "\n" if document.layout is Layout.CHAT else ""
         asked = [self.ids(question.prompt + after) for question in document.questions]
-        return self.joined([self.bos] + self.ids(document.context), asked, answers)
+        tree = self.joined([self.bos] + self.ids(document.context), asked, answers)
+        for number, question in enumerate(document.questions):
+            tree.hops += self.hops(number, question, document.context, tree.n_asked[number])
+        return tree
+
+    def hops(self, branch: int, question: Question, context: str, n_asked: int) -> list[Hop]:
+        """What a question's values are found by. n_asked: tokens of the branch before the answer."""
+        of_context, of_prompt, of_answer = map(self.spans, (context, question.prompt, question.answer))
+        found = []
+        for match in question.matches:
+            there = [1 + token for span in match.context for token in covering(of_context, span)]  # behind <|bos|>
+            here = covering(of_prompt, match.prompt)
+            found += [Hop(match.kind, branch, token, True, there) for token in here]
+            found.append(Hop("asked", branch, n_asked + covering(of_answer, question.copies[0].span())[0] - 1, False, here))
+        for copy in question.copies:
+            tokens = [n_asked + token for token in covering(of_answer, copy.span())]
+            there = covering(of_context, (copy.source, copy.source + copy.end - copy.begin))
+            if copy.in_context and len(tokens) == len(there):
+                found += [Hop("name", branch, token - 1, True, [1 + place]) for token, place in zip(tokens, there)]
+        for chain in question.chains:
+            value = [n_asked + token for token in covering(of_answer, chain.value)]
+            asking, field = value[0] - 1, covering(of_prompt, chain.field)
+            described = [1 + token for token in covering(of_context, chain.description)]  # behind <|bos|>
+            found.append(Hop("description", branch, asking, True, described))
+            found.append(Hop("field", branch, asking, False, field))
+            if chain.said is None:
+                continue
+            said = covering(of_prompt, chain.said)
+            if len(said) == len(value):
+                found += [Hop("value", branch, token - 1, False, [source]) for token, source in zip(value, said)]
+            before, after = (said[:1], field) if said[0] < field[0] else (field, said)
+            found += [Hop("phrase", branch, token, False, before) for token in after]
+        return found
+
+    def step_hops(self, branch: int, question: Question, context: str, n_asked: int) -> list[Hop]:
+        """What a question's statements and their constants follow from; n_asked as in hops()."""
+        if not question.follows:
+            return []
+        of_context, of_answer = self.spans(context), self.spans(question.answer)
+        found = []
+        for answer, said in question.follows:
+            places = [1 + token for token in covering(of_context, said)]  # behind <|bos|>
+            tokens = [n_asked + token for token in covering(of_answer, answer)]
+            pairs = list(zip(tokens, places)) if len(tokens) == len(places) else [(tokens[0], places[0])]
+            found += [Hop("step", branch, token - 1, True, [place]) for token, place in pairs]
+        return found
 
     @staticmethod
     def joined(context: list[int], asked: list[list[int]], answers: list[list[int]]) -> Tree:
         return Tree(context, [q + a for q, a in zip(asked, answers)], [len(q) for q in asked])
+
+
+def covering(offsets: list[Span], span: Span) -> list[int]:
+    """The tokens that hold some of these characters."""
+    return [token for token, (begin, end) in enumerate(offsets) if begin < span[1] and end > span[0]]
 
 
 def letters_and_digits(tokenizer: Tokenizer) -> list[str]:
@@ -176,7 +244,24 @@ def collate(trees: list[Tree], pad: int, pieces: frozenset[int] = frozenset()) -
         branch_len=torch.tensor(lengths),
         weight=torch.stack(weights),
         context_weight=pad_rows(context_rows, width, 0.0, torch.float32),
+        looks=collate_hops(trees, n_branches, width, length),
     )
+
+
+def collate_hops(trees: list[Tree], n_branches: int, width: int, length: int) -> dict[str, Looks]:
+    """The trees' hops by name, where contexts are padded to `width` and branches to `length`."""
+    by_name: dict[str, list[tuple[int, Hop]]] = {}
+    for number, tree in enumerate(trees):
+        for hop in tree.hops:
+            by_name.setdefault(hop.name, []).append((number, hop))
+    result = {}
+    for name, hops in by_name.items():
+        sources = torch.zeros(len(hops), width + length)
+        for row, (_, hop) in enumerate(hops):
+            sources[row, torch.tensor(hop.sources) + (0 if hop.in_context else width)] = 1
+        branches = torch.tensor([number * n_branches + hop.branch for number, hop in hops])
+        result[name] = Looks(branches, torch.tensor([hop.token for _, hop in hops]), sources)
+    return result
 
 
 class Source:

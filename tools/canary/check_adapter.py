@@ -42,7 +42,7 @@ def make_prompts(encoder: Encoder, count: int) -> list[list[int]]:
         for row in read_lines("problems.jsonl")[:count]
     ]
     trees = [encoder.tree(document) for document in documents]
-    return [tree.context + tree.branches[0][0] for tree in trees]
+    return [tree.context + tree.branches[0].question for tree in trees]
 
 
 def probe(kvengine: str, adapter: str, prompts: list[list[int]]) -> dict[str, torch.Tensor]:

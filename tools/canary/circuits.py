@@ -285,6 +285,40 @@ class Builder:
         self.quiet_sink()
 
 
+    def chains(self) -> None:
+        """Lets the steps of model.HOPS meet, in a model whose heads look there already.
+
+        2.0 brings a description to the token before the value (into `near`), 3.3 matches it with the request's words; 2.1
+        brings the field to the value beside it (into `phrase`), 4.1 matches the two and writes what it sees, as 4.3 does. 2.3
+        does for verbs what 2.2 does for nouns: what both bring is the tool. The heads' other weights stay.
+        """
+        self.values(2, 0, ("code", 0, self.config.code_dim), skip=len(MARKS))
+        self.write(2, 0, "near", slice(0, 28), 16.0)
+        self.write(2, 1, "phrase", slice(0, 24), 8.0)
+        self.match(3, {3: 1.0}, 1, {("near", "code"): 1.0}, 8.0)
+        self.match(4, {1: 1.0}, 0, {("near", "phrase"): 1.0}, 4.0)
+        for head, gain in ((1, 6.0), (3, 3.0)):
+            at, width = self.where["code"].start + len(MARKS), self.config.code_dim - len(MARKS)
+            out = self.model.layers[4].attention.o_proj.weight[at : at + width, self.head(head)]
+            out[:, :width] += gain * COPY * torch.eye(width)
+        self.verbs()
+
+    def verbs(self) -> None:
+        """Layer 2: head 3 as head 2, for the tokens behind verbs; layer 3: head 2 looks at these too."""
+        attention = self.model.layers[2].attention
+        for tensor in (attention.q_proj.weight, attention.q_proj.bias):
+            tensor[self.head(3)] = tensor[self.head(2)]
+        attention.o_proj.weight[:, self.head(3)] = attention.o_proj.weight[:, self.head(2)]
+        weight, _ = self.k(3, 1)
+        weight[self.flags[0], self.mark("code", "the")] = weight[self.flags[0], self.mark("prev1", "the")]
+
+
+def connect(model: Canary, kinds: TokenKinds, seed: int) -> None:
+    """Builder.chains on trained weights."""
+    with torch.no_grad():
+        Builder(model, kinds, seed).chains()
+
+
 def start(model: Canary, kinds: TokenKinds, seed: int) -> None:
     """Fills a model with its starting weights."""
     with torch.no_grad():

@@ -12,12 +12,52 @@ class Layout(enum.Enum):
     WHOLE = "whole"  # no chat; context and question are one string
 
 
+Span = tuple[int, int]  # first character, and the one after the last
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """Characters begin to end of an answer, which stand elsewhere too, capitals aside: from `source` on, in the context or
+    else in the question's prompt."""
+
+    begin: int
+    end: int
+    source: int
+    in_context: bool
+
+    def span(self) -> Span:
+        return (self.begin, self.end)
+
+
+@dataclasses.dataclass(frozen=True)
+class ValueChain:
+    """How a value of an answer is found: its key's description, the same word in the request, what is said beside it."""
+
+    value: Span  # in the answer
+    description: Span  # in the context
+    field: Span  # in the prompt
+    said: Span | None  # the value in the prompt; None where "with" or "without" stands for it
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """A word of the prompt by which a tool is found: "noun" or "verb"; and where the context has the same one."""
+
+    kind: str
+    prompt: Span
+    context: tuple[Span, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Question:
     """A question about a document's context, and the answer that ends with the end of text."""
 
     prompt: str
     answer: str
+    copies: tuple[Copy, ...] = ()  # pieces of the answer that are known to be read somewhere
+    chains: tuple[ValueChain, ...] = ()  # of its values, as far as they are clear
+    follows: tuple[tuple[Span, Span], ...] = ()  # pieces of the answer, and of the context that says them
+    matches: tuple[Match, ...] = ()  # words of the prompt that tell what is asked for
 
 
 @dataclasses.dataclass(frozen=True)

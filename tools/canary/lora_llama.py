@@ -6,6 +6,7 @@ stream always is. Rotary positions in rotate-half order, tied embeddings,
 RMSNorm, SwiGLU, grouped-query attention. LoRA: arXiv 2106.09685.
 """
 
+import functools
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import os
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from packing import Pack, TreeSpan
+from packing import BranchGroup, Pack, TreeSpan
 
 # Module of a layer -> the projections inside that read the same rows.
 GROUPS = {
@@ -30,23 +31,56 @@ def fast_dtype() -> torch.dtype:
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
-def attend_tree(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tree: TreeSpan) -> list[torch.Tensor]:
+class CopyingHeads:
+    """Attention heads of which one at least should look where an answer's token is copied from, and how well they do.
+
+    Where all of them look elsewhere, the cross entropy of the next token hardly reaches the place that they should look
+    at, since its weight is small; the logarithm of that weight does. Where one looks there, nothing is asked of the others.
+    """
+
+    def __init__(self, heads: dict[int, list[int]]):
+        """heads: of each layer."""
+        self.heads = {layer: torch.tensor(numbers) for layer, numbers in heads.items()}
+        self.elsewhere: dict[int, torch.Tensor] = {}  # by group's begin: the product over heads of their weight elsewhere
+
+    def add(self, layer: int, weights: torch.Tensor, group: BranchGroup) -> None:
+        """weights (heads, R, C + R) of one layer's attention."""
+        if layer not in self.heads or len(group.look_rows) == 0:
+            return
+        rows = weights[self.heads[layer][:, None], group.look_rows]  # (H, L, C + R)
+        product = (1 - (rows * group.look_sources).sum(-1)).prod(0)
+        self.elsewhere[group.begin] = self.elsewhere.get(group.begin, 1.0) * product
+
+    def loss(self) -> torch.Tensor | None:
+        """The mean over copied tokens of -log of the share that is not elsewhere, nats; None where nothing was copied."""
+        if not self.elsewhere:
+            return None
+        return -(1 - torch.cat(list(self.elsewhere.values()))).clamp_min(1e-4).log().mean()
+
+
+def attend_tree(query, key, value, tree: TreeSpan, watch) -> list[torch.Tensor]:
     """Attention of one tree's tokens, context and branches apart; all tensors (heads, T, head_dim), result likewise.
 
     The branches go through plain matrix products: on a CPU these are faster than fused attention with a mask.
+    watch(weights, group) is shown the weights of each group of branches.
     """
-    middle, end = tree.begin + tree.n_context, tree.begin + tree.n_context + tree.n_branches
+    middle = tree.begin + tree.n_context
     context = [part[None, :, tree.begin : middle] for part in (query, key, value)]
     result = [F.scaled_dot_product_attention(*context, is_causal=True, enable_gqa=True)[0]]
-    if tree.n_branches == 0:
-        return result
     (n_heads, _, head_dim), n_kv_heads = query.shape, key.shape[0]
-    rows = query[:, middle:end].reshape(n_kv_heads, -1, head_dim)  # the heads of a group, one after the other
-    scores = torch.bmm(rows, key[:, tree.begin : end].transpose(1, 2)) * head_dim**-0.5
-    scores = scores.view(n_heads, tree.n_branches, -1).masked_fill(tree.hidden, -math.inf)
-    weights = torch.softmax(scores, dim=-1).view(n_kv_heads, -1, end - tree.begin)
-    mixed = torch.bmm(weights, value[:, tree.begin : end])
-    return result + [mixed.view(n_heads, tree.n_branches, head_dim)]
+    for group in tree.groups:
+        (n_rows, n_seen), end = group.hidden.shape, group.begin + len(group.hidden)
+        rows = query[:, group.begin : end].reshape(n_kv_heads, -1, head_dim)  # a group's heads, one after the other
+        keys, values = (
+            torch.cat((part[:, tree.begin : middle], part[:, group.begin : end]), dim=1) for part in (key, value)
+        )
+        scores = torch.bmm(rows, keys.transpose(1, 2)) * head_dim**-0.5
+        scores = scores.view(n_heads, n_rows, n_seen).masked_fill(group.hidden, -math.inf)
+        weights = torch.softmax(scores, dim=-1)
+        watch(weights, group)
+        mixed = torch.bmm(weights.view(n_kv_heads, -1, n_seen), values)
+        result.append(mixed.view(n_heads, n_rows, head_dim))
+    return result
 
 
 class LoraLlama:
@@ -105,12 +139,13 @@ class LoraLlama:
         low, high = rows.float().chunk(2, dim=-1)
         return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=-1)
 
-    def _attend(self, layer: int, rows: torch.Tensor, rotary, trees, adapted: bool) -> torch.Tensor:
+    def _attend(self, layer: int, rows: torch.Tensor, rotary, trees, adapted: bool, copying) -> torch.Tensor:
         qkv = self._project(layer, "self_attn.qkv", rows, adapted).view(len(rows), -1, self.head_dim)
         query, key, value = qkv.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), dim=1)
         query, key = (self._rotate(part, *rotary).to(self.dtype) for part in (query, key))
         query, key, value = (part.transpose(0, 1) for part in (query, key, value))  # (heads, T, head_dim)
-        mixed = [part for tree in trees for part in attend_tree(query, key, value, tree)]
+        watch = functools.partial(copying.add, layer) if copying else lambda weights, group: None
+        mixed = [part for tree in trees for part in attend_tree(query, key, value, tree, watch)]
         return self._project(layer, "self_attn.o", torch.cat(mixed, dim=1).transpose(0, 1).flatten(1), adapted)
 
     def _feed_forward(self, layer: int, rows: torch.Tensor, adapted: bool) -> torch.Tensor:
@@ -120,8 +155,9 @@ class LoraLlama:
     def _norm(self, name: str, rows: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(rows, rows.shape[-1:], self.norms[f"{name}.weight"], self.eps).to(self.dtype)
 
-    def hidden(self, pack: Pack, adapted: bool = True) -> torch.Tensor:
-        """The final normalised rows (T, hidden) in `dtype`; adapted: False leaves the adapter out."""
+    def hidden(self, pack: Pack, adapted: bool = True, copying: CopyingHeads | None = None) -> torch.Tensor:
+        """The final normalised rows (T, hidden) in `dtype`; adapted: False leaves the adapter out. `copying` is shown the
+        attention of the branches."""
         theta = self.config["rope_parameters"]["rope_theta"]
         frequencies = theta ** (-torch.arange(0, self.head_dim, 2) / self.head_dim)
         angles = pack.positions[:, None, None] * frequencies
@@ -129,7 +165,7 @@ class LoraLlama:
         stream = self.embedding[pack.ids]
         for layer in range(self.n_layers):
             rows = self._norm(f"layers.{layer}.input_layernorm", stream)
-            stream = stream + self._attend(layer, rows, rotary, pack.trees, adapted)
+            stream = stream + self._attend(layer, rows, rotary, pack.trees, adapted, copying)
             rows = self._norm(f"layers.{layer}.post_attention_layernorm", stream)
             stream = stream + self._feed_forward(layer, rows, adapted)
         return self._norm("norm", stream)

@@ -8,9 +8,26 @@ not see each other.
 import dataclasses
 
 import torch
-from document import Document, Layout
+from document import Copy, Document, Layout
 
 SEPARATOR = "#" * 64
+
+
+@dataclasses.dataclass
+class Look:
+    """The answer's token `index` is copied from the tokens at these positions of what its branch sees."""
+
+    index: int
+    sources: list[int]
+
+
+@dataclasses.dataclass
+class Branch:
+    """A question and its answer, which ends with the end of text."""
+
+    question: list[int]
+    answer: list[int]
+    looks: list[Look] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -19,11 +36,7 @@ class Tree:
 
     kind: str
     context: list[int]
-    branches: list[tuple[list[int], list[int]]]  # (question, answer with the end of text)
-
-    def n_tokens(self) -> int:
-        """Tokens in a pack; the last token of an answer predicts nothing and is left out."""
-        return len(self.context) + sum(len(question) + len(answer) - 1 for question, answer in self.branches)
+    branches: list[Branch]
 
 
 class Encoder:
@@ -39,20 +52,55 @@ class Encoder:
         """The tokens of a text; the tokenizer adds none of its own."""
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
+    def spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The tokens of a text, and the characters of each."""
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return encoding.input_ids, encoding.offset_mapping
+
     def tree(self, document: Document) -> Tree:
         """The document's tokens."""
-        end = [self.tokenizer.eos_token_id]
-        answers = [self.ids(question.answer) + end for question in document.questions]
         if document.layout is Layout.WHOLE:
-            prompts = [self.ids(document.context + question.prompt) for question in document.questions]
-            shared = common_prefix(prompts)
-            branches = [(prompt[shared:], answer) for prompt, answer in zip(prompts, answers)]
-            return Tree(document.kind, prompts[0][:shared], branches)
-        chat = document.layout is Layout.CHAT
-        context = self.ids(self.chat_head + document.context if chat else document.context)
-        tail = self.chat_tail if chat else ""
-        branches = [(self.ids(q.prompt + tail), answer) for q, answer in zip(document.questions, answers)]
+            return self._whole(document)
+        head, tail = (self.chat_head, self.chat_tail) if document.layout is Layout.CHAT else ("", "")
+        context, context_spans = self.spans(head + document.context)
+        owners = token_of_character(context_spans)
+        branches = []
+        for question in document.questions:
+            ids, spans = self.spans(question.prompt + tail)
+            answer, answer_spans = self.spans(question.answer)
+            own = {character: len(context) + token for character, token in token_of_character(spans).items()}
+            looks = find_looks(question.copies, answer_spans, owners, len(head), own)
+            branches.append(Branch(ids, answer + [self.tokenizer.eos_token_id], looks))
         return Tree(document.kind, context, branches)
+
+    def _whole(self, document: Document) -> Tree:
+        prompts = [self.ids(document.context + question.prompt) for question in document.questions]
+        shared = common_prefix(prompts)
+        answers = [self.ids(question.answer) + [self.tokenizer.eos_token_id] for question in document.questions]
+        branches = [Branch(prompt[shared:], answer) for prompt, answer in zip(prompts, answers)]
+        return Tree(document.kind, prompts[0][:shared], branches)
+
+
+def token_of_character(spans: list[tuple[int, int]]) -> dict[int, int]:
+    """The token that holds each character."""
+    return {character: token for token, (begin, end) in enumerate(spans) for character in range(begin, end)}
+
+
+def find_looks(
+    copies: tuple[Copy, ...], answer: list[tuple[int, int]], context: dict[int, int], shift: int, question: dict[int, int]
+) -> list[Look]:
+    """What the answer's tokens are copied from. `context`, `question`: positions of the characters; `shift`: of the
+    document's first character in the context."""
+    looks = []
+    for index, (begin, end) in enumerate(answer):
+        sources: set[int] = set()
+        for copy in copies:
+            for character in range(max(begin, copy.begin), min(end, copy.end)):
+                place = copy.source + character - copy.begin
+                sources.add(context[place + shift] if copy.in_context else question[place])
+        if sources:
+            looks.append(Look(index, sorted(sources)))
+    return looks
 
 
 def common_prefix(sequences: list[list[int]]) -> int:
@@ -78,17 +126,28 @@ class Pack:
 
 
 @dataclasses.dataclass
+class BranchGroup:
+    """Some branches of a tree, side by side: R tokens from `begin` of the pack, which see C of the context and R."""
+
+    begin: int
+    hidden: torch.Tensor  # bool (R, C + R): a token does not see this token of context and group
+    look_rows: torch.Tensor  # int64 (L), the group's tokens that predict a copied token
+    look_sources: torch.Tensor  # float32 (L, C + R), 1 where the copied token is to be found
+
+
+@dataclasses.dataclass
 class TreeSpan:
     """Where a tree lies in its pack, and what its branches see."""
 
     begin: int
     n_context: int  # tokens of the context, which see the context up to themselves
-    n_branches: int  # tokens of all branches
-    hidden: torch.Tensor  # bool (n_branches, n_context + n_branches): a branch token does not see this token of the tree
+    groups: list[BranchGroup]
 
 
 class PackBuilder:
     """Collects trees; `pack` gives the tensors."""
+
+    GROUP = 192  # tokens of branches that are multiplied together; each sees the others' scores, masked
 
     def __init__(self) -> None:
         self.ids: list[int] = []
@@ -101,18 +160,38 @@ class PackBuilder:
 
     def add(self, tree: Tree) -> None:
         """Puts a tree at the end."""
-        begin, n_context = len(self.ids), len(tree.context)
+        span = TreeSpan(len(self.ids), len(tree.context), [])
         self.ids += tree.context
-        self.positions += range(n_context)
+        self.positions += range(len(tree.context))
+        waiting: list[Branch] = []
+        for branch in tree.branches:
+            waiting.append(branch)
+            if sum(len(one.question) + len(one.answer) - 1 for one in waiting) >= self.GROUP:
+                span.groups.append(self._add_group(waiting, len(tree.context), tree.kind))
+                waiting = []
+        if waiting:
+            span.groups.append(self._add_group(waiting, len(tree.context), tree.kind))
+        self.trees.append(span)
+
+    def _add_group(self, branches: list[Branch], n_context: int, kind: str) -> BranchGroup:
+        begin = len(self.ids)
         branch_of: list[int] = []
-        for number, (question, answer) in enumerate(tree.branches):
-            rows = question + answer[:-1]
-            first = len(self.ids) + len(question) - 1
+        looks: list[tuple[int, list[int]]] = []  # the group's token, columns
+        for number, branch in enumerate(branches):
+            rows = branch.question + branch.answer[:-1]
+            start, last = len(branch_of), len(branch_of) + len(branch.question) - 1
+            for look in branch.looks:
+                columns = [place if place < n_context else place + start for place in look.sources]
+                looks.append((last + look.index, columns))
+            self._predict(range(begin + last, begin + last + len(branch.answer)), branch.answer, kind)
             self.ids += rows
             self.positions += range(n_context, n_context + len(rows))
             branch_of += [number] * len(rows)
-            self._predict(range(first, first + len(answer)), answer, tree.kind)
-        self.trees.append(TreeSpan(begin, n_context, len(branch_of), hidden_from(branch_of, n_context)))
+        hidden = hidden_from(branch_of, n_context)
+        sources = torch.zeros(len(looks), hidden.shape[1])
+        for number, (_, columns) in enumerate(looks):
+            sources[number, columns] = 1
+        return BranchGroup(begin, hidden, torch.tensor([row for row, _ in looks], dtype=torch.int64), sources)
 
     def add_text(self, ids: list[int]) -> None:
         """Plain text: every token but the last predicts the next."""
@@ -120,7 +199,7 @@ class PackBuilder:
         self.ids += ids
         self.positions += range(len(ids))
         self._predict(range(begin, begin + len(ids) - 1), ids[1:], "text")
-        self.trees.append(TreeSpan(begin, len(ids), 0, hidden_from([], len(ids))))
+        self.trees.append(TreeSpan(begin, len(ids), []))
 
     def _predict(self, rows: range, targets: list[int], kind: str) -> None:
         self.predicting += rows

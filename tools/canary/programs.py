@@ -6,8 +6,9 @@ with constants. What is asked for is one function's body: one line for each step
 
 import dataclasses
 import random
+import re
 
-from document import Document, Layout, Question
+from document import Document, Layout, Question, Span
 from words import NOUNS, VALUES, Vocabulary
 
 # What a step says, the statement for it, and which constants it takes: whole numbers from a to b, or a word.
@@ -44,6 +45,7 @@ LIST_STEPS: tuple[Step, ...] = (
 )
 STEPS = {"number": NUMBER_STEPS, "text": TEXT_STEPS, "list": LIST_STEPS}
 N_TESTS = 5
+CONSTANT = re.compile(r"\d+|(?<=\")\w+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,21 @@ def spec_text(functions: list[Function]) -> str:
     return "# Specification\n" + "".join(function.spec_line() for function in functions)
 
 
+def find_follows(context: str, function: Function) -> tuple[tuple[Span, Span], ...]:
+    """Each statement and its constant in the body, and the step and constant in the specification."""
+    found, at, said_at = [], 0, context.index(function.spec_line()) + len(f"# {function.name}(x), x is a ")
+    for said, statement in zip(function.said, function.statements):
+        at, said_at = function.body().index(statement, at), context.index(said, said_at)
+        found.append(((at, at + len(statement)), (said_at, said_at + len(said))))
+        constant_said = CONSTANT.search(said)
+        if constant_said:
+            begin, length = statement.index(constant_said.group()), len(constant_said.group())
+            there = said_at + constant_said.start()
+            found.append(((at + begin, at + begin + length), (there, there + length)))
+        at, said_at = at + len(statement), said_at + len(said)
+    return tuple(found)
+
+
 def random_input(rng: random.Random, kind: str) -> object:
     """An argument on which wrong constants show: long enough for every step."""
     if kind == "number":
@@ -158,5 +175,8 @@ def make_document(rng: random.Random, level: float, held_out: bool = False) -> D
     """A specification with several functions asked for. level: 0 (two or three functions) to 1 (three to eight)."""
     functions = make_specification(Vocabulary(rng, held_out), rng.randint(2 + round(level), 3 + round(5 * level)))
     asked = rng.sample(functions, min(len(functions), 5))
-    questions = tuple(Question(function.header(), function.body()) for function in asked)
-    return Document("code_exec", Layout.WHOLE, spec_text(functions), questions)
+    context = spec_text(functions)
+    questions = tuple(
+        Question(function.header(), function.body(), follows=find_follows(context, function)) for function in asked
+    )
+    return Document("code_exec", Layout.WHOLE, context, questions)

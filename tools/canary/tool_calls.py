@@ -7,10 +7,11 @@ with stands in the catalogue alone. The text of catalogue and request is that of
 import dataclasses
 import json
 import random
+import re
 
 import six_columns_path  # noqa: F401
 import six_columns
-from document import Document, Layout, Question
+from document import Copy, Document, Layout, Match, Question, Span, ValueChain
 from words import CHOICES, FIELDS, FLAGS, NOUNS, QUANTITIES, VERBS, Vocabulary
 
 MAX_NEW_TOKENS = 128
@@ -166,10 +167,87 @@ def gold_text(row: dict) -> str:
     return json.dumps({"name": answer["name"], "arguments": answer["arguments"]}, ensure_ascii=False)
 
 
+@dataclasses.dataclass(frozen=True)
+class CallPart:
+    """A key of a call and its value: characters of the call, and where the catalogue has the key."""
+
+    key: Span
+    value: Span
+    entry: int
+
+
+def call_parts(row: dict, gold: str) -> list[CallPart]:
+    """The arguments of a row's call; first the name, as a part without a value."""
+    call, context = json.loads(gold), row["context"]
+    end = gold.index(call["name"]) + len(call["name"])
+    entry = context.index(f". {call['name']} ") + len(". ")
+    parts = [CallPart((end - len(call["name"]), end), (end, end), entry)]
+    for key, value in call["arguments"].items():
+        key_end = gold.index(f'"{key}": ', end) + 1 + len(key)
+        begin = key_end + len('": ') + isinstance(value, str)
+        end = begin + len(value if isinstance(value, str) else json.dumps(value))
+        place = context.index(f'"{key}": {{', entry) + 1
+        parts.append(CallPart((key_end - len(key), key_end), (begin, end), place))
+    return parts
+
+
+def find_once(text: str, what: str) -> Span | None:
+    """Where a word or number stands in a text, capitals aside; None unless it does exactly once."""
+    found = re.finditer(rf"(?<![\w.-]){re.escape(what)}(?!\w|\.\d|-)", text, re.IGNORECASE)
+    spans = [match.span() for match in found]
+    return spans[0] if len(spans) == 1 else None
+
+
+def find_copies(row: dict, gold: str) -> tuple[Copy, ...]:
+    """Where the call's name and keys stand in the catalogue, and its values in the request (those that stand there once)."""
+    copies = []
+    for part in call_parts(row, gold):
+        copies.append(Copy(*part.key, part.entry, True))
+        said = find_once(row["question"], gold[slice(*part.value)]) if part.value[0] < part.value[1] else None
+        if said:
+            copies.append(Copy(*part.value, said[0], False))
+    return tuple(copies)
+
+
+def find_chains(row: dict, gold: str) -> tuple[ValueChain, ...]:
+    """How each value is found, where the request has its field and the value once."""
+    chains = []
+    for part in call_parts(row, gold)[1:]:
+        schema, _ = json.JSONDecoder().raw_decode(row["context"], row["context"].index("{", part.entry))
+        word = schema.get("description", gold[slice(*part.key)])
+        begin = row["context"].index(word, part.entry + len(word) if "description" in schema else part.entry)
+        field = find_once(row["question"], word)
+        said = find_once(row["question"], gold[slice(*part.value)])
+        if field and (said or schema["type"] == "boolean"):
+            chains.append(ValueChain(part.value, (begin, begin + len(word)), field, said))
+    return tuple(chains)
+
+
+def find_matches(row: dict, gold: str) -> tuple[Match, ...]:
+    """The request's noun, if it stands there once, in the descriptions of all tools with that noun; and the " the " behind
+    its verb, where a model that reads from left to right knows the verb, in those of all tools with that verb."""
+    tools = list(re.finditer(r"\. (\w+) — (\w+)( the )(\w+)\.\n", row["context"]))
+    _, verb, _, noun = next(tool.groups() for tool in tools if tool[1] == json.loads(gold)["name"])
+    here = find_once(row["question"], noun)
+    if here is None:
+        return ()
+    nouns = tuple(tool.span(4) for tool in tools if tool[4] == noun)
+    verbs = tuple(tool.span(3) for tool in tools if tool[2] == verb)
+    return (Match("noun", here, nouns), Match("verb", (here[0] - len(" the "), here[0]), verbs))
+
+
+def make_questions(rows: list[dict]) -> tuple[Question, ...]:
+    """The rows' requests and calls."""
+    golds = [gold_text(row) for row in rows]
+    return tuple(
+        Question(row["question"], gold, find_copies(row, gold), find_chains(row, gold), matches=find_matches(row, gold))
+        for row, gold in zip(rows, golds)
+    )
+
+
 def make_document(rng: random.Random, level: float, held_out: bool = False) -> Document:
     """A catalogue with several requests. level: 0 (two or three tools) to 1 (three to twelve)."""
     n_tools = rng.randint(2 + round(level), 3 + round(9 * level))
-    plain_share = 0.0 if held_out or rng.random() < 0.6 else rng.choice((0.5, 1.0))
-    rows = make_rows(rng, held_out, n_tools, rng.randint(6, 10), plain_share)
-    questions = tuple(Question(row["question"], gold_text(row)) for row in rows)
-    return Document("tool_call", Layout.CHAT, rows[0]["context"], questions)
+    plain_share = 0.0 if held_out or rng.random() < 0.75 else rng.choice((0.5, 1.0))
+    rows = make_rows(rng, held_out, n_tools, rng.randint(8, 14), plain_share)
+    return Document("tool_call", Layout.CHAT, rows[0]["context"], make_questions(rows))

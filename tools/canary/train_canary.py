@@ -4,7 +4,8 @@
 Usage: train_canary.py --state FOLDER --out models/canary [--minutes N] [--threads 1] [--from MODEL --seen 3.9e6]
 
 --from takes the weights and the tokenizer of a model folder, with a fresh optimiser; --seen says how many tokens those
-weights have seen, where the schedules of lengths and of attention go on. A state in FOLDER goes before both.
+weights have seen, where the schedules of lengths and of attention go on. A state in FOLDER goes before both. With --look
+heads are taught where to look (model.HOPS), until --connect-at tokens are seen each for itself.
 
 FOLDER holds state.pt (weights, optimiser, step), the tokenizer, log.csv (loss of each kind of document by step) and
 scores.csv (held-out documents of the evaluation's size: share of answer tokens and of whole answers that are right).
@@ -26,7 +27,7 @@ import batches
 import circuits
 import export_canary
 import tokenizer as tokenizers_of_canary
-from model import Canary, CanaryConfig
+from model import HOPS, Canary, CanaryConfig
 
 SEED = 1
 WARM_UP = 40  # steps
@@ -68,7 +69,8 @@ class Training:
         self.encoder = batches.Encoder(tokenizer)
         self.config = CanaryConfig(vocab=tokenizer.get_vocab_size())
         self.model = Canary(self.config, getattr(torch, arguments.dtype))
-        circuits.start(self.model, batches.token_kinds(tokenizer), SEED)
+        self.kinds_of_tokens = batches.token_kinds(tokenizer)
+        circuits.start(self.model, self.kinds_of_tokens, SEED)
         self.optimizer = torch.optim.Adam(self.groups(), lr=arguments.lr, betas=(0.9, 0.97), fused=True)
         self.step, self.tokens = 0, int(arguments.seen)
         self.seconds = 0.0
@@ -134,15 +136,17 @@ class Training:
 
     def train_step(self) -> list[tuple[str, float]]:
         """One update; the loss of each batch."""
-        losses = []
+        losses, tokens_before = [], self.tokens
         for kind in self.kinds():
             batch = self.sources[kind].batch(self.level())
-            logits, targets, weights = self.model.predictions(batch)
-            each = F.cross_entropy(logits, targets, reduction="none")
-            loss = (each * weights).sum() / weights.sum()
+            found = self.model.predictions(batch)
+            each = F.cross_entropy(found.logits, found.targets, reduction="none")
+            loss = (each * found.weights).sum() / found.weights.sum()
+            for hop, missed in found.missed.items():
+                loss = loss + self.arguments.look * missed
+                losses.append((hop, missed.item()))
             (loss / self.arguments.draws).backward()
-            counted = weights >= 1
-            losses.append((kind, each[counted].mean().item()))
+            losses.append((kind, each[found.weights >= 1].mean().item()))
             self.tokens += int(batch.context_len.sum() + batch.branch_len.sum())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
@@ -150,6 +154,8 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
+        if tokens_before < self.arguments.connect_at <= self.tokens:
+            circuits.connect(self.model, self.kinds_of_tokens, SEED)
         return losses
 
     @torch.no_grad()
@@ -161,10 +167,10 @@ class Training:
             tokens, whole = [], []
             for _ in range(n_documents):
                 batch = source.batch(1.0, invented=0.0)
-                logits, targets, weights = self.model.predictions(batch)
+                found = self.model.predictions(batch)
                 right = torch.zeros_like(batch.weight)
                 n = int((batch.weight > 0).sum())
-                right[batch.weight > 0] = (logits.argmax(-1) == targets)[:n].float()
+                right[batch.weight > 0] = (found.logits.argmax(-1) == found.targets)[:n].float()
                 asked = batch.weight >= 1
                 tokens.append(right[asked].mean())
                 rows = asked.any(-1)
@@ -191,7 +197,7 @@ class Training:
         if self.step % LOG_EVERY:
             return
         row = self.progress()
-        for kind in SHARES:
+        for kind in (*SHARES, *HOPS):
             found = [loss for name, loss in self.recent if name == kind]
             row[f"loss_{kind}"] = f"{sum(found) / len(found):.4f}" if found else ""
         self.write("log.csv", row)
@@ -244,6 +250,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the matrix products")
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--look", type=float, default=0.0, help="weight of where the heads of model.HOPS look")
+    parser.add_argument("--connect-at", type=float, default=math.inf, help="tokens after which circuits.connect is called")
     parser.add_argument("--grow", type=float, default=3.5e6, help="tokens until documents have their full length")
     parser.add_argument("--budget", type=int, default=1800, help="tokens of a batch")
     parser.add_argument("--shares", type=shares, default=SHARES, help="of each kind: tool_call=2,prose=1")

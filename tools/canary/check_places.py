@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Do the generators know where an answer's pieces stand? Run by CTest; needs only Python's standard library.
+
+Training teaches attention to look at these places, so a wrong one would teach to look at the wrong place.
+"""
+
+import json
+import random
+import sys
+
+import programs
+import tool_calls
+from document import Question, Span
+
+
+def text_of(text: str, span: Span) -> str:
+    return text[slice(*span)].lower()
+
+
+def check_call(context: str, question: Question) -> int:
+    """The number of values whose whole chain is known."""
+    for copy in question.copies:
+        source = context if copy.in_context else question.prompt
+        there = text_of(source, (copy.source, copy.source + copy.end - copy.begin))
+        assert there == text_of(question.answer, (copy.begin, copy.end)), (copy, there, question)
+    call = json.loads(question.answer)
+    for match in question.matches:
+        assert {text_of(context, span) for span in match.context} == {text_of(question.prompt, match.prompt)}, question
+        lines = [context[: begin].count("\n") for begin, _ in match.context]
+        assert context[: context.index(f". {call['name']} ")].count("\n") in lines, (match, question)
+    entry = context[context.index(f". {call['name']} ") :].split("\n")[1]
+    schema = json.loads(entry[entry.index("{") :])["properties"]
+    for chain in question.chains:
+        word = text_of(question.prompt, chain.field)
+        assert word == text_of(context, chain.description), (chain, question)
+        before = question.answer[: chain.value[0]].rstrip('" :')
+        key = before[before.rindex('"') + 1 :]
+        assert schema[key].get("description", key) == word, (key, word, question)
+        value = call["arguments"][key]
+        written = value if isinstance(value, str) else json.dumps(value)
+        assert text_of(question.answer, chain.value) == written.lower(), (chain, question)
+        assert chain.said is None or text_of(question.prompt, chain.said) == written.lower(), (chain, question)
+    return len(question.chains)
+
+
+def check_program(context: str, question: Question) -> int:
+    """The number of statements whose step is known."""
+    statements = 0
+    line = next(line for line in context.split("\n") if f" {question.prompt[5:].split('(')[0]}(x)" in line)
+    begin = context.index(line)
+    for answer, said in question.follows:
+        assert begin <= said[0] < said[1] <= begin + len(line), (answer, said, question)
+        statement, step = question.answer[slice(*answer)], context[slice(*said)]
+        if not statement.startswith("x = "):
+            assert statement == step, (statement, step)
+            continue
+        statements += 1
+        constant = programs.CONSTANT.search(step)
+        templates = [
+            (what.format(k=constant and constant.group()), how.format(k=constant and constant.group()))
+            for steps in programs.STEPS.values()
+            for what, how, _ in steps
+        ]
+        quoted = [(what, how) for what, how in templates if (what, how) == (step.replace('"', ""), statement.replace('"', ""))]
+        assert quoted, (step, statement)
+    return statements
+
+
+def main() -> int:
+    known = wanted = 0
+    for seed in range(300):
+        document = tool_calls.make_document(random.Random(seed), 1.0, held_out=seed % 2 == 0)
+        for question in document.questions:
+            known += check_call(document.context, question)
+            wanted += len(json.loads(question.answer)["arguments"])
+        document = programs.make_document(random.Random(seed), 1.0, held_out=seed % 2 == 0)
+        for question in document.questions:
+            found, lines = check_program(document.context, question), question.answer.count("\n")
+            assert found == lines, (found, question)
+    assert known > 0.98 * wanted, f"only {known} of {wanted} values are known"
+    print(f"{known} of {wanted} values, every statement")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
