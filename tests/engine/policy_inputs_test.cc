@@ -7,6 +7,7 @@
 
 #include "compress/registry.h"
 #include "engine/compression.h"
+#include "engine/cpu_clock.h"
 #include "engine/session.h"
 #include "kernels/parallel.h"
 #include "tests/engine/random_model.h"
@@ -384,6 +385,22 @@ TEST(Compression, HeadsOfDifferentLengthsAreReallyShorter) {
   EXPECT_EQ(n_rows, 4u * 45);
   // Rows of 16 + 16 values in 16 bits, and every head's own position list.
   EXPECT_EQ(cut.cache.bytes_in_use(), n_rows * (32 * 2 + 4));
+}
+
+TEST(PolicyInputs, TimeOfRecordingIsPartOfAPrefillAndOfNothingElse) {
+  const auto model = random_model(small_config());
+  const std::vector<int32_t> ids = random_ids(150, model->config.vocab);
+  Session session(model);
+  PrefillOptions options;
+  options.codec = plain_codec("f32");
+  options.needs.attention_received = true;
+  const double start = process_cpu_seconds();
+  PrefilledPrompt prompt = session.prefill(ids, options);
+  const double all = process_cpu_seconds() - start, recording = session.seconds_recording();
+  EXPECT_GT(recording, 0.0);
+  EXPECT_LT(recording, all);
+  session.feed(prompt.cache, ids, nullptr);
+  EXPECT_EQ(session.seconds_recording(), recording);
 }
 
 }  // namespace
