@@ -41,11 +41,12 @@ class ValueChain:
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A word of the prompt by which a tool is found: "noun" or "verb"; and where the context has the same one."""
+    """A word of the prompt by which a tool is found: "noun" or "verb"; where the context has the same one, and the tool."""
 
     kind: str
     prompt: Span
     context: tuple[Span, ...]
+    tool: Span  # the description of the tool that is asked for
 
 
 @dataclasses.dataclass(frozen=True)

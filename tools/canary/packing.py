@@ -8,17 +8,18 @@ not see each other.
 import dataclasses
 
 import torch
-from document import Copy, Document, Layout
+from document import Document, Layout, Question
 
 SEPARATOR = "#" * 64
 
 
 @dataclasses.dataclass
 class Look:
-    """The answer's token `index` is copied from the tokens at these positions of what its branch sees."""
+    """A branch's token, and the positions at which attention should look from there: a step of finding the answer."""
 
-    index: int
-    sources: list[int]
+    step: str  # of lora_llama.STEPS
+    token: int  # of the branch
+    sources: list[int]  # positions of what the branch sees, its context and itself
 
 
 @dataclasses.dataclass
@@ -69,7 +70,7 @@ class Encoder:
             ids, spans = self.spans(question.prompt + tail)
             answer, answer_spans = self.spans(question.answer)
             own = {character: len(context) + token for character, token in token_of_character(spans).items()}
-            looks = find_looks(question.copies, answer_spans, owners, len(head), own)
+            looks = find_looks(question, answer_spans, owners, len(head), own, len(ids))
             branches.append(Branch(ids, answer + [self.tokenizer.eos_token_id], looks))
         return Tree(document.kind, context, branches)
 
@@ -87,19 +88,28 @@ def token_of_character(spans: list[tuple[int, int]]) -> dict[int, int]:
 
 
 def find_looks(
-    copies: tuple[Copy, ...], answer: list[tuple[int, int]], context: dict[int, int], shift: int, question: dict[int, int]
+    question: Question, answer: list[tuple[int, int]], context: dict[int, int], shift: int, own: dict[int, int], asked: int
 ) -> list[Look]:
-    """What the answer's tokens are copied from. `context`, `question`: positions of the characters; `shift`: of the
-    document's first character in the context."""
+    """How a question's answer is found. `context`, `own`: positions of the characters of context and prompt; `shift`: of
+    the document's first character in the context; `asked`: tokens of the branch before the answer."""
     looks = []
+    n_context = min(own.values())
     for index, (begin, end) in enumerate(answer):
         sources: set[int] = set()
-        for copy in copies:
+        for copy in question.copies:
             for character in range(max(begin, copy.begin), min(end, copy.end)):
                 place = copy.source + character - copy.begin
-                sources.add(context[place + shift] if copy.in_context else question[place])
+                sources.add(context[place + shift] if copy.in_context else own[place])
         if sources:
-            looks.append(Look(index, sorted(sources)))
+            looks.append(Look("copy", asked + index - 1, sorted(sources)))
+    for match in question.matches:
+        if match.kind != "noun":
+            continue
+        here = sorted({own[character] for character in range(*match.prompt)})
+        there = {context[character + shift] for character in range(*match.tool)}
+        looks.append(Look("tool", here[-1] - n_context, sorted(there)))
+        name = next(index for index, (_, end) in enumerate(answer) if end > question.copies[0].begin)
+        looks.append(Look("asked", asked + name - 1, here))
     return looks
 
 
@@ -131,8 +141,7 @@ class BranchGroup:
 
     begin: int
     hidden: torch.Tensor  # bool (R, C + R): a token does not see this token of context and group
-    look_rows: torch.Tensor  # int64 (L), the group's tokens that predict a copied token
-    look_sources: torch.Tensor  # float32 (L, C + R), 1 where the copied token is to be found
+    looks: dict[str, tuple[torch.Tensor, torch.Tensor]]  # by step: tokens, int64 (L); where to look, float32 (L, C + R), 1
 
 
 @dataclasses.dataclass
@@ -176,22 +185,20 @@ class PackBuilder:
     def _add_group(self, branches: list[Branch], n_context: int, kind: str) -> BranchGroup:
         begin = len(self.ids)
         branch_of: list[int] = []
-        looks: list[tuple[int, list[int]]] = []  # the group's token, columns
+        looks: dict[str, list[tuple[int, list[int]]]] = {}  # by step: the group's token, columns
         for number, branch in enumerate(branches):
             rows = branch.question + branch.answer[:-1]
             start, last = len(branch_of), len(branch_of) + len(branch.question) - 1
             for look in branch.looks:
                 columns = [place if place < n_context else place + start for place in look.sources]
-                looks.append((last + look.index, columns))
+                looks.setdefault(look.step, []).append((start + look.token, columns))
             self._predict(range(begin + last, begin + last + len(branch.answer)), branch.answer, kind)
             self.ids += rows
             self.positions += range(n_context, n_context + len(rows))
             branch_of += [number] * len(rows)
         hidden = hidden_from(branch_of, n_context)
-        sources = torch.zeros(len(looks), hidden.shape[1])
-        for number, (_, columns) in enumerate(looks):
-            sources[number, columns] = 1
-        return BranchGroup(begin, hidden, torch.tensor([row for row, _ in looks], dtype=torch.int64), sources)
+        tensors = {step: look_tensors(found, hidden.shape[1]) for step, found in looks.items()}
+        return BranchGroup(begin, hidden, tensors)
 
     def add_text(self, ids: list[int]) -> None:
         """Plain text: every token but the last predicts the next."""
@@ -212,6 +219,14 @@ class PackBuilder:
         lists = (self.ids, self.positions, self.predicting, self.targets, self.answers)
         ids, positions, predicting, targets, answers = (torch.tensor(x, dtype=torch.int64) for x in lists)
         return Pack(ids, positions, self.trees, predicting, targets, answers, self.kinds)
+
+
+def look_tensors(looks: list[tuple[int, list[int]]], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens (L), and where each should look (L, width)."""
+    sources = torch.zeros(len(looks), width)
+    for number, (_, columns) in enumerate(looks):
+        sources[number, columns] = 1
+    return torch.tensor([token for token, _ in looks], dtype=torch.int64), sources
 
 
 def hidden_from(branch_of: list[int], n_context: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ import csv
 import math
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 60, 120, 30, 45
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555", "#e69f00", "#56b4e9")
 FLOOR = 1e-4  # nats; what is smaller is drawn here
 
 

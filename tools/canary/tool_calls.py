@@ -227,13 +227,18 @@ def find_matches(row: dict, gold: str) -> tuple[Match, ...]:
     """The request's noun, if it stands there once, in the descriptions of all tools with that noun; and the " the " behind
     its verb, where a model that reads from left to right knows the verb, in those of all tools with that verb."""
     tools = list(re.finditer(r"\. (\w+) — (\w+)( the )(\w+)\.\n", row["context"]))
-    _, verb, _, noun = next(tool.groups() for tool in tools if tool[1] == json.loads(gold)["name"])
+    asked = next(tool for tool in tools if tool[1] == json.loads(gold)["name"])
+    _, verb, _, noun = asked.groups()
     here = find_once(row["question"], noun)
     if here is None:
         return ()
     nouns = tuple(tool.span(4) for tool in tools if tool[4] == noun)
     verbs = tuple(tool.span(3) for tool in tools if tool[2] == verb)
-    return (Match("noun", here, nouns), Match("verb", (here[0] - len(" the "), here[0]), verbs))
+    description = (asked.start(2), asked.end(4))
+    return (
+        Match("noun", here, nouns, description),
+        Match("verb", (here[0] - len(" the "), here[0]), verbs, description),
+    )
 
 
 def make_questions(rows: list[dict]) -> tuple[Question, ...]:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Trains smollm2-tools, a LoRA adapter on SmolLM2-135M-Instruct that calls tools, follows specifications, finds keys.
 
-Each step takes fresh generated documents (loss: cross entropy of the answers, and with --look how far copying heads look
-from what is copied) and in some of the steps one plain text of the base model's own (loss: KL(base || adapted) of every
-next-token distribution), which keeps perplexity. Documents grow
-from a level of 0 to 1 over --grow tokens; the rate is constant and falls linearly over the last --decay of --tokens.
+Each step takes fresh generated documents (loss: cross entropy of the answers, and with --look how far heads look from
+what they should see) and in some of the steps one plain text of the base model's own (loss: KL(base || adapted) of
+every next-token distribution), which keeps perplexity. Documents grow from a level of 0 to 1 over --grow tokens; the
+rate is constant and falls linearly over the last --decay of --tokens.
 
 Usage: train_adapter.py MODEL_DIR [--work results/smollm2-tools] [--out models/smollm2-tools] [--tokens 375000]
 Interrupted training goes on from its last checkpoint in --work, step by step as if it had not stopped; --tokens and the
@@ -28,7 +28,7 @@ import tool_calls
 import torch
 import torch.nn.functional as F
 import transformers
-from lora_llama import CopyingHeads, LoraLlama, save_adapter
+from lora_llama import STEPS, LoraLlama, Watch, save_adapter
 from packing import Encoder, Pack, PackBuilder
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -39,10 +39,7 @@ GENERATORS = {
     "passkey": retrieval.make_passkey,
 }
 LOG_EVERY = 10  # steps
-# Of SmolLM2-135M, layer: heads. After the second training they looked at names, keys and values that were copied right
-# (up to 0.95 of a head's weight) and elsewhere where the copy was wrong.
-COPYING_HEADS = {17: [3, 4], 18: [6, 7], 20: [6], 23: [1, 2, 7, 8]}
-LOG_COLUMNS = ["step", "tokens", "seconds", "rate", "level", "kl", "look"]
+LOG_COLUMNS = ["step", "tokens", "seconds", "rate", "level", "kl", *(f"look_{step}" for step in STEPS)]
 LOG_COLUMNS += [f"{what}_{kind}" for kind in GENERATORS for what in ("loss", "exact")]
 
 
@@ -95,9 +92,9 @@ class Trainer:
         return builder.pack(), text.pack()
 
     def answer_loss(self, pack: Pack) -> torch.Tensor:
-        """Mean cross entropy of the answers' tokens, nats; and --look times how far copying heads look away."""
-        copying = CopyingHeads(COPYING_HEADS) if self.arguments.look > 0 else None
-        logits = self.model.logits(self.model.hidden(pack, copying=copying)[pack.predicting])
+        """Mean cross entropy of the answers' tokens, nats; and --look times how far heads look away."""
+        watch = Watch() if self.arguments.look > 0 else None
+        logits = self.model.logits(self.model.hidden(pack, watch=watch)[pack.predicting])
         losses = F.cross_entropy(logits, pack.targets, reduction="none")
         with torch.no_grad():
             wrong = torch.zeros(len(pack.kinds)).index_add_(0, pack.answers, (logits.argmax(1) != pack.targets).float())
@@ -106,11 +103,11 @@ class Trainer:
             for kind, total, size, errors in zip(pack.kinds, sums, sizes, wrong):
                 self.recent[f"loss_{kind}"].append(float(total / size))
                 self.recent[f"exact_{kind}"].append(float(errors == 0))
-        away = copying.loss() if copying else None
-        if away is None:
-            return losses.mean()
-        self.recent["look"].append(away.item())
-        return losses.mean() + self.arguments.look * away
+        loss = losses.mean()
+        for step, away in (watch.losses() if watch else {}).items():
+            self.recent[f"look_{step}"].append(away.item())
+            loss = loss + self.arguments.look * away
+        return loss
 
     def text_loss(self, pack: Pack) -> torch.Tensor:
         """Mean KL(base || adapted) over a text's tokens, nats."""
@@ -213,7 +210,7 @@ def parse_arguments() -> argparse.Namespace:
         "--mix", type=float, nargs=len(GENERATORS), default=[42, 45, 5, 8], help=f"shares of {', '.join(GENERATORS)}"
     )
     parser.add_argument("--shortest", type=float, default=0.2, help="length of the shortest documents, of the longest's")
-    parser.add_argument("--look", type=float, default=0.0, help="weight of where copying heads look")
+    parser.add_argument("--look", type=float, default=0.0, help="weight of where the heads of lora_llama.STEPS look")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--text-share", type=float, default=0.2, help="of the steps that also have a text")

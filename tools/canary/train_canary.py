@@ -199,7 +199,7 @@ class Training:
         row = self.progress()
         for kind in (*SHARES, *HOPS):
             found = [loss for name, loss in self.recent if name == kind]
-            row[f"loss_{kind}"] = f"{sum(found) / len(found):.4f}" if found else ""
+            row[f"loss_{kind}" if kind in SHARES else f"look_{kind}"] = f"{sum(found) / len(found):.4f}" if found else ""
         self.write("log.csv", row)
         self.recent.clear()
 
