@@ -13,7 +13,8 @@ import retrieval
 import tool_calls
 import words
 from circuits import TokenKinds
-from document import Document, Layout, Question, Span
+from document import Document, Layout, Span
+from hops import Hop, Spans, call_hops, program_hops
 from model import Looks, TreeBatch
 from tokenizer import BOS, EOS, PAD
 
@@ -41,17 +42,6 @@ EDGE_WEIGHT = 3.0  # of an answer's token where a word or number begins or ends:
 
 
 @dataclasses.dataclass
-class Hop:
-    """One step of finding a value: a branch's token, and the tokens that it should look at."""
-
-    name: str  # of model.HOPS
-    branch: int
-    token: int  # of the branch
-    in_context: bool  # the sources are the context's tokens, else the branch's
-    sources: list[int]
-
-
-@dataclasses.dataclass
 class Tree:
     """Token ids of a context and of what follows it for each question; the first n_asked[i] of those are no answer."""
 
@@ -59,7 +49,7 @@ class Tree:
     branches: list[list[int]]
     n_asked: list[int]
     plain: bool = False  # text whose every token counts
-    hops: list["Hop"] = dataclasses.field(default_factory=list)
+    hops: list[Hop] = dataclasses.field(default_factory=list)
 
     def longest(self) -> int:
         """Tokens of the longest branch."""
@@ -100,66 +90,23 @@ class Encoder:
             wholes = [[self.bos] + self.ids(document.context + question.prompt) for question in document.questions]
             shared = len(os.path.commonprefix(wholes))
             tree = self.joined(wholes[0][:shared], [whole[shared:] for whole in wholes], answers)
-            for number, question in enumerate(document.questions):
-                tree.hops += self.step_hops(number, question, document.context, tree.n_asked[number])
-            return tree
+            return self.with_hops(tree, document)
         after = "\n" if document.layout is Layout.CHAT else ""
         asked = [self.ids(question.prompt + after) for question in document.questions]
         tree = self.joined([self.bos] + self.ids(document.context), asked, answers)
+        return self.with_hops(tree, document)
+
+    def with_hops(self, tree: Tree, document: Document) -> Tree:
+        """The tree, with how each of its answers is found."""
+        context = self.spans(document.context)
         for number, question in enumerate(document.questions):
-            tree.hops += self.hops(number, question, document.context, tree.n_asked[number])
+            spans = Spans(context, self.spans(question.prompt), self.spans(question.answer), tree.n_asked[number])
+            tree.hops += call_hops(question, number, spans) + program_hops(question, document.context, number, spans)
         return tree
-
-    def hops(self, branch: int, question: Question, context: str, n_asked: int) -> list[Hop]:
-        """What a question's values are found by. n_asked: tokens of the branch before the answer."""
-        of_context, of_prompt, of_answer = map(self.spans, (context, question.prompt, question.answer))
-        found = []
-        for match in question.matches:
-            there = [1 + token for span in match.context for token in covering(of_context, span)]  # behind <|bos|>
-            here = covering(of_prompt, match.prompt)
-            found += [Hop(match.kind, branch, token, True, there) for token in here]
-            found.append(Hop("asked", branch, n_asked + covering(of_answer, question.copies[0].span())[0] - 1, False, here))
-        for copy in question.copies:
-            tokens = [n_asked + token for token in covering(of_answer, copy.span())]
-            there = covering(of_context, (copy.source, copy.source + copy.end - copy.begin))
-            if copy.in_context and len(tokens) == len(there):
-                found += [Hop("name", branch, token - 1, True, [1 + place]) for token, place in zip(tokens, there)]
-        for chain in question.chains:
-            value = [n_asked + token for token in covering(of_answer, chain.value)]
-            asking, field = value[0] - 1, covering(of_prompt, chain.field)
-            described = [1 + token for token in covering(of_context, chain.description)]  # behind <|bos|>
-            found.append(Hop("description", branch, asking, True, described))
-            found.append(Hop("field", branch, asking, False, field))
-            if chain.said is None:
-                continue
-            said = covering(of_prompt, chain.said)
-            if len(said) == len(value):
-                found += [Hop("value", branch, token - 1, False, [source]) for token, source in zip(value, said)]
-            before, after = (said[:1], field) if said[0] < field[0] else (field, said)
-            found += [Hop("phrase", branch, token, False, before) for token in after]
-        return found
-
-    def step_hops(self, branch: int, question: Question, context: str, n_asked: int) -> list[Hop]:
-        """What a question's statements and their constants follow from; n_asked as in hops()."""
-        if not question.follows:
-            return []
-        of_context, of_answer = self.spans(context), self.spans(question.answer)
-        found = []
-        for answer, said in question.follows:
-            places = [1 + token for token in covering(of_context, said)]  # behind <|bos|>
-            tokens = [n_asked + token for token in covering(of_answer, answer)]
-            pairs = list(zip(tokens, places)) if len(tokens) == len(places) else [(tokens[0], places[0])]
-            found += [Hop("step", branch, token - 1, True, [place]) for token, place in pairs]
-        return found
 
     @staticmethod
     def joined(context: list[int], asked: list[list[int]], answers: list[list[int]]) -> Tree:
         return Tree(context, [q + a for q, a in zip(asked, answers)], [len(q) for q in asked])
-
-
-def covering(offsets: list[Span], span: Span) -> list[int]:
-    """The tokens that hold some of these characters."""
-    return [token for token, (begin, end) in enumerate(offsets) if begin < span[1] and end > span[0]]
 
 
 def letters_and_digits(tokenizer: Tokenizer) -> list[str]:

@@ -56,13 +56,9 @@ def check_program(context: str, question: Question) -> int:
             continue
         statements += 1
         constant = programs.CONSTANT.search(step)
-        templates = [
-            (what.format(k=constant and constant.group()), how.format(k=constant and constant.group()))
-            for steps in programs.STEPS.values()
-            for what, how, _ in steps
-        ]
-        quoted = [(what, how) for what, how in templates if (what, how) == (step.replace('"', ""), statement.replace('"', ""))]
-        assert quoted, (step, statement)
+        written = [text.replace(constant.group(), "{k}", 1) if constant else text for text in (step, statement)]
+        meanings = [(what, how) for steps in programs.STEPS.values() for what, how, _ in steps]
+        assert tuple(text.replace('"', "") for text in written) in meanings, (step, statement)
     return statements
 
 

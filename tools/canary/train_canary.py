@@ -31,7 +31,6 @@ from model import HOPS, Canary, CanaryConfig
 
 SEED = 1
 WARM_UP = 40  # steps
-ANNEALED = 0.25  # share of a training's tokens over which the learning rate falls to zero
 RELEASED_FROM, RELEASED_OVER = 7e5, 2.3e6  # tokens: where and how long the rate of attention grows from 0.1 to 0.6
 CHECKPOINT_SECONDS = 240
 LOG_EVERY = 10  # steps
@@ -126,7 +125,7 @@ class Training:
         """Learning rate: a short warm-up, constant, and a fall to zero over the last part of this training's tokens."""
         a = self.arguments
         warm = min(1.0, (self.step + 1) / WARM_UP)
-        left = (a.tokens - self.tokens) / (a.tokens - a.seen) / ANNEALED
+        left = (a.tokens - self.tokens) / (a.tokens - a.seen) / a.anneal
         return a.lr * warm * min(1.0, max(0.01, left))
 
     def kinds(self) -> list[str]:
@@ -250,6 +249,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the matrix products")
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--anneal", type=float, default=0.25, help="share of the tokens over which the rate falls to zero")
     parser.add_argument("--look", type=float, default=0.0, help="weight of where the heads of model.HOPS look")
     parser.add_argument("--connect-at", type=float, default=math.inf, help="tokens after which circuits.connect is called")
     parser.add_argument("--grow", type=float, default=3.5e6, help="tokens until documents have their full length")
