@@ -66,6 +66,7 @@ def probe(binary, requests):
 
 
 def main():
+    logging.disable_progress_bar()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kvengine", required=True)
     parser.add_argument("--model", required=True)
