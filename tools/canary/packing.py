@@ -141,7 +141,8 @@ class BranchGroup:
 
     begin: int
     hidden: torch.Tensor  # bool (R, C + R): a token does not see this token of context and group
-    looks: dict[str, tuple[torch.Tensor, torch.Tensor]]  # by step: tokens, int64 (L); where to look, float32 (L, C + R), 1
+    # By step: the tokens, int64 (L); and 1 where each should look, else 0, float32 (L, C + R).
+    looks: dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclasses.dataclass
