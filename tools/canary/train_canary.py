@@ -5,7 +5,7 @@ Usage: train_canary.py --state FOLDER --out models/canary [--minutes N] [--threa
 
 --from takes the weights and the tokenizer of a model folder, with a fresh optimiser; --seen says how many tokens those
 weights have seen, where the schedules of lengths and of attention go on. A state in FOLDER goes before both. With --look
-heads are taught where to look (model.HOPS), until --connect-at tokens are seen each for itself.
+heads are taught where to look (model.HOPS); at --connect-at tokens what one writes is joined to what the next compares with.
 
 FOLDER holds state.pt (weights, optimiser, step), the tokenizer, log.csv (loss of each kind of document by step) and
 scores.csv (held-out documents of the evaluation's size: share of answer tokens and of whole answers that are right).
