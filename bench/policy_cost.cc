@@ -114,7 +114,8 @@ double flops_of(const std::string& name, const ModelConfig& c, double n) {
   if (name == "think") return 2 * keys * n * d;
   if (name == "expected_attention")  // k^T C k and k^T m for each key
     return moments + 2 * queries * n * d * (d + 2);
-  if (name == "cap") return 3 * moments + 2 * queries * n * d;  // M, and v^T M^-1 v by a triangle
+  if (name == "cap")  // M, its factor and that one's inverse, v^T M^-1 v by a triangle
+    return 2 * moments + 2 * queries * d * d * d / 3 + 2 * queries * n * d;
   if (name == "observed_attention") return 2 * queries * n * (n + 1) / 2 * d;  // all logits again
   if (name == "non_causal_attention") return 2 * queries * n * std::min(n, 256.0) * d;
   const double votes = 2 * queries * 64 * n * d;  // of snapkv's window

@@ -10,13 +10,13 @@
 //   the first `sinks` rows get max(S over all heads) + 1 and stay
 //
 // M is positive definite, no eigenvalue below 1; v^T M^-1 v = |L^-1 v|^2 with its Cholesky factor L,
-// both in double, the products with the values and their squares in float.
+// both in double, the products with the keys and values and their squares in float.
 // Differs from kvpress: a prompt of at most `sinks` tokens is no error.
 #include <algorithm>
 #include <cmath>
 
 #include "compress/future_queries.h"
-#include "compress/lower_panels.h"
+#include "compress/lower_product.h"
 #include "compress/method.h"
 #include "compress/value_tiles.h"
 #include "kernels/kernels.h"
@@ -68,16 +68,17 @@ class CapPolicy : public EvictionPolicy {
       : EvictionPolicy(std::move(rules)), params_(params) {}
 
   KvNeeds inputs(int) const override {
-    return {.keys = true, .values = true, .query_statistics = {params_.sinks}};
+    return {.keys = true, .values = true, .query_statistics = {{params_.sinks}}};
   }
 
   LayerScores score(const LayerView& view) const override {
     const MeanRotation rotation(view, params_.future);
     const int group = view.n_heads / view.n_kv_heads;
-    std::vector<std::vector<double>> norms(view.n_kv_heads), by_head(view.n_heads);
-    parallel_for(view.n_kv_heads, [&](int64_t h) { norms[h] = key_norms(view, view.heads[h]); });
+    std::vector<SharedRows> shared(view.n_kv_heads);
+    parallel_for(view.n_kv_heads, [&](int64_t h) { shared[h] = shared_rows(view, view.heads[h]); });
+    std::vector<std::vector<double>> by_head(view.n_heads);
     parallel_for(view.n_heads, [&](int64_t i) {
-      by_head[i] = head_scores(view, rotation, static_cast<int>(i), norms[i / group]);
+      by_head[i] = head_scores(view, rotation, static_cast<int>(i), shared[i / group]);
     });
     LayerScores out;
     float largest = 0;
@@ -99,14 +100,26 @@ class CapPolicy : public EvictionPolicy {
   }
 
  private:
+  // What the query heads of one KV head share.
+  struct SharedRows {
+    int first = 0;                  // row after the sinks
+    std::vector<double> key_norms;  // (n_rows)
+    std::vector<float> values;      // tiles of the rows from `first` on
+  };
+
+  SharedRows shared_rows(const LayerView& view, const LayerView::HeadRows& head) const {
+    const int first = std::min(params_.sinks, head.n_rows);
+    return {first, key_norms(view, head), value_tiles(head, view.head_dim, first)};
+  }
+
   // w_j v_j^T M^-1 v_j of the rows after the sinks.
   std::vector<double> head_scores(const LayerView& view, const MeanRotation& rotation,
-                                  int query_head, const std::vector<double>& norms) const {
+                                  int query_head, const SharedRows& shared) const {
     const LayerView::HeadRows& head = view.heads[query_head / (view.n_heads / view.n_kv_heads)];
-    const int dim = view.head_dim, first = std::min(params_.sinks, head.n_rows);
-    std::vector<double> weights = relevance(view, head, rotation.mean(query_head), norms, first);
-    const std::vector<float> values = value_tiles(head, dim, first);
-    std::vector<double> m = weighted_products(head, dim, first, values, weights);
+    const int dim = view.head_dim, first = shared.first;
+    const std::vector<float>& values = shared.values;
+    std::vector<double> weights = relevance(view, head, rotation.mean(query_head), shared);
+    std::vector<double> m = weighted_products(head, dim, shared, weights);
     factorise(m, dim);
     const std::vector<float> unmix = inverse(m, dim);
     std::vector<float> product(static_cast<size_t>(dim) * kTile);
@@ -125,30 +138,33 @@ class CapPolicy : public EvictionPolicy {
     return weights;
   }
 
-  // M, (dim, dim); only its lower triangle is right. values: tiles of the rows from `first` on. Products
-  // of kAttnBlock rows are summed in float, these sums in double.
-  std::vector<double> weighted_products(const LayerView::HeadRows& head, int dim, int first,
-                                        const std::vector<float>& values,
+  // M, (dim, dim); only its lower triangle is right. Products of kAttnBlock rows are summed in float,
+  // these sums in double.
+  std::vector<double> weighted_products(const LayerView::HeadRows& head, int dim,
+                                        const SharedRows& shared,
                                         const std::vector<double>& weights) const {
+    const int first = shared.first;
     const int64_t width = padded(dim);
     std::vector<double> m(static_cast<size_t>(dim) * dim, 0.0);
     for (int d = 0; d < dim; ++d) m[static_cast<size_t>(d) * dim + d] = 1;
-    std::vector<float> scaled(static_cast<size_t>(dim) * kTile), block(dim * width);
-    for (int row = first; row < head.n_rows; row += kTile) {
-      const int n = std::min(kTile, head.n_rows - row), in_block = (row - first) % kAttnBlock;
-      float factors[kTile] = {};
+    std::vector<float> scaled(static_cast<size_t>(dim) * kAttnBlock), block(dim * width);
+    for (int row = first; row < head.n_rows; row += kAttnBlock) {
+      const int n = std::min(kAttnBlock, head.n_rows - row);
+      float factors[kAttnBlock] = {};
       for (int r = 0; r < n; ++r)
         factors[r] = static_cast<float>(weights[row - first + r] + params_.epsilon);
-      const float* tile = values.data() + int64_t{row - first} * dim;
-      for (int d = 0; d < dim; ++d) {
-        for (int r = 0; r < kTile; ++r) scaled[d * kTile + r] = tile[d * kTile + r] * factors[r];
+      for (int at = 0; at < n; at += kTile) {
+        const float* tile = shared.values.data() + int64_t{row - first + at} * dim;
+        for (int d = 0; d < dim; ++d) {
+          float* out = scaled.data() + int64_t{d} * kAttnBlock + at;
+          for (int r = 0; r < kTile; ++r) out[r] = tile[d * kTile + r] * factors[at + r];
+        }
       }
       for (int from = 0; from < dim; from += kPanel) {
-        kernels().gemm_f32(scaled.data() + from * kTile, kTile, dim - from, n,
+        kernels().gemm_f32(scaled.data() + int64_t{from} * kAttnBlock, kAttnBlock, dim - from, n,
                            head.values + row * width + from, width,
-                           block.data() + from * width + from, width, in_block > 0);
+                           block.data() + from * width + from, width, false);
       }
-      if (in_block + kTile < kAttnBlock && row + kTile < head.n_rows) continue;
       for (int a = 0; a < dim; ++a) {
         for (int b = 0; b <= a; ++b) m[static_cast<size_t>(a) * dim + b] += block[a * width + b];
       }
@@ -175,23 +191,24 @@ class CapPolicy : public EvictionPolicy {
     return norms;
   }
 
-  // w_j; norms: of the keys.
+  // w_j.
   std::vector<double> relevance(const LayerView& view, const LayerView::HeadRows& head,
-                                const std::vector<double>& mean, const std::vector<double>& norms,
-                                int first) const {
+                                const std::vector<double>& mean, const SharedRows& shared) const {
+    const int first = shared.first;
     double mean_norm = 0;
     for (const double x : mean) mean_norm += x * x;
     mean_norm = std::max(std::sqrt(mean_norm), kSmallest);
+    const std::vector<float> direction(mean.begin(), mean.end());
     std::vector<float> logits;
     float largest = -INFINITY;
     for (int tile = first / kTile * kTile; tile < head.n_rows; tile += kTile) {
       const float* keys = head.keys + static_cast<int64_t>(tile) * view.head_dim;
-      double dots[kTile] = {};
-      for (int d = 0; d < view.head_dim; ++d) {
-        for (int r = 0; r < kTile; ++r) dots[r] += mean[d] * keys[d * kTile + r];
-      }
+      float dots[kTile];
+      kernels().gemm_f32(direction.data(), view.head_dim, 1, view.head_dim, keys, kTile, dots,
+                         kTile, false);
       for (int r = std::max(0, first - tile); r < std::min(kTile, head.n_rows - tile); ++r) {
-        const double cosine = dots[r] / (mean_norm * norms[tile + r]);
+        const double cosine =
+            static_cast<double>(dots[r]) / (mean_norm * shared.key_norms[tile + r]);
         logits.push_back(static_cast<float>(params_.tau * std::clamp(cosine, -1.0, 1.0)));
         largest = std::max(largest, logits.back());
       }

@@ -21,7 +21,7 @@
 #include <limits>
 
 #include "compress/future_queries.h"
-#include "compress/lower_panels.h"
+#include "compress/lower_product.h"
 #include "compress/method.h"
 #include "compress/row_norms.h"
 #include "compress/softmax.h"
@@ -46,7 +46,9 @@ class ExpectedAttentionPolicy : public EvictionPolicy {
 
  protected:
   KvNeeds inputs(int) const override {
-    return {.keys = true, .values = params_.vnorm, .query_statistics = {params_.sinks}};
+    return {.keys = true,
+            .values = params_.vnorm,
+            .query_statistics = {{params_.sinks, params_.covariance}}};
   }
 
   LayerScores score(const LayerView& view) const override {
@@ -74,7 +76,7 @@ class ExpectedAttentionPolicy : public EvictionPolicy {
   }
 
   // What turns keys into exponents, (dim + 1, dim) or (1, dim): the lower triangle of Sigma / (2 D)
-  // in whole panels of rows, with what stands above it added to it, then m / sqrt(D).
+  // in blocks of rows (lower_product.h), with what stands above it added to it, then m / sqrt(D).
   std::vector<float> weights_of(const MeanRotation& rotation, int dim, int query_head) const {
     std::vector<float> weights;
     if (params_.covariance) {
@@ -82,7 +84,7 @@ class ExpectedAttentionPolicy : public EvictionPolicy {
       weights.resize(sigma.size());
       for (int a = 0; a < dim; ++a) {
         for (int b = 0; b < dim; ++b) {
-          const double times = b / kPanel < a / kPanel ? 2 : 1;
+          const double times = b / kLowerRows < a / kLowerRows ? 2 : 1;
           const size_t at = static_cast<size_t>(a) * dim + b;
           weights[at] = static_cast<float>(times * sigma[at] / (2.0 * dim));
         }

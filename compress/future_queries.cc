@@ -42,7 +42,7 @@ void turn_rows(const std::vector<double>& cos, const std::vector<double>& sin, i
 
 MeanRotation::MeanRotation(const LayerView& view, int future)
     : view_(view), means_(means_of(view, future)) {
-  KV_CHECK(view.query_mean != nullptr && view.query_covariance != nullptr && future > 0);
+  KV_CHECK(view.query_mean != nullptr && future > 0);
 }
 
 // The layers of a prompt ask for the same means one after the other, so the last ones are kept.
@@ -84,6 +84,7 @@ std::vector<double> MeanRotation::mean(int query_head) const {
 }
 
 std::vector<double> MeanRotation::covariance(int query_head) const {
+  KV_CHECK(view_.query_covariance != nullptr);
   const int64_t dim = view_.head_dim;
   const double* c = view_.query_covariance + query_head * dim * dim;
   std::vector<double> out(c, c + dim * dim);

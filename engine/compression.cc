@@ -394,10 +394,15 @@ void KvNeeds::join(const KvNeeds& other) {
   keys |= other.keys;
   raw_keys |= other.raw_keys;
   values |= other.values;
-  for (const int first : other.query_statistics) {
-    if (std::find(query_statistics.begin(), query_statistics.end(), first) ==
-        query_statistics.end())
-      query_statistics.push_back(first);
+  for (const QueryStatisticsNeeds& wanted : other.query_statistics) {
+    const auto same = std::find_if(
+        query_statistics.begin(), query_statistics.end(),
+        [&](const QueryStatisticsNeeds& mine) { return mine.first_token == wanted.first_token; });
+    if (same == query_statistics.end()) {
+      query_statistics.push_back(wanted);
+    } else {
+      same->covariance |= wanted.covariance;
+    }
   }
   attention_received |= other.attention_received;
   output_norms |= other.output_norms;

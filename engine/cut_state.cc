@@ -22,7 +22,8 @@ CutState::CutState(const ModelConfig& config, std::shared_ptr<const RepeatedCut>
   const KvNeeds needs = rule_->policy->needs(kEndless);
   KV_CHECK(!needs.attention_received && needs.repeats.empty(), "{} cannot cut again and again",
            rule_->policy->spec());
-  for (const int first : needs.query_statistics) moments_.emplace_back(config, first);
+  for (const QueryStatisticsNeeds& wanted : needs.query_statistics)
+    moments_.emplace_back(config, wanted);
   ring_.n_window = needs.window_queries;
   ring_.queries.resize(static_cast<size_t>(n_layers_) * n_heads_ * ring_.n_window * head_dim_);
 }
@@ -31,11 +32,15 @@ CutState::CutState(const ModelConfig& config, std::shared_ptr<const RepeatedCut>
                    Positions positions, const RecordedInputs& seen, int n_tokens)
     : CutState(config, std::move(rule), positions) {
   for (QueryMoments& mine : moments_) {
+    const int first = mine.needs().first_token;
     const auto same =
         std::find_if(seen.query_moments.begin(), seen.query_moments.end(),
-                     [&](const QueryMoments& m) { return m.first_token() == mine.first_token(); });
-    KV_CHECK(same != seen.query_moments.end(), "no sums from token {}", mine.first_token());
+                     [&](const QueryMoments& m) { return m.needs().first_token == first; });
+    KV_CHECK(same != seen.query_moments.end(), "no sums from token {}", first);
+    const bool covariance = mine.needs().covariance;
+    KV_CHECK(same->needs().covariance || !covariance, "no products from token {}", first);
     mine = *same;
+    if (!covariance) mine.drop_covariance();
   }
   const int64_t n_heads = int64_t{n_layers_} * n_heads_, recorded = seen.window.n_window;
   n_recorded_ = static_cast<int>(std::min<int64_t>(ring_.n_window, recorded));

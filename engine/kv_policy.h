@@ -27,15 +27,23 @@ struct RepeatNeeds {
   bool operator==(const RepeatNeeds&) const = default;
 };
 
+// The prompt's queries before RoPE, summed up over the tokens from first_token on.
+struct QueryStatisticsNeeds {
+  int first_token = 0;
+  bool covariance = false;  // besides the mean
+
+  bool operator==(const QueryStatisticsNeeds&) const = default;
+};
+
 // What the prefill must record or the view must contain for this policy.
 struct KvNeeds {
   int window_queries = 0;  // rotated queries of the last that many prompt tokens
   bool keys = false;       // LayerView::HeadRows::keys
   bool raw_keys = false;   // LayerView::HeadRows::raw_keys
   bool values = false;     // LayerView::HeadRows::values
-  // LayerView::query_mean and query_covariance over all prompt tokens but the first that many; a
-  // policy asks for one such number, a union of needs may hold more.
-  std::vector<int> query_statistics = {};
+  // LayerView::query_mean and query_covariance; a policy asks for one such, a union of needs may hold
+  // several with different first tokens.
+  std::vector<QueryStatisticsNeeds> query_statistics = {};
   bool attention_received = false;        // LayerView::attention_received
   bool output_norms = false;              // LayerView::output_norms
   std::vector<RepeatNeeds> repeats = {};  // LayerView::repeat_scores; at most one of one policy
@@ -47,8 +55,9 @@ struct KvNeeds {
 // Of the prompt's queries before RoPE, over the tokens from first_token on.
 struct QueryStatistics {
   int first_token = 0;
-  std::vector<double> mean;        // (n_layers, n_heads, head_dim)
-  std::vector<double> covariance;  // (n_layers, n_heads, head_dim, head_dim), divided by the count
+  std::vector<double> mean;  // (n_layers, n_heads, head_dim)
+  // (n_layers, n_heads, head_dim, head_dim), divided by the count; empty unless asked for.
+  std::vector<double> covariance;
 };
 
 // Where kept keys stand and where decoding goes on (interface: `positions`).
@@ -112,8 +121,8 @@ struct LayerKeep {
 // What a policy may want to know of a model before any work.
 struct ModelShape {
   int n_layers = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0;
-  int rotary_dim = 0;             // channels of a head that RoPE turns
-  int n_sliding_layers = 0;       // layers with a window, which policies leave alone
+  int rotary_dim = 0;              // channels of a head that RoPE turns
+  int n_sliding_layers = 0;        // layers with a window, which policies leave alone
   bool learned_positions = false;  // positions are in the hidden states, not in the keys
 };
 

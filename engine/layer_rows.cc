@@ -216,14 +216,14 @@ void LayerRows::add_repeat_scores(const KvNeeds& needs, LayerView& view) const {
 
 void LayerRows::add_statistics(const KvNeeds& needs, LayerView& view) const {
   if (needs.query_statistics.empty()) return;
-  const int wanted = needs.query_statistics.front();
+  const QueryStatisticsNeeds& wanted = needs.query_statistics.front();
   for (const QueryStatistics& s : inputs_.query_statistics) {
-    if (s.first_token != wanted) continue;
+    if (s.first_token != wanted.first_token) continue;
     const size_t at = static_cast<size_t>(layer_) * config_.n_heads * config_.head_dim;
     view.query_mean = s.mean.data() + at;
-    view.query_covariance = s.covariance.data() + at * config_.head_dim;
+    if (wanted.covariance) view.query_covariance = s.covariance.data() + at * config_.head_dim;
   }
-  KV_CHECK(view.query_mean != nullptr, "no statistics from token {}", wanted);
+  KV_CHECK(view.query_mean != nullptr, "no statistics from token {}", wanted.first_token);
 }
 
 }  // namespace kv

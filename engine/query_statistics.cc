@@ -3,82 +3,140 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "engine/kv_codec.h"
 #include "kernels/parallel.h"
 
 namespace kv {
 
-QueryMoments::QueryMoments(const ModelConfig& config, int first_token)
+namespace {
+constexpr int kRowsAhead = 4;  // rows between the one asked for and the one summed
+}
+
+void QueryMoments::Sums::resize(size_t size) {
+  open.resize(size, 0.0f);
+  closed.resize(size, 0.0);
+}
+
+void QueryMoments::Sums::close(int64_t from, int64_t count) {
+  for (int64_t i = from; i < from + count; ++i) closed[i] += open[i];
+  std::fill_n(open.data() + from, count, 0.0f);
+}
+
+QueryMoments::QueryMoments(const ModelConfig& config, const QueryStatisticsNeeds& needs)
     : n_layers_(config.n_layers),
       n_heads_(config.n_heads),
       head_dim_(config.head_dim),
-      first_token_(first_token),
       n_panels_(padded(config.head_dim) / kPanel),
-      head_size_(place(n_panels_, n_panels_ * kPanel)),
-      n_tokens_(n_layers_, 0),
-      origins_(static_cast<size_t>(n_layers_) * n_heads_ * head_dim_, 0.0f),
-      open_(static_cast<size_t>(n_layers_) * n_heads_ * head_size_, 0.0f),
-      closed_(open_.size(), 0.0) {}
+      needs_(needs),
+      n_products_(n_products(config.head_dim, needs)),
+      n_tokens_(n_layers_, 0) {
+  const size_t n_heads = static_cast<size_t>(n_layers_) * n_heads_;
+  origins_.resize(n_heads * head_dim_, 0.0f);
+  sums_.resize(n_heads * head_dim_);
+  products_.resize(n_heads * n_products_);
+}
 
 int64_t QueryMoments::place(int head_dim, int p, int row) {
-  const int64_t rows_before = int64_t{p} * (head_dim + 1) - int64_t{p} * (p - 1) / 2 * kPanel;
+  const int64_t rows_before = int64_t{p} * head_dim - int64_t{p} * (p - 1) / 2 * kPanel;
   return (rows_before + row - int64_t{p} * kPanel) * kPanel;
 }
 
-size_t QueryMoments::bytes_for(const ModelConfig& config) {
-  const int n_panels = padded(config.head_dim) / kPanel;
-  const auto head_size = static_cast<size_t>(place(config.head_dim, n_panels, n_panels * kPanel));
+int64_t QueryMoments::n_products(int head_dim, const QueryStatisticsNeeds& needs) {
+  const int n_panels = padded(head_dim) / kPanel;
+  return needs.covariance ? place(head_dim, n_panels, n_panels * kPanel) : 0;
+}
+
+size_t QueryMoments::bytes_for(const ModelConfig& config, const QueryStatisticsNeeds& needs) {
+  const int64_t sums = config.head_dim + n_products(config.head_dim, needs);
   return static_cast<size_t>(config.n_layers) * config.n_heads *
-         (config.head_dim * sizeof(float) + head_size * (sizeof(float) + sizeof(double)));
+         (config.head_dim * sizeof(float) + sums * (sizeof(float) + sizeof(double)));
+}
+
+void QueryMoments::drop_covariance() {
+  needs_.covariance = false;
+  n_products_ = 0;
+  products_ = {};
 }
 
 void QueryMoments::add(int layer, int first_token, int n, const float* queries, int64_t stride) {
-  const int begin = std::clamp(first_token_ - first_token, 0, n);
+  const int begin = std::clamp(needs_.first_token - first_token, 0, n);
   if (begin == n) return;
-  parallel_for(n_heads_, [&](int64_t h) {
-    add_head(int64_t{layer} * n_heads_ + h, n_tokens_[layer], n - begin,
-             queries + begin * stride + h * head_dim_, stride);
+  const int64_t n_channels = int64_t{n_heads_} * head_dim_, first_head = int64_t{layer} * n_heads_;
+  queries += begin * stride;
+  n -= begin;
+  int64_t& n_before = n_tokens_[layer];
+  if (n_before == 0) std::copy_n(queries, n_channels, origins_.data() + first_head * head_dim_);
+  const int64_t n_spans = (n_channels + kSpan - 1) / kSpan;
+  parallel_for(n_spans, [&](int64_t s) {
+    const int64_t from = s * kSpan;
+    add_sums(first_head * head_dim_ + from, std::min(kSpan, n_channels - from), n_before, n,
+             queries + from, stride);
   });
-  n_tokens_[layer] += n - begin;
+  if (needs_.covariance) {
+    parallel_for(n_heads_, [&](int64_t h) {
+      add_products(first_head + h, n_before, n, queries + h * head_dim_, stride);
+    });
+  }
+  n_before += n;
 }
 
-void QueryMoments::add_head(int64_t head, int64_t n_before, int n, const float* queries,
-                            int64_t stride) {
-  const int width = n_panels_ * kPanel;
-  float* origin = origins_.data() + head * head_dim_;
-  float* open = open_.data() + head * head_size_;
-  double* closed = closed_.data() + head * head_size_;
-  if (n_before == 0) std::copy_n(queries, head_dim_, origin);
-  // (kMomentBlock, width), and the same transposed with a row of ones at the end.
-  thread_local std::vector<float> rows, columns;
-  rows.assign(static_cast<size_t>(kMomentBlock) * width, 0.0f);
-  columns.assign(static_cast<size_t>(head_dim_ + 1) * kMomentBlock, 1.0f);
-  const float* of[kMomentBlock];
-  for (int i = 0; i < kMomentBlock; ++i) of[i] = rows.data() + static_cast<int64_t>(i) * width;
+template <typename Fn>
+void QueryMoments::for_each_block(int64_t n_before, int n, const Fn& fn) {
   for (int done = 0, count = 0; done < n; done += count) {
     const int in_block = static_cast<int>((n_before + done) % kMomentBlock);
     count = std::min(kMomentBlock - in_block, n - done);
-    for (int i = 0; i < count; ++i) {
-      const float* q = queries + (done + i) * stride;
-      float* row = rows.data() + static_cast<int64_t>(i) * width;
+    fn(done, count, in_block);
+  }
+}
+
+// Rows lie further apart than a processor looks ahead by itself. Of the channels from .. from + count - 1 among all layers'.
+void QueryMoments::add_sums(int64_t from, int64_t count, int64_t n_before, int n,
+                            const float* queries, int64_t stride) {
+  const float* origin = origins_.data() + from;
+  float* sums = sums_.open.data() + from;
+  for_each_block(n_before, n, [&](int first, int n_tokens, int in_block) {
+    for (int i = first; i < first + n_tokens; ++i) {
+      const float* q = queries + i * stride;
+      const int later = std::min(i + kRowsAhead, n - 1);
+      prefetch(reinterpret_cast<const std::byte*>(queries + later * stride), count * sizeof(float));
+      for (int64_t d = 0; d < count; ++d) sums[d] += q[d] - origin[d];
+    }
+    if (in_block + n_tokens == kMomentBlock) sums_.close(from, count);
+  });
+}
+
+void QueryMoments::add_products(int64_t head, int64_t n_before, int n, const float* queries,
+                                int64_t stride) {
+  const int width = n_panels_ * kPanel;
+  const float* origin = origins_.data() + head * head_dim_;
+  // (kMomentBlock, width), and the same transposed.
+  thread_local std::vector<float> rows, columns;
+  rows.assign(static_cast<size_t>(kMomentBlock) * width, 0.0f);
+  columns.resize(static_cast<size_t>(head_dim_) * kMomentBlock);
+  const float* of[kMomentBlock];
+  for (int i = 0; i < kMomentBlock; ++i) of[i] = rows.data() + int64_t{i} * width;
+  for_each_block(n_before, n, [&](int first, int n_tokens, int in_block) {
+    for (int i = 0; i < n_tokens; ++i) {
+      const float* q = queries + (first + i) * stride;
+      float* row = rows.data() + int64_t{i} * width;
       for (int d = 0; d < head_dim_; ++d) row[d] = q[d] - origin[d];
     }
     kernels().transpose_rows(of, head_dim_, columns.data());
     for (int p = 0; p < n_panels_; ++p) {
       const int from = p * kPanel;
-      kernels().gemm_f32(columns.data() + static_cast<int64_t>(from) * kMomentBlock, kMomentBlock,
-                         head_dim_ + 1 - from, count, rows.data() + from, width,
-                         open + place(p, from), kPanel, in_block > 0);
+      kernels().gemm_f32(columns.data() + int64_t{from} * kMomentBlock, kMomentBlock,
+                         head_dim_ - from, n_tokens, rows.data() + from, width,
+                         products_.open.data() + head * n_products_ + place(p, from), kPanel,
+                         in_block > 0);
     }
-    if (in_block + count < kMomentBlock) continue;
-    for (int64_t i = 0; i < head_size_; ++i) closed[i] += open[i];
-    std::fill_n(open, head_size_, 0.0f);
-  }
+    if (in_block + n_tokens == kMomentBlock) products_.close(head * n_products_, n_products_);
+  });
 }
 
 QueryStatistics QueryMoments::statistics() const {
-  const int64_t n_heads = int64_t{n_layers_} * n_heads_;
-  QueryStatistics result{first_token_, std::vector<double>(n_heads * head_dim_),
-                         std::vector<double>(n_heads * head_dim_ * head_dim_)};
+  const int64_t n_heads = int64_t{n_layers_} * n_heads_, matrix = int64_t{head_dim_} * head_dim_;
+  QueryStatistics result{needs_.first_token, std::vector<double>(n_heads * head_dim_),
+                         std::vector<double>(needs_.covariance ? n_heads * matrix : 0)};
   parallel_for(n_heads, [&](int64_t head) {
     const int64_t n = n_tokens_[head / n_heads_];
     if (n > 0) head_statistics(head, n, result);
@@ -87,25 +145,22 @@ QueryStatistics QueryMoments::statistics() const {
 }
 
 void QueryMoments::head_statistics(int64_t head, int64_t n_tokens, QueryStatistics& out) const {
-  const float* open = open_.data() + head * head_size_;
-  const double* closed = closed_.data() + head * head_size_;
   const double share = 1.0 / static_cast<double>(n_tokens);
-  std::vector<double> mean(static_cast<size_t>(n_panels_) * kPanel);  // relative to the origin
-  for (int p = 0; p < n_panels_; ++p) {
-    const int64_t at = place(p, head_dim_);
-    for (int c = 0; c < kPanel; ++c)
-      mean[p * kPanel + c] = (closed[at + c] + static_cast<double>(open[at + c])) * share;
+  std::vector<double> mean(head_dim_);  // relative to the origin
+  for (int d = 0; d < head_dim_; ++d) {
+    const int64_t at = head * head_dim_ + d;
+    mean[d] = sums_.at(at) * share;
+    out.mean[at] = mean[d] + static_cast<double>(origins_[at]);
   }
-  for (int d = 0; d < head_dim_; ++d)
-    out.mean[head * head_dim_ + d] = mean[d] + static_cast<double>(origins_[head * head_dim_ + d]);
+  if (!needs_.covariance) return;
   double* covariance = out.covariance.data() + head * head_dim_ * head_dim_;
   for (int p = 0; p < n_panels_; ++p) {
     for (int a = p * kPanel; a < head_dim_; ++a) {
-      const int64_t at = place(p, a) - int64_t{p} * kPanel;
+      const int64_t at = head * n_products_ + place(p, a) - int64_t{p} * kPanel;
       const int end = std::min((p + 1) * kPanel, a + 1);
       for (int b = p * kPanel; b < end; ++b) {
-        const double product = (closed[at + b] + static_cast<double>(open[at + b])) * share;
-        covariance[a * head_dim_ + b] = covariance[b * head_dim_ + a] = product - mean[a] * mean[b];
+        covariance[a * head_dim_ + b] = covariance[b * head_dim_ + a] =
+            products_.at(at + b) * share - mean[a] * mean[b];
       }
     }
   }
@@ -114,12 +169,15 @@ void QueryMoments::head_statistics(int64_t head, int64_t n_tokens, QueryStatisti
 void QueryMoments::append_to(std::vector<double>& out) const {
   for (const int64_t n : n_tokens_) out.push_back(static_cast<double>(n));
   out.insert(out.end(), origins_.begin(), origins_.end());
-  out.insert(out.end(), open_.begin(), open_.end());
-  out.insert(out.end(), closed_.begin(), closed_.end());
+  for (const Sums* of : {&sums_, &products_}) {
+    out.insert(out.end(), of->open.begin(), of->open.end());
+    out.insert(out.end(), of->closed.begin(), of->closed.end());
+  }
 }
 
 bool QueryMoments::take_from(std::span<const double>& from) {
-  const size_t size = n_tokens_.size() + origins_.size() + open_.size() + closed_.size();
+  const size_t size =
+      n_tokens_.size() + origins_.size() + 2 * (sums_.open.size() + products_.open.size());
   if (from.size() < size) return false;
   for (size_t i = 0; i < n_tokens_.size(); ++i) {
     if (!(from[i] >= 0 && from[i] <= 2147483647.0)) return false;
@@ -130,8 +188,10 @@ bool QueryMoments::take_from(std::span<const double>& from) {
     for (auto& x : numbers) x = static_cast<std::decay_t<decltype(x)>>(*next++);
   };
   take(origins_);
-  take(open_);
-  take(closed_);
+  for (Sums* of : {&sums_, &products_}) {
+    take(of->open);
+    take(of->closed);
+  }
   from = from.subspan(size);
   return true;
 }

@@ -14,7 +14,7 @@ namespace kv {
 namespace {
 
 constexpr const char* kFormat = "kvengine cache";
-constexpr const char* kVersion = "3";
+constexpr const char* kVersion = "4";
 
 // Order of the numbers of head.L.H. listed, originals, dropped, channels: the number of a list, -1:
 // none.

@@ -143,9 +143,11 @@ PrefilledPrompt Session::prefill(std::span<const int32_t> ids, const PrefillOpti
   prompt.window.n_window = std::min(options.needs.window_queries, n);
   prompt.window.queries.resize(static_cast<size_t>(config.n_layers) * config.n_heads *
                                prompt.window.n_window * config.head_dim);
-  if (from != nullptr) prompt.query_moments = from->moments;
-  for (const int first : options.needs.query_statistics) {
-    if (from == nullptr) prompt.query_moments.emplace_back(config, first);
+  if (from != nullptr) {
+    prompt.query_moments = from->moments;
+  } else {
+    for (const QueryStatisticsNeeds& wanted : options.needs.query_statistics)
+      prompt.query_moments.emplace_back(config, wanted);
   }
   if (options.step) prompt.cache.set_step(make_step_rows(config, options.codec, options.step, n));
   std::vector<float> softmax_max, softmax_sum;

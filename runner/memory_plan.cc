@@ -117,9 +117,10 @@ int64_t MemoryCosts::prompt(size_t n_tokens, const KvCodec& codec, const KvNeeds
   const int64_t heads = int64_t{model_.n_layers} * model_.n_heads, d = model_.head_dim;
   int64_t recorded = heads * std::min<int64_t>(needs.window_queries, n) * d * kFloat;
   // The sums, and the mean and covariance made of them.
-  const auto moments = static_cast<int64_t>(QueryMoments::bytes_for(model_));
-  recorded += static_cast<int64_t>(needs.query_statistics.size()) *
-              (moments + heads * (d + 1) * d * static_cast<int64_t>(sizeof(double)));
+  for (const QueryStatisticsNeeds& wanted : needs.query_statistics) {
+    recorded += static_cast<int64_t>(QueryMoments::bytes_for(model_, wanted)) +
+                heads * ((wanted.covariance ? d : 0) + 1) * d * int64_t{sizeof(double)};
+  }
   if (needs.attention_received) recorded += heads * n * static_cast<int64_t>(sizeof(double));
   recorded +=
       static_cast<int64_t>(needs.repeats.size()) * model_.n_layers * model_.n_kv_heads * n * kFloat;
@@ -135,8 +136,8 @@ int64_t MemoryCosts::cell(size_t n_tokens, const CompressionPlan& plan) const {
     const KvNeeds needs = plan.decode->policy->needs(kEndless);
     const int64_t d = model_.head_dim, heads = int64_t{model_.n_layers} * model_.n_heads;
     bytes += 2 * heads * d * needs.window_queries * int64_t{sizeof(float)};
-    bytes +=
-        2 * static_cast<int64_t>(needs.query_statistics.size() * QueryMoments::bytes_for(model_));
+    for (const QueryStatisticsNeeds& wanted : needs.query_statistics)
+      bytes += 2 * static_cast<int64_t>(QueryMoments::bytes_for(model_, wanted));
   }
   if (plan.policies.empty() && plan.step == nullptr) return bytes;
   // Rows that stay, their scores and positions, on their way through the policies.

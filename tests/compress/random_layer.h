@@ -89,9 +89,9 @@ class RandomLayer {
     if (inv_freq_.empty()) inv_freq_.assign(shape_.head_dim / 2, 0.0f);
     v.inv_freq = inv_freq_;
     if (!needs.query_statistics.empty()) {
-      fill_query_statistics(needs.query_statistics.front());
+      fill_query_statistics(needs.query_statistics.front().first_token);
       v.query_mean = query_mean_.data();
-      v.query_covariance = query_covariance_.data();
+      if (needs.query_statistics.front().covariance) v.query_covariance = query_covariance_.data();
     }
     if (needs.attention_received) {
       fill_attention_received();

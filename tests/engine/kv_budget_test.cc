@@ -91,8 +91,8 @@ TEST_P(PromptCut, ChunksAndThreadsDoNotShow) {
 
 // What a policy that reads moments of the queries needs besides its rows.
 int moments_bytes(const std::string& spec, const ModelConfig& config) {
-  return spec.starts_with("expected_attention") ? static_cast<int>(QueryMoments::bytes_for(config))
-                                                : 0;
+  if (!spec.starts_with("expected_attention")) return 0;
+  return static_cast<int>(QueryMoments::bytes_for(config, {.first_token = 4, .covariance = true}));
 }
 
 // Every page that the process makes counts, at every moment.

@@ -253,7 +253,7 @@ TEST(PolicyInputs, RecordingLeavesThePromptAlone) {
   const std::vector<int32_t> ids = random_ids(150, model->config.vocab);
   KvNeeds everything;
   everything.window_queries = 150;
-  everything.query_statistics = {0, 4};
+  everything.query_statistics = {{0, false}, {4, true}};
   everything.attention_received = true;
   std::vector<float> logits[2];
   for (const bool recording : {false, true}) {

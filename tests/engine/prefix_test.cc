@@ -38,7 +38,7 @@ std::vector<float> tiles_of(const KvCache& cache) {
 KvNeeds everything() {
   KvNeeds needs;
   needs.window_queries = 9;
-  needs.query_statistics = {4};
+  needs.query_statistics = {{4, true}};
   needs.attention_received = true;
   return needs;
 }

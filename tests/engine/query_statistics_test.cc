@@ -47,8 +47,9 @@ TEST_P(QueryStatisticsOf, AreThoseOfPlainSums) {
   const Case& c = GetParam();
   const ModelConfig config = config_of(c.head_dim);
   const int64_t stride = 3 * c.head_dim + 5;
-  QueryMoments moments(config, c.first_token);
-  EXPECT_EQ(moments.bytes(), QueryMoments::bytes_for(config));
+  const QueryStatisticsNeeds needs{c.first_token, true};
+  QueryMoments moments(config, needs);
+  EXPECT_EQ(moments.bytes(), QueryMoments::bytes_for(config, needs));
   for (int layer = 0; layer < 2; ++layer)
     add_in_passes(c, queries_of(c, layer, stride), stride, layer, c.n_tokens, moments);
   const QueryStatistics statistics = moments.statistics();
@@ -84,10 +85,10 @@ TEST_P(QueryStatisticsOf, HaveTheSameBitsForAnyPasses) {
   const Case& c = GetParam();
   const int64_t stride = 3 * c.head_dim + 5;
   const std::vector<float> queries = queries_of(c, 0, stride);
-  QueryMoments whole(config_of(c.head_dim), c.first_token);
+  QueryMoments whole(config_of(c.head_dim), {c.first_token, true});
   add_in_passes(c, queries, stride, 0, c.n_tokens, whole);
   for (const int pass : {1, 7, kMomentBlock, 50}) {
-    QueryMoments pieces(config_of(c.head_dim), c.first_token);
+    QueryMoments pieces(config_of(c.head_dim), {c.first_token, true});
     add_in_passes(c, queries, stride, 0, pass, pieces);
     EXPECT_EQ(pieces.statistics().mean, whole.statistics().mean) << pass;
     EXPECT_EQ(pieces.statistics().covariance, whole.statistics().covariance) << pass;
@@ -98,13 +99,13 @@ TEST_P(QueryStatisticsOf, GoOnFromNumbers) {
   const Case& c = GetParam();
   const int64_t stride = 3 * c.head_dim + 5;
   const std::vector<float> queries = queries_of(c, 0, stride);
-  QueryMoments moments(config_of(c.head_dim), c.first_token);
+  QueryMoments moments(config_of(c.head_dim), {c.first_token, true});
   const int half = c.n_tokens / 2;
   moments.add(0, 0, half, queries.data(), stride);
   std::vector<double> numbers;
   moments.append_to(numbers);
   numbers.push_back(3);  // of who comes next
-  QueryMoments back(config_of(c.head_dim), c.first_token);
+  QueryMoments back(config_of(c.head_dim), {c.first_token, true});
   std::span<const double> left(numbers);
   ASSERT_TRUE(back.take_from(left));
   EXPECT_EQ(left.size(), 1u);
@@ -116,13 +117,34 @@ TEST_P(QueryStatisticsOf, GoOnFromNumbers) {
   EXPECT_FALSE(back.take_from(left));
 }
 
+// The mean alone: the same bits, fewer bytes, whether asked for so or the products forgotten.
+TEST_P(QueryStatisticsOf, NeedNoProductsForTheMean) {
+  const Case& c = GetParam();
+  const ModelConfig config = config_of(c.head_dim);
+  const QueryStatisticsNeeds needs{c.first_token, false};
+  const int64_t stride = 3 * c.head_dim + 5;
+  const std::vector<float> queries = queries_of(c, 0, stride);
+  QueryMoments both(config, {c.first_token, true}), mean(config, needs);
+  for (QueryMoments* m : {&both, &mean}) add_in_passes(c, queries, stride, 0, 7, *m);
+  EXPECT_EQ(mean.statistics().mean, both.statistics().mean);
+  EXPECT_TRUE(mean.statistics().covariance.empty());
+  EXPECT_EQ(mean.bytes(), QueryMoments::bytes_for(config, needs));
+  both.drop_covariance();
+  EXPECT_EQ(both.needs(), needs);
+  EXPECT_EQ(both.bytes(), mean.bytes());
+  std::vector<double> numbers[2];
+  both.append_to(numbers[0]);
+  mean.append_to(numbers[1]);
+  EXPECT_EQ(numbers[0], numbers[1]);
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, QueryStatisticsOf,
                          ::testing::Values(Case{16, 150, 4, 0}, Case{64, 97, 0, 3},
                                            Case{80, 70, 33, 0}, Case{32, 64, 0, 1000}));
 
 // None was counted: zeros.
 TEST(QueryStatistics, OfNoTokensAreZero) {
-  QueryMoments moments(config_of(16), 8);
+  QueryMoments moments(config_of(16), {8, true});
   const std::vector<float> queries(5 * 48, 1.0f);
   moments.add(0, 0, 5, queries.data(), 48);
   for (const double x : moments.statistics().mean) EXPECT_EQ(x, 0);

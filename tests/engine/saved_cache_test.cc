@@ -162,7 +162,7 @@ TEST_F(SavedCaches, RefuseWhatIsNoneOfTheirs) {
     write(text.replace(at, from.size(), to));
     return failure(made.spec);
   };
-  EXPECT_NE(replaced("\"version\":\"3\"", "\"version\":\"1\"").find("format 1, this build reads"),
+  EXPECT_NE(replaced("\"version\":\"4\"", "\"version\":\"1\"").find("format 1, this build reads"),
             std::string::npos);
   EXPECT_NE(replaced("kvengine cache", "kvengine cachE").find("is no saved cache"),
             std::string::npos);

@@ -237,11 +237,12 @@ TEST(Session, RecordsMeanAndCovarianceOfTheQueries) {
   constexpr int kFirst = 4;
   Session session(model, 32);
   KvNeeds needs;
-  needs.query_statistics = {0, kFirst};
+  needs.query_statistics = {{0, false}, {kFirst, true}};
   const PrefilledPrompt prompt = session.prefill(ids, {plain_codec("f32"), needs, nullptr});
   ASSERT_EQ(prompt.query_statistics.size(), 2u);
   const QueryStatistics& got = prompt.query_statistics[1];
   ASSERT_EQ(got.first_token, kFirst);
+  EXPECT_TRUE(prompt.query_statistics[0].covariance.empty());
 
   const LayerWeights& layer = model->layers[0];
   std::vector<float> x(config.dim), qkv(layer.qkv.n_out());

@@ -113,6 +113,7 @@ class LoraLlama:
         self.head = self.embedding.to(self.dtype)
         self.norms = {name: tensor.float() for name, tensor in weights.items() if name.endswith("norm.weight")}
         self.matrices: dict[str, torch.Tensor] = {}
+        self.merged: dict[str, torch.Tensor] = {}  # matrix and adapter of the layers that are frozen
         self.lora: dict[str, torch.Tensor] = {}
         generator = torch.Generator().manual_seed(seed)
         for layer in range(self.n_layers):
@@ -128,6 +129,20 @@ class LoraLlama:
         for name, tensor in self.lora.items():
             tensor.data.copy_(saved[f"base_model.model.model.{name}.weight"])
 
+    def freeze_below(self, layer: int) -> None:
+        """The adapter of the layers before this one stays as it is: no gradients, so no pass back through them."""
+        for name, matrix in self.matrices.items():
+            index, group = int(name.split(".")[1]), name.split(".", 2)[2]
+            if index >= layer:
+                continue
+            change = [self._change(f"layers.{index}.{part}") for part in GROUPS[group]]
+            self.merged[name] = (matrix.float() + torch.cat(change)).to(self.dtype)
+
+    def _change(self, name: str) -> torch.Tensor:
+        """What the adapter, frozen from now on, adds to a matrix."""
+        down, up = (self.lora[f"{name}.lora_{part}"].requires_grad_(False) for part in "AB")
+        return self.alpha / self.rank * up @ down
+
     def _add_adapter(self, name: str, n_out: int, n_in: int, generator: torch.Generator) -> None:
         bound = 1 / math.sqrt(n_in)
         start = torch.empty(self.rank, n_in).uniform_(-bound, bound, generator=generator)
@@ -136,7 +151,10 @@ class LoraLlama:
 
     def _project(self, layer: int, group: str, rows: torch.Tensor, adapted: bool) -> torch.Tensor:
         """rows (T, n_in) -> (T, outputs of the whole group), both in `dtype`."""
-        result = F.linear(rows, self.matrices[f"layers.{layer}.{group}"])
+        name = f"layers.{layer}.{group}"
+        if adapted and name in self.merged:
+            return F.linear(rows, self.merged[name])
+        result = F.linear(rows, self.matrices[name])
         if not adapted:
             return result
         names = [f"layers.{layer}.{name}" for name in GROUPS[group]]

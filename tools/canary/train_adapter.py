@@ -160,11 +160,15 @@ class Trainer:
         save_adapter(self.model, os.path.join(self.arguments.work, "adapter"), self.arguments.base_name)
 
     def resume(self) -> None:
-        """Reads the last checkpoint, log lines after it are dropped; without one, the adapter to start from, if any."""
-        if not os.path.exists(self.state_path):
-            if self.arguments.start:
-                self.model.load_adapter(self.arguments.start)
-            return
+        """Reads the last checkpoint or, without one, the adapter to start from, if any; then freezes the lower layers."""
+        if os.path.exists(self.state_path):
+            self._read_checkpoint()
+        elif self.arguments.start:
+            self.model.load_adapter(self.arguments.start)
+        self.model.freeze_below(self.arguments.train_from)
+
+    def _read_checkpoint(self) -> None:
+        """State and log as they were; log lines after the state are dropped."""
         state = torch.load(self.state_path)
         for name, tensor in self.model.lora.items():
             tensor.data.copy_(state["lora"][name])
@@ -211,6 +215,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--shortest", type=float, default=0.2, help="length of the shortest documents, of the longest's")
     parser.add_argument("--look", type=float, default=0.0, help="weight of where the heads of lora_llama.STEPS look")
+    parser.add_argument("--train-from", type=int, default=0, help="first layer that is trained; those before stay")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--text-share", type=float, default=0.2, help="of the steps that also have a text")
