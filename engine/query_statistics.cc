@@ -9,7 +9,7 @@
 namespace kv {
 
 namespace {
-constexpr int kRowsAhead = 4;  // rows between the one asked for and the one summed
+constexpr int kRowsAhead = 4;  // is asked for early: rows lie further apart than processors look
 }
 
 void QueryMoments::Sums::resize(size_t size) {
@@ -89,7 +89,7 @@ void QueryMoments::for_each_block(int64_t n_before, int n, const Fn& fn) {
   }
 }
 
-// Rows lie further apart than a processor looks ahead by itself. Of the channels from .. from + count - 1 among all layers'.
+// Of the channels from .. from + count - 1 among those of all layers.
 void QueryMoments::add_sums(int64_t from, int64_t count, int64_t n_before, int n,
                             const float* queries, int64_t stride) {
   const float* origin = origins_.data() + from;

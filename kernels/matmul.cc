@@ -126,6 +126,18 @@ void pack_panel(const std::byte* rows, int n, int n_in, T* panel, int column) {
   }
 }
 
+// A whole panel of floats that lie where floats may.
+void pack_panel(const float* rows, int n_in, float* panel) {
+  static_assert(kPanel == kTile);
+  const float* of[kPanel];
+  for (int o = 0; o < kPanel; ++o) of[o] = rows + static_cast<int64_t>(o) * n_in;
+  kernels().transpose_rows(of, n_in, panel);
+}
+
+bool is_aligned(const std::byte* p) {
+  return reinterpret_cast<uintptr_t>(p) % alignof(float) == 0;
+}
+
 template <typename T>
 void read_row(const T* panel, int n_in, int column, float (*widen)(T), float* out) {
   for (int k = 0; k < n_in; ++k) out[k] = widen(panel[static_cast<size_t>(k) * kPanel + column]);
@@ -144,7 +156,9 @@ void PackedMatrix::pack_rows(const void* rows, int first, int n) {
     const std::byte* source = static_cast<const std::byte*>(rows) +
                               static_cast<size_t>(begin - first) * n_in_ * dtype_bytes(dtype_);
     std::byte* target = data_.data() + static_cast<size_t>(p) * panel_bytes();
-    if (dtype_ == DType::kF32) {
+    if (dtype_ == DType::kF32 && end - begin == kPanel && is_aligned(source)) {
+      pack_panel(reinterpret_cast<const float*>(source), n_in_, reinterpret_cast<float*>(target));
+    } else if (dtype_ == DType::kF32) {
       pack_panel(source, end - begin, n_in_, reinterpret_cast<uint32_t*>(target), begin % kPanel);
     } else {
       pack_panel(source, end - begin, n_in_, reinterpret_cast<uint16_t*>(target), begin % kPanel);
