@@ -36,19 +36,26 @@ def fast_dtype() -> torch.dtype:
 STEPS = {
     "tool": {14: [3], 15: [6], 17: [3, 4], 18: [6, 7]},  # at the request's noun: at the tool's description
     "asked": {19: [1], 20: [1]},  # before the name: at the request's noun
-    "copy": {20: [3, 6], 23: [1, 2, 7, 8]},  # before a token of name, key or value: at that token
+    "name": {20: [3], 22: [4, 7], 23: [0, 1, 2, 7, 8]},  # before a token of the name: at that token
+    "copy": {20: [3, 6], 23: [1, 2, 7, 8]},  # before a token of key or value: at that token
 }
+VOTES = ("name",)  # steps whose heads are outvoted where one alone looks right
+
+
+def n_heads(step: str) -> int:
+    """Heads that take a step, of all layers."""
+    return sum(map(len, STEPS[step].values()))
 
 
 class Watch:
-    """Whether of each step's heads one at least looks where it should.
+    """Whether of each step's heads one at least looks where it should; of a vote's, how many of them.
 
     Where all of them look elsewhere, the cross entropy of the next token hardly reaches the place that they should look
     at, since its weight is small; the logarithm of that weight does. Where one looks there, nothing is asked of the others.
     """
 
     def __init__(self) -> None:
-        # By step and group's begin: the product over heads of their weight elsewhere.
+        # By step and group's begin: the product, of a vote the mean, over heads of their weight elsewhere.
         self.elsewhere: dict[tuple[str, int], torch.Tensor] = {}
 
     def add(self, layer: int, weights: torch.Tensor, group: BranchGroup) -> None:
@@ -58,14 +65,18 @@ class Watch:
             if heads is None:
                 continue
             rows = weights[torch.tensor(heads)[:, None], tokens]  # (H, L, C + R)
-            product = (1 - (rows * sources).sum(-1)).prod(0)
-            self.elsewhere[step, group.begin] = self.elsewhere.get((step, group.begin), 1.0) * product
+            elsewhere = 1 - (rows * sources).sum(-1)
+            key = step, group.begin
+            if step in VOTES:
+                self.elsewhere[key] = self.elsewhere.get(key, 0.0) + elsewhere.sum(0) / n_heads(step)
+            else:
+                self.elsewhere[key] = self.elsewhere.get(key, 1.0) * elsewhere.prod(0)
 
     def losses(self) -> dict[str, torch.Tensor]:
         """By step the mean over its looks of -log of the share that is not elsewhere, nats."""
         found: dict[str, list[torch.Tensor]] = {}
-        for (step, _), product in self.elsewhere.items():
-            found.setdefault(step, []).append(-(1 - product).clamp_min(1e-4).log())
+        for (step, _), elsewhere in self.elsewhere.items():
+            found.setdefault(step, []).append(-(1 - elsewhere).clamp_min(1e-4).log())
         return {step: torch.cat(parts).mean() for step, parts in found.items()}
 
 

@@ -45,6 +45,7 @@ class Encoder:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
+        self.vocabulary = tokenizer.get_vocab()
         message = {"role": "user", "content": SEPARATOR}
         chat = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
         self.chat_head, self.chat_tail = chat.split(SEPARATOR)
@@ -68,11 +69,34 @@ class Encoder:
         branches = []
         for question in document.questions:
             ids, spans = self.spans(question.prompt + tail)
-            answer, answer_spans = self.spans(question.answer)
+            sources = {True: (document.context, context_spans, len(head)), False: (question.prompt, spans, 0)}
+            answer, answer_spans = self.answer(question, sources)
             own = {character: len(context) + token for character, token in token_of_character(spans).items()}
             looks = find_looks(question, answer_spans, owners, len(head), own, len(ids))
             branches.append(Branch(ids, answer + [self.tokenizer.eos_token_id], looks))
         return Tree(document.kind, context, branches)
+
+    def answer(self, question: Question, sources: dict[bool, tuple]) -> tuple[list[int], list[tuple[int, int]]]:
+        """The answer's tokens and the characters of each. What is copied keeps the tokens that it has where it is copied
+        from, less a space before them: " zelu" may be two tokens where "zelu" is three, and a model that copies token by
+        token writes the former. `sources`: text, its tokens' characters and the first one's place, of context and prompt."""
+        ids, spans = self.spans(question.answer)
+        for copy in question.copies:
+            text, source_spans, shift = sources[copy.in_context]
+            begin, end = copy.source, copy.source + copy.end - copy.begin
+            if text[begin:end] != question.answer[copy.begin : copy.end]:
+                continue
+            covering = [(max(a - shift, begin), min(b - shift, end)) for a, b in source_spans]
+            pieces = [text[a:b] for a, b in covering if a < b]
+            found = [self.vocabulary.get(piece.replace(" ", "Ġ")) for piece in pieces]
+            inside = [index for index, (a, b) in enumerate(spans) if copy.begin < b and a < copy.end]
+            whole = spans[inside[0]][0] == copy.begin and spans[inside[-1]][1] == copy.end
+            if None in found or not whole:
+                continue
+            ends = [copy.begin + sum(map(len, pieces[: index + 1])) for index in range(len(pieces))]
+            ids[inside[0] : inside[-1] + 1] = found
+            spans[inside[0] : inside[-1] + 1] = zip([copy.begin, *ends], ends)
+        return ids, spans
 
     def _whole(self, document: Document) -> Tree:
         prompts = [self.ids(document.context + question.prompt) for question in document.questions]
@@ -101,7 +125,8 @@ def find_looks(
                 place = copy.source + character - copy.begin
                 sources.add(context[place + shift] if copy.in_context else own[place])
         if sources:
-            looks.append(Look("copy", asked + index - 1, sorted(sources)))
+            step = "name" if begin < question.copies[0].end else "copy"
+            looks.append(Look(step, asked + index - 1, sorted(sources)))
     for match in question.matches:
         if match.kind != "noun":
             continue
