@@ -59,6 +59,11 @@ class Encoder:
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return encoding.input_ids, encoding.offset_mapping
 
+    def words(self) -> list[str]:
+        """Words that are one token behind a space: such a token says nothing of its letters."""
+        words = [token[1:] for token in self.vocabulary if token.startswith("Ġ")]
+        return sorted(word for word in words if len(word) > 3 and word.isascii() and word.isalpha() and word[1:].islower())
+
     def tree(self, document: Document) -> Tree:
         """The document's tokens."""
         if document.layout is Layout.WHOLE:

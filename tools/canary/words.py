@@ -62,9 +62,13 @@ class Vocabulary:
 
     invented: the share of listed words that are replaced by invented ones, so that a model which is trained from scratch
     cannot know the lists by heart and has to read.
+    further, spelled: words beside the lists, and the share of string values that are taken from them, so that a model which
+    knows a word as one token learns to spell any, and not the lists by heart.
     """
 
     invented = 0.0
+    further: list[str] = []
+    spelled = 0.0
 
     def __init__(self, rng: random.Random, held_out: bool):
         self.rng = rng
@@ -112,8 +116,17 @@ class Vocabulary:
         """A string of random digits that does not begin with 0."""
         return str(self.integer(10 ** (count - 1), 10**count - 1))
 
+    def choose_further(self) -> str:
+        """One of the further words."""
+        while True:
+            word = self.rng.choice(self.further)
+            if self.allows(word):
+                return word
+
     def value(self) -> str:
         """A word that can stand for anything: a place, a person, a colour, a made-up name."""
+        if self.spelled and self.rng.random() < self.spelled:
+            return self.choose_further()
         draw = self.rng.random()
         if draw < 0.4:
             return self.choose(VALUES)
