@@ -6,10 +6,13 @@ Training teaches attention to look at these places, so a wrong one would teach t
 
 import json
 import random
+import re
 import sys
 
+import everyday
 import programs
 import tool_calls
+import words
 from document import Question, Span
 
 
@@ -62,9 +65,28 @@ def check_program(context: str, question: Question) -> int:
     return statements
 
 
+def check_everyday() -> None:
+    """Are the fixed texts free of words that are kept for evaluation, and does every request say what its tool requires?"""
+    lists = (words.VERBS, words.NOUNS, words.FIELDS, words.QUANTITIES, words.FLAGS, words.CHOICES, words.VALUES, words.PEOPLE)
+    kept = {word.lower() for entries in lists for word in entries if words.is_held_out(word)}
+    tools = everyday.all_tools()
+    assert len({tool.name for tool in tools}) == len(tools), "two everyday tools with one name"
+    for tool in tools:
+        texts = (tool.subject, tool.name, tool.description, *tool.requests, *tool.kinds, *tool.kinds.values())
+        found = kept.intersection(re.findall("[a-z]+", " ".join(texts).lower()))
+        assert not found, (tool.name, found)
+        for request in tool.requests:
+            said = set(re.findall(r"\{(\w+)\}", request))
+            assert set(tool.kinds) - set(tool.optional) <= said <= set(tool.kinds), (tool.name, request)
+
+
 def main() -> int:
     known = wanted = 0
+    check_everyday()
     for seed in range(300):
+        document = everyday.make_document(random.Random(seed), 1.0)
+        for question in document.questions:
+            check_call(document.context, question)
         document = tool_calls.make_document(random.Random(seed), 1.0, held_out=seed % 2 == 0)
         for question in document.questions:
             known += check_call(document.context, question)

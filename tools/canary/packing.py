@@ -60,8 +60,8 @@ class Encoder:
         return encoding.input_ids, encoding.offset_mapping
 
     def words(self) -> list[str]:
-        """Words that are one token behind a space: such a token says nothing of its letters."""
-        words = [token[1:] for token in self.vocabulary if token.startswith("Ġ")]
+        """Words that are one token behind a space, and several behind a quotation mark: the one does not say the others."""
+        words = [token[1:] for token in self.vocabulary if token.startswith("Ġ") and token[1:] not in self.vocabulary]
         return sorted(word for word in words if len(word) > 3 and word.isascii() and word.isalpha() and word[1:].islower())
 
     def tree(self, document: Document) -> Tree:
@@ -123,6 +123,13 @@ def find_looks(
     the document's first character in the context; `asked`: tokens of the branch before the answer."""
     looks = []
     n_context = min(own.values())
+    # The answer's first tokens of values.
+    firsts = [next(index for index, (_, end) in enumerate(answer) if end > chain.value[0]) for chain in question.chains]
+    for chain, first in zip(question.chains, firsts):
+        described = {context[character + shift] for character in range(*chain.description)}
+        field = {own[character] for character in range(*chain.field)}
+        looks.append(Look("described", asked + first - 1, sorted(described)))
+        looks.append(Look("field", asked + first - 1, sorted(field)))
     for index, (begin, end) in enumerate(answer):
         sources: set[int] = set()
         for copy in question.copies:
@@ -130,7 +137,7 @@ def find_looks(
                 place = copy.source + character - copy.begin
                 sources.add(context[place + shift] if copy.in_context else own[place])
         if sources:
-            step = "name" if begin < question.copies[0].end else "copy"
+            step = "name" if begin < question.copies[0].end else "value" if index in firsts else "copy"
             looks.append(Look(step, asked + index - 1, sorted(sources)))
     for match in question.matches:
         if match.kind != "noun":

@@ -66,9 +66,21 @@ def make_argument(words: Vocabulary, field: str, kind: str, plain: bool, require
     return Argument(words.made_up(), field, schema | {"description": field}, required)
 
 
-def make_arguments(words: Vocabulary, count: int, plain_share: float) -> tuple[Argument, ...]:
+@dataclasses.dataclass(frozen=True)
+class Mix:
+    """How many arguments tools have and of which kinds, as weights."""
+
+    counts: dict[int, int]
+    kinds: dict[str, int]
+
+
+ORDINARY = Mix({1: 35, 2: 45, 3: 20}, {"string": 40, "integer": 22, "number": 8, "boolean": 10, "enum": 20})
+STRINGS = Mix({2: 15, 3: 35, 4: 50}, {"string": 85, "enum": 15})
+
+
+def make_arguments(words: Vocabulary, count: int, plain_share: float, mix: Mix = ORDINARY) -> tuple[Argument, ...]:
     """Arguments of one tool: the first is required, later ones are optional in a third of the cases."""
-    kinds = words.rng.choices(("string", "integer", "number", "boolean", "enum"), (40, 22, 8, 10, 20), k=count)
+    kinds = words.rng.choices(tuple(mix.kinds), tuple(mix.kinds.values()), k=count)
     lists = {"string": FIELDS, "integer": QUANTITIES, "number": QUANTITIES, "boolean": FLAGS, "enum": FIELDS}
     made: dict[str, Argument] = {}
     for kind in kinds:
@@ -76,7 +88,7 @@ def make_arguments(words: Vocabulary, count: int, plain_share: float) -> tuple[A
         required = not made or words.rng.random() < 0.67
         made[field] = make_argument(words, field, kind, words.rng.random() < plain_share, required)
     if len({argument.key for argument in made.values()}) < count:
-        return make_arguments(words, count, plain_share)
+        return make_arguments(words, count, plain_share, mix)
     return tuple(made.values())
 
 
@@ -87,7 +99,7 @@ def make_name(words: Vocabulary, verb: str, noun: str, plain_share: float) -> st
     return "_".join(words.made_up() for _ in range(2)) if words.rng.random() < 0.8 else words.made_up(3)
 
 
-def make_catalog(words: Vocabulary, count: int, plain_share: float) -> list[Tool]:
+def make_catalog(words: Vocabulary, count: int, plain_share: float, mix: Mix = ORDINARY) -> list[Tool]:
     """Different tools; some share their verb or their noun, so that both must be read."""
     tools: dict[str, Tool] = {}
     taken: set[tuple[str, str]] = set()
@@ -100,7 +112,8 @@ def make_catalog(words: Vocabulary, count: int, plain_share: float) -> list[Tool
         if (verb, noun) in taken or name in tools:
             continue
         taken.add((verb, noun))
-        arguments = make_arguments(words, words.rng.choices((1, 2, 3), (35, 45, 20))[0], plain_share)
+        n_arguments = words.rng.choices(tuple(mix.counts), tuple(mix.counts.values()))[0]
+        arguments = make_arguments(words, n_arguments, plain_share, mix)
         tools[name] = Tool(name, verb, noun, arguments)
     return list(tools.values())
 
@@ -149,11 +162,15 @@ def make_rows(
 ) -> list[dict]:
     """Rows in six columns that share one catalogue; requests are about different tools as long as there are some."""
     words = Vocabulary(rng, held_out)
-    tools = make_catalog(words, n_tools, plain_share)
+    return ask(words, make_catalog(words, n_tools, plain_share), n_requests)
+
+
+def ask(words: Vocabulary, tools: list[Tool], n_requests: int) -> list[dict]:
+    """The rows of requests to a catalogue."""
     entries = [tool.catalog_entry() for tool in tools]
     asked: list[Tool] = []
     while len(asked) < n_requests:
-        asked += rng.sample(tools, min(len(tools), n_requests - len(asked)))
+        asked += words.rng.sample(tools, min(len(tools), n_requests - len(asked)))
     rows = []
     for tool in asked:
         request, values = make_request(words, tool)
@@ -256,3 +273,10 @@ def make_document(rng: random.Random, level: float, held_out: bool = False) -> D
     plain_share = 0.0 if held_out or rng.random() < 0.75 else rng.choice((0.5, 1.0))
     rows = make_rows(rng, held_out, n_tools, rng.randint(8, 14), plain_share)
     return Document("tool_call", Layout.CHAT, rows[0]["context"], make_questions(rows))
+
+
+def make_strings_document(rng: random.Random, level: float) -> Document:
+    """A short catalogue whose tools take several strings, with many requests: many words to spell, and to tell apart."""
+    words = Vocabulary(rng, held_out=False)
+    rows = ask(words, make_catalog(words, rng.randint(2, 3 + round(2 * level)), 0.0, STRINGS), rng.randint(10, 18))
+    return Document("strings", Layout.CHAT, rows[0]["context"], make_questions(rows))

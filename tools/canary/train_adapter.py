@@ -22,6 +22,7 @@ import random
 import sys
 import time
 
+import everyday
 import programs
 import retrieval
 import tool_calls
@@ -38,6 +39,8 @@ GENERATORS = {
     "code_exec": programs.make_document,
     "multikey": retrieval.make_multikey,
     "passkey": retrieval.make_passkey,
+    "strings": tool_calls.make_strings_document,
+    "everyday": everyday.make_document,
 }
 LOG_EVERY = 10  # steps
 LOG_COLUMNS = ["step", "tokens", "seconds", "rate", "level", "kl", *(f"look_{step}" for step in STEPS)]
@@ -144,7 +147,7 @@ class Trainer:
         row |= {"seconds": f"{self.progress.seconds:.0f}", "rate": f"{self.rate():.2e}", "level": f"{self.level():.2f}"}
         is_new = not os.path.exists(self.log_path)
         with open(self.log_path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer = csv.DictWriter(file, LOG_COLUMNS, lineterminator="\n")
             if is_new:
                 writer.writeheader()
             writer.writerow(row)
@@ -214,7 +217,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--decay", type=float, default=0.3, help="share of the tokens over which the rate falls")
     parser.add_argument("--pack", type=int, default=250, help="tokens of documents in a step, at least")
     parser.add_argument(
-        "--mix", type=float, nargs=len(GENERATORS), default=[42, 45, 5, 8], help=f"shares of {', '.join(GENERATORS)}"
+        "--mix", type=float, nargs=len(GENERATORS), default=[42, 45, 5, 8, 0, 0], help=f"shares of {', '.join(GENERATORS)}"
     )
     parser.add_argument("--shortest", type=float, default=0.2, help="length of the shortest documents, of the longest's")
     parser.add_argument("--look", type=float, default=0.0, help="weight of where the heads of lora_llama.STEPS look")

@@ -6,6 +6,10 @@ So neither side ever sees the other's words, whatever the seed, and the lists ca
 
 import random
 import zlib
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 VERBS = """get set find list add remove update send book cancel open close start stop check track convert translate play
 pause order schedule share count sort merge split rename archive restore print scan copy paint wash lift lower fill empty
@@ -78,6 +82,12 @@ class Vocabulary:
         """Whether the word is on this vocabulary's side."""
         return is_held_out(word) == self.held_out
 
+    def draw(self, make: Callable[[], T]) -> T:
+        """The first of what `make` makes that is on this vocabulary's side."""
+        while not self.allows(made := make()):
+            pass
+        return made
+
     def choose(self, words: list[str]) -> str:
         """One word of a list."""
         return self.sample(words, 1)[0]
@@ -91,42 +101,31 @@ class Vocabulary:
 
     def invent(self, word: str) -> str:
         """Random letters, as long and as capitalised as the word."""
-        while True:
-            letters = "".join(self.rng.choice("eaiotnrslcudphmgbyfvkwxzjq"[: self.rng.choice((8, 16, 26))]) for _ in word)
-            letters = letters.capitalize() if word[0].isupper() else letters
-            if self.allows(letters):
-                return letters
+        return self.draw(lambda: self._spell_like(word))
+
+    def _spell_like(self, word: str) -> str:
+        letters = "".join(self.rng.choice("eaiotnrslcudphmgbyfvkwxzjq"[: self.rng.choice((8, 16, 26))]) for _ in word)
+        return letters.capitalize() if word[0].isupper() else letters
 
     def made_up(self, syllables: int = 0) -> str:
         """A name that means nothing: "tukavo". Two or three syllables where none are asked for."""
-        while True:
-            count = syllables or self.rng.randint(2, 3)
-            name = "".join(self.rng.choice(SYLLABLES) for _ in range(count))
-            if self.allows(name):
-                return name
+        return self.draw(lambda: self._join_syllables(syllables or self.rng.randint(2, 3)))
+
+    def _join_syllables(self, count: int) -> str:
+        return "".join(self.rng.choice(SYLLABLES) for _ in range(count))
 
     def integer(self, low: int, high: int) -> int:
         """A whole number from low to high, both included."""
-        while True:
-            number = self.rng.randint(low, high)
-            if self.allows(number):
-                return number
+        return self.draw(lambda: self.rng.randint(low, high))
 
     def digits(self, count: int) -> str:
         """A string of random digits that does not begin with 0."""
         return str(self.integer(10 ** (count - 1), 10**count - 1))
 
-    def choose_further(self) -> str:
-        """One of the further words."""
-        while True:
-            word = self.rng.choice(self.further)
-            if self.allows(word):
-                return word
-
     def value(self) -> str:
         """A word that can stand for anything: a place, a person, a colour, a made-up name."""
         if self.spelled and self.rng.random() < self.spelled:
-            return self.choose_further()
+            return self.draw(lambda: self.rng.choice(self.further))
         draw = self.rng.random()
         if draw < 0.4:
             return self.choose(VALUES)
