@@ -100,7 +100,8 @@ class Encoder:
         """The tree, with how each of its answers is found."""
         context = self.spans(document.context)
         for number, question in enumerate(document.questions):
-            spans = Spans(context, self.spans(question.prompt), self.spans(question.answer), tree.n_asked[number])
+            asked, answer = self.spans(question.prompt), self.spans(question.answer)
+            spans = Spans(context, asked, answer, tree.n_asked[number], n_before=len([self.bos]))
             tree.hops += call_hops(question, number, spans) + program_hops(question, document.context, number, spans)
         return tree
 

@@ -20,17 +20,18 @@ class Hop:
 class Spans:
     """The characters of each token of a document's context, and of a question's prompt and answer.
 
-    n_asked: tokens of the branch before the answer. A context has one token more, <|bos|>, in front.
+    n_asked: tokens of the branch before the answer. n_before: tokens in front of the context's, such as <|bos|>.
     """
 
     of_context: list[Span]
     of_prompt: list[Span]
     of_answer: list[Span]
     n_asked: int
+    n_before: int = 0
 
     def context(self, span: Span) -> list[int]:
         """The context's tokens that hold some of these characters."""
-        return [1 + token for token in covering(self.of_context, span)]
+        return [self.n_before + token for token in covering(self.of_context, span)]
 
     def prompt(self, span: Span) -> list[int]:
         """The branch's tokens that hold some of these characters of the prompt."""
@@ -42,6 +43,7 @@ class Spans:
 
 
 def covering(offsets: list[Span], span: Span) -> list[int]:
+    """The tokens with these characters that hold some of the span's."""
     return [token for token, (begin, end) in enumerate(offsets) if begin < span[1] and end > span[0]]
 
 

@@ -8,7 +8,8 @@ not see each other.
 import dataclasses
 
 import torch
-from document import Document, Layout, Question
+from document import Document, Layout, Question, Span
+from hops import Spans, covering
 
 SEPARATOR = "#" * 64
 
@@ -54,7 +55,7 @@ class Encoder:
         """The tokens of a text; the tokenizer adds none of its own."""
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def spans(self, text: str) -> tuple[list[int], list[Span]]:
         """The tokens of a text, and the characters of each."""
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return encoding.input_ids, encoding.offset_mapping
@@ -69,32 +70,31 @@ class Encoder:
         if document.layout is Layout.WHOLE:
             return self._whole(document)
         head, tail = (self.chat_head, self.chat_tail) if document.layout is Layout.CHAT else ("", "")
-        context, context_spans = self.spans(head + document.context)
-        owners = token_of_character(context_spans)
+        context, spans = self.spans(head + document.context)
+        context_spans = [(begin - len(head), end - len(head)) for begin, end in spans]
         branches = []
         for question in document.questions:
-            ids, spans = self.spans(question.prompt + tail)
-            sources = {True: (document.context, context_spans, len(head)), False: (question.prompt, spans, 0)}
+            ids, prompt_spans = self.spans(question.prompt + tail)
+            sources = {True: (document.context, context_spans), False: (question.prompt, prompt_spans)}
             answer, answer_spans = self.answer(question, sources)
-            own = {character: len(context) + token for character, token in token_of_character(spans).items()}
-            looks = find_looks(question, answer_spans, owners, len(head), own, len(ids))
+            looks = find_looks(question, Spans(context_spans, prompt_spans, answer_spans, len(ids)), len(context))
             branches.append(Branch(ids, answer + [self.tokenizer.eos_token_id], looks))
         return Tree(document.kind, context, branches)
 
-    def answer(self, question: Question, sources: dict[bool, tuple]) -> tuple[list[int], list[tuple[int, int]]]:
+    def answer(self, question: Question, sources: dict[bool, tuple[str, list[Span]]]) -> tuple[list[int], list[Span]]:
         """The answer's tokens and the characters of each. What is copied keeps the tokens that it has where it is copied
         from, less a space before them: " zelu" may be two tokens where "zelu" is three, and a model that copies token by
-        token writes the former. `sources`: text, its tokens' characters and the first one's place, of context and prompt."""
+        token writes the former. `sources`: text and its tokens' characters, of the context (True) and of the prompt."""
         ids, spans = self.spans(question.answer)
         for copy in question.copies:
-            text, source_spans, shift = sources[copy.in_context]
+            text, source_spans = sources[copy.in_context]
             begin, end = copy.source, copy.source + copy.end - copy.begin
             if text[begin:end] != question.answer[copy.begin : copy.end]:
                 continue
-            covering = [(max(a - shift, begin), min(b - shift, end)) for a, b in source_spans]
-            pieces = [text[a:b] for a, b in covering if a < b]
+            holding = [source_spans[token] for token in covering(source_spans, (begin, end))]
+            pieces = [text[max(a, begin) : min(b, end)] for a, b in holding]
             found = [self.vocabulary.get(piece.replace(" ", "Ġ")) for piece in pieces]
-            inside = [index for index, (a, b) in enumerate(spans) if copy.begin < b and a < copy.end]
+            inside = covering(spans, copy.span())
             whole = spans[inside[0]][0] == copy.begin and spans[inside[-1]][1] == copy.end
             if None in found or not whole:
                 continue
@@ -111,42 +111,31 @@ class Encoder:
         return Tree(document.kind, prompts[0][:shared], branches)
 
 
-def token_of_character(spans: list[tuple[int, int]]) -> dict[int, int]:
-    """The token that holds each character."""
-    return {character: token for token, (begin, end) in enumerate(spans) for character in range(begin, end)}
-
-
-def find_looks(
-    question: Question, answer: list[tuple[int, int]], context: dict[int, int], shift: int, own: dict[int, int], asked: int
-) -> list[Look]:
-    """How a question's answer is found. `context`, `own`: positions of the characters of context and prompt; `shift`: of
-    the document's first character in the context; `asked`: tokens of the branch before the answer."""
+def find_looks(question: Question, spans: Spans, n_context: int) -> list[Look]:
+    """How a question's answer is found, behind a context of n_context tokens."""
     looks = []
-    n_context = min(own.values())
-    # The answer's first tokens of values.
-    firsts = [next(index for index, (_, end) in enumerate(answer) if end > chain.value[0]) for chain in question.chains]
-    for chain, first in zip(question.chains, firsts):
-        described = {context[character + shift] for character in range(*chain.description)}
-        field = {own[character] for character in range(*chain.field)}
-        looks.append(Look("described", asked + first - 1, sorted(described)))
-        looks.append(Look("field", asked + first - 1, sorted(field)))
-    for index, (begin, end) in enumerate(answer):
-        sources: set[int] = set()
-        for copy in question.copies:
-            for character in range(max(begin, copy.begin), min(end, copy.end)):
-                place = copy.source + character - copy.begin
-                sources.add(context[place + shift] if copy.in_context else own[place])
-        if sources:
-            step = "name" if begin < question.copies[0].end else "value" if index in firsts else "copy"
-            looks.append(Look(step, asked + index - 1, sorted(sources)))
+
+    def look(step: str, token: int, sources: list[int], in_context: bool) -> None:
+        looks.append(Look(step, token, sources if in_context else [n_context + source for source in sources]))
+
+    firsts = {spans.answer(chain.value)[0] for chain in question.chains}
+    for chain in question.chains:
+        first = spans.answer(chain.value)[0]
+        look("described", first - 1, spans.context(chain.description), True)
+        look("field", first - 1, spans.prompt(chain.field), False)
+    for copy in question.copies:
+        for token in spans.answer(copy.span()):
+            # The token's characters that are copied, where they stand.
+            begin, end = spans.of_answer[token - spans.n_asked]
+            there = (copy.source + max(begin - copy.begin, 0), copy.source + min(end, copy.end) - copy.begin)
+            step = "name" if copy is question.copies[0] else "value" if token in firsts else "copy"
+            look(step, token - 1, (spans.context if copy.in_context else spans.prompt)(there), copy.in_context)
     for match in question.matches:
         if match.kind != "noun":
             continue
-        here = sorted({own[character] for character in range(*match.prompt)})
-        there = {context[character + shift] for character in range(*match.tool)}
-        looks.append(Look("tool", here[-1] - n_context, sorted(there)))
-        name = next(index for index, (_, end) in enumerate(answer) if end > question.copies[0].begin)
-        looks.append(Look("asked", asked + name - 1, here))
+        here = spans.prompt(match.prompt)
+        look("tool", here[-1], spans.context(match.tool), True)
+        look("asked", spans.answer(question.copies[0].span())[0] - 1, here, False)
     return looks
 
 
