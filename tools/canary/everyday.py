@@ -128,9 +128,9 @@ What is {expression} at x = {x}?
 Evaluate {expression} for x={x}.
 
 geometry.rectangle_area | Compute the area of a rectangle. | width:count height:count unit:cm/inches/feet?
-What is the area of a rectangle {width}cm wide and {height}cm high?
+What is the area of a rectangle {width} wide and {height} high?
 Compute the area of a rectangle with a width of {width} and a height of {height}, in {unit}.
-A rectangle is {height} m high and {width} m wide. What is its area?
+A rectangle is {height} high and {width} wide. What is its area?
 
 geometry.sphere_volume | Compute the volume of a sphere. | radius:number
 How large is a sphere with a radius of {radius} inches?
