@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains models/smollm2-tools from SmolLM2-135M-Instruct, from text sampling to adapter and figure. Goes on where it was
-# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about four hours.
+# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about six hours.
 #   tools/canary/train_smollm2_tools.sh MODEL_DIR [PYTHON]
 # MODEL_DIR: the base model in Hugging Face layout.
 set -eu
@@ -53,12 +53,17 @@ cp "$third/base_text.jsonl" "$fourth/"
   --spell 0.5
 "$python" tools/canary/plot_log.py "$fourth/log.csv" models/smollm2-tools/loss_fourth.svg
 
-# Last: which value belongs to which key, more words to spell, and requests as people write them. (The rate began at 1e-3, which
-# undid more than it taught; it is 5e-4 since 57,000 tokens. The everyday tools came in after 34,000.)
+# Last: which value belongs to which key, more words to spell, and requests as people write them. A rate of 1e-3 undid more
+# than it taught.
 fifth="$work/fifth"
 mkdir -p "$fifth"
 cp "$third/base_text.jsonl" "$fifth/"
-"$python" tools/canary/train_adapter.py "$model" --work "$fifth" --from models/smollm2-tools --seed 4 --grow 1 \
-  --tokens 520000 --rate 5e-4 --decay 1.0 --mix 48 8 2 4 24 14 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 \
-  --spell 0.5
+train_fifth() {
+  "$python" tools/canary/train_adapter.py "$model" --work "$fifth" --from models/smollm2-tools --seed 4 --grow 1 \
+    --decay 1.0 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 "$@"
+}
+train_fifth --until 24000 --tokens 450000 --mix 56 8 3 5 28 0 --spell 0.5
+train_fifth --until 74000 --tokens 520000 --mix 48 8 2 4 24 14 --spell 0.5
+train_fifth --until 321000 --tokens 520000 --rate 5e-4 --mix 48 8 2 4 24 14 --spell 0.5
+train_fifth --tokens 590000 --rate 5e-4 --mix 44 8 2 4 32 10 --spell 0.8
 "$python" tools/canary/plot_log.py "$fifth/log.csv" models/smollm2-tools/loss_fifth.svg
