@@ -101,7 +101,7 @@ class Encoder:
         context = self.spans(document.context)
         for number, question in enumerate(document.questions):
             asked, answer = self.spans(question.prompt), self.spans(question.answer)
-            spans = Spans(context, asked, answer, tree.n_asked[number], n_before=len([self.bos]))
+            spans = Spans(context, asked, answer, tree.n_asked[number], n_before=1)  # <|bos|>
             tree.hops += call_hops(question, number, spans) + program_hops(question, document.context, number, spans)
         return tree
 

@@ -67,8 +67,7 @@ def check_program(context: str, question: Question) -> int:
 
 def check_everyday() -> None:
     """Are the fixed texts free of words that are kept for evaluation, and does every request say what its tool requires?"""
-    lists = (words.VERBS, words.NOUNS, words.FIELDS, words.QUANTITIES, words.FLAGS, words.CHOICES, words.VALUES, words.PEOPLE)
-    kept = {word.lower() for entries in lists for word in entries if words.is_held_out(word)}
+    kept = {word.lower() for entries in words.LISTS for word in entries if words.is_held_out(word)}
     tools = everyday.all_tools()
     assert len({tool.name for tool in tools}) == len(tools), "two everyday tools with one name"
     for tool in tools:

@@ -65,7 +65,7 @@ class Question:
 class Document:
     """A context with its questions; without questions it is plain text."""
 
-    kind: str  # "tool_call", "code_exec", "passkey", "multikey", "prose"
+    kind: str  # what it was made as: "tool_call", "strings", "everyday", "code_exec", "passkey", ...
     layout: Layout
     context: str
     questions: tuple[Question, ...] = ()

@@ -118,9 +118,8 @@ def find_looks(question: Question, spans: Spans, n_context: int) -> list[Look]:
     def look(step: str, token: int, sources: list[int], in_context: bool) -> None:
         looks.append(Look(step, token, sources if in_context else [n_context + source for source in sources]))
 
-    firsts = {spans.answer(chain.value)[0] for chain in question.chains}
-    for chain in question.chains:
-        first = spans.answer(chain.value)[0]
+    firsts = [spans.answer(chain.value)[0] for chain in question.chains]
+    for chain, first in zip(question.chains, firsts):
         look("described", first - 1, spans.context(chain.description), True)
         look("field", first - 1, spans.prompt(chain.field), False)
     for copy in question.copies:

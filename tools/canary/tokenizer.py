@@ -29,11 +29,7 @@ CUT = re.compile(r"(?<=\n)|(?<=[.?!] )|(?=, then )|(?=\.\n)|(?<= )(?=[A-Z](?!che
 
 def listed_words() -> set[str]:
     """Every word that generators draw, in lower case."""
-    lists = (
-        words.VERBS, words.NOUNS, words.FIELDS, words.QUANTITIES, words.FLAGS, words.CHOICES, words.VALUES,
-        words.PEOPLE, prose.PLACES,
-    )  # fmt: skip
-    return {word.lower() for group in lists for word in group}
+    return {word.lower() for group in (*words.LISTS, prose.PLACES) for word in group}
 
 
 def is_drawn(word: str, listed: set[str]) -> bool:

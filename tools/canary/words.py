@@ -53,6 +53,8 @@ PEOPLE = """Alice Bob Carol David Erin Frank Grace Heidi Ivan Judy Hugo Nora Oma
 Victor Wanda Xavier Yara Zoe Adam Beth Clara Dora Emil Fiona Gavin Hana Igor Jonas Karin Leo Mona Nils Olga Pavel Rita
 Stefan Tina Uma Vera Walter Yusuf Zelda Anton Bruno Celia Diego Elsa Felix""".split()
 
+LISTS = (VERBS, NOUNS, FIELDS, QUANTITIES, FLAGS, CHOICES, VALUES, PEOPLE)
+
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
