@@ -10,10 +10,10 @@
 #include <cstring>
 #include <random>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "tests/kernels/emulated_tables.h"
 
 namespace kv::test {
 
@@ -77,11 +77,23 @@ struct KernelCheck {
 std::vector<KernelCheck> row_checks();   // same_bits_test.cc
 std::vector<KernelCheck> tile_checks();  // same_bits_tiles_test.cc
 
-// Every table but the scalar one, null where this CPU lacks the instructions.
-inline std::vector<std::pair<std::string, const Kernels*>> vector_tables() {
-  return {{"avx2", kernels_for(Isa::kAvx2)},
-          {"avx512", kernels_for(Isa::kAvx512)},
-          {"avx512 without vnni", kernels_without_vnni()}};
+struct NamedTable {
+  std::string isa;
+  const Kernels* kernels;
+};
+
+// Every table that this CPU can run; those for AVX-512 emulated as well.
+inline std::vector<NamedTable> all_tables() {
+  std::vector<NamedTable> tables = {{"scalar", kernels_for(Isa::kScalar)},
+                                    {"avx2", kernels_for(Isa::kAvx2)},
+                                    {"avx512", kernels_for(Isa::kAvx512)},
+                                    {"avx512 without vnni", kernels_without_vnni()}};
+  if (kernels_for(Isa::kAvx2) != nullptr) {
+    tables.push_back({"avx512, emulated", &emulated_avx512_vnni::kTable});
+    tables.push_back({"avx512 without vnni, emulated", &emulated_avx512::kTable});
+  }
+  std::erase_if(tables, [](const NamedTable& table) { return table.kernels == nullptr; });
+  return tables;
 }
 
 // run(table) calls one kernel on fresh inputs and returns its Output. parameters: the whole tuple,
@@ -90,8 +102,7 @@ template <typename Run>
 void expect_same_bits(const std::string& kernel, const std::string& parameters, const Run& run) {
   const Output expected = run(*kernels_for(Isa::kScalar));
   EXPECT_TRUE(expected.intact) << kernel << " scalar wrote outside its buffer: " << parameters;
-  for (const auto& [isa, table] : vector_tables()) {
-    if (table == nullptr) continue;
+  for (const auto& [isa, table] : all_tables()) {
     const Output got = run(*table);
     EXPECT_TRUE(got.intact) << kernel << " " << isa << " wrote outside its buffer: " << parameters;
     ASSERT_EQ(got.bits.size(), expected.bits.size());

@@ -59,15 +59,13 @@ void check_load_keys_bf16() {
 }
 
 TEST(SameBitsTiles, LoadKeysInPlaceIsTheSame) {
-  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
-    const Kernels* table = kernels_for(isa);
-    if (table == nullptr) continue;
+  for (const auto& [isa, table] : all_tables()) {
     Rng rng(5);
     Guarded<float> tile(random_floats(rng, 64 * kTile), 1), out(64 * kTile, 1);
     Rotation rotation(rng, 48);
     table->load_keys_f32(tile.data(), 64, rotation.cos(), rotation.sin(), 48, out.data());
     table->load_keys_f32(tile.data(), 64, rotation.cos(), rotation.sin(), 48, tile.data());
-    EXPECT_EQ(tile.values(), out.values()) << isa_name(isa);
+    EXPECT_EQ(tile.values(), out.values()) << isa;
   }
 }
 
@@ -179,9 +177,7 @@ void check_score_keys_int() {
 // The scores are those of the unpacked tile.
 TEST(SameBitsTiles, ScoresAreTheProductOfTheLoadedTile) {
   constexpr int kDim = 64, kRotary = 48, kRows = 3;
-  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
-    const Kernels* table = kernels_for(isa);
-    if (table == nullptr) continue;
+  for (const auto& [isa, table] : all_tables()) {
     Rng rng(6);
     const std::vector<uint16_t> tile = random_f16(rng, kDim * kTile);
     const std::vector<float> q = random_floats(rng, kRows * kDim);
@@ -191,7 +187,7 @@ TEST(SameBitsTiles, ScoresAreTheProductOfTheLoadedTile) {
     table->gemm_f32(q.data(), kDim, kRows, kDim, keys.data(), kTile, expected.data(), kTile, false);
     table->score_keys_f16(tile.data(), kDim, rotation.cos(), rotation.sin(), kRotary,
                           {q.data(), kDim, kRows, scores.data(), kTile});
-    EXPECT_EQ(scores, expected) << isa_name(isa);
+    EXPECT_EQ(scores, expected) << isa;
   }
 }
 
