@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "bench/machine.h"
+#include "bench/product_shapes.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_int8.h"
@@ -313,14 +314,6 @@ void register_micros() {
 // ----------------------------------------------------------------------------------------------
 // products
 
-struct Shape {
-  int n_in, n_out;
-};
-constexpr Shape kShapes[] = {{576, 960},  {576, 576},   {576, 3072},  // SmolLM2-135M
-                             {1536, 576}, {576, 49152},               //
-                             {896, 1152}, {896, 896},   {896, 9728},  // Qwen2.5-0.5B
-                             {4864, 896}, {896, 151936}};
-
 // Matrices enough that few rows find them in memory, not in a cache, as a decoded token does.
 int n_copies(int m, size_t bytes) {
   constexpr size_t kBeyondCaches = size_t{160} << 20;
@@ -332,7 +325,8 @@ Limits product_limits(const Limits& machine, int m) {
   return {machine.gflops, m > 16 ? 0 : machine.gigabytes};
 }
 
-void run_matmul(benchmark::State& state, Shape s, int m, DType dtype, const Limits& machine) {
+void run_matmul(benchmark::State& state, ProductShape s, int m, DType dtype,
+                const Limits& machine) {
   std::vector<PackedMatrix> matrices(1);
   matrices[0] = PackedMatrix(s.n_out, s.n_in, dtype);
   const auto weights = random_floats(static_cast<int64_t>(s.n_out) * s.n_in);
@@ -357,7 +351,7 @@ void run_matmul(benchmark::State& state, Shape s, int m, DType dtype, const Limi
             product_limits(machine, m));
 }
 
-void run_matmul_int8(benchmark::State& state, Shape s, int m, const Limits& machine) {
+void run_matmul_int8(benchmark::State& state, ProductShape s, int m, const Limits& machine) {
   const auto weights = random_floats(static_cast<int64_t>(s.n_out) * s.n_in);
   Int8Matrix first(s.n_out, s.n_in);
   std::vector<Int8Matrix> matrices(static_cast<size_t>(n_copies(m, first.bytes())));
@@ -378,7 +372,7 @@ void run_matmul_int8(benchmark::State& state, Shape s, int m, const Limits& mach
 }
 
 // Row-major float weights, outputs split between the threads; OpenBLAS itself runs on one.
-void run_openblas(benchmark::State& state, Shape s, int m, const Limits& machine) {
+void run_openblas(benchmark::State& state, ProductShape s, int m, const Limits& machine) {
   const auto w = random_floats(static_cast<int64_t>(s.n_out) * s.n_in);
   const size_t bytes = w.size() * sizeof(float);
   const std::vector<std::vector<float>> matrices(static_cast<size_t>(n_copies(m, bytes)), w);
@@ -399,18 +393,22 @@ void run_openblas(benchmark::State& state, Shape s, int m, const Limits& machine
             product_limits(machine, m));
 }
 
+void register_product(ProductShape s, int m, const Limits& machine) {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const std::string name =
+        fmt::format("matmul/{}x{}/rows:{}/{}", s.n_in, s.n_out, m, dtype_name(dtype));
+    benchmark::RegisterBenchmark(name.c_str(), run_matmul, s, m, dtype, machine)->UseRealTime();
+  }
+  const std::string int8 = fmt::format("matmul/{}x{}/rows:{}/int8", s.n_in, s.n_out, m);
+  benchmark::RegisterBenchmark(int8.c_str(), run_matmul_int8, s, m, machine)->UseRealTime();
+  const std::string name = fmt::format("openblas/{}x{}/rows:{}/f32", s.n_in, s.n_out, m);
+  benchmark::RegisterBenchmark(name.c_str(), run_openblas, s, m, machine)->UseRealTime();
+}
+
 void register_products(const Limits& machine) {
-  for (const Shape& s : kShapes) {
-    for (int m : {1, 4, 16, 512}) {
-      for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-        const std::string name =
-            fmt::format("matmul/{}x{}/rows:{}/{}", s.n_in, s.n_out, m, dtype_name(dtype));
-        benchmark::RegisterBenchmark(name.c_str(), run_matmul, s, m, dtype, machine)->UseRealTime();
-      }
-      const std::string int8 = fmt::format("matmul/{}x{}/rows:{}/int8", s.n_in, s.n_out, m);
-      benchmark::RegisterBenchmark(int8.c_str(), run_matmul_int8, s, m, machine)->UseRealTime();
-      const std::string name = fmt::format("openblas/{}x{}/rows:{}/f32", s.n_in, s.n_out, m);
-      benchmark::RegisterBenchmark(name.c_str(), run_openblas, s, m, machine)->UseRealTime();
+  for (const ModelShapes& model : model_shapes()) {
+    for (const ProductShape& shape : model.shapes) {
+      for (int m : {1, 4, 16, 512}) register_product(shape, m, machine);
     }
   }
 }

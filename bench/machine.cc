@@ -36,16 +36,30 @@ __attribute__((target("avx512f"))) void fma_chains_avx512(int64_t steps) {
   for (int i = 0; i < 12; ++i) asm volatile("" : : "v"(x[i]));
 }
 
-// Seconds of the fastest of five runs of fn(thread) on all threads.
+// Seconds of one run of fn(thread) on all threads.
+double seconds_of(int n_threads, const std::function<void(int64_t)>& fn) {
+  const auto start = std::chrono::steady_clock::now();
+  parallel_for(n_threads, fn);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Of the fastest of five.
 double fastest(int n_threads, const std::function<void(int64_t)>& fn) {
   double best = 1e9;
-  for (int run = 0; run < 5; ++run) {
-    const auto start = std::chrono::steady_clock::now();
-    parallel_for(n_threads, fn);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::min(best, seconds.count());
-  }
+  for (int run = 0; run < 5; ++run) best = std::min(best, seconds_of(n_threads, fn));
   return best;
+}
+
+bool has_chains(Isa isa) {
+  return isa != Isa::kScalar && kernels_for(isa) != nullptr;
+}
+
+void fma_chains(Isa isa, int64_t steps) {
+  isa == Isa::kAvx512 ? fma_chains_avx512(steps) : fma_chains_avx2(steps);
+}
+
+double chains_gflop(Isa isa, int64_t steps, int n_threads) {
+  return 2e-9 * 12 * (isa == Isa::kAvx512 ? 16 : 8) * static_cast<double>(steps) * n_threads;
 }
 
 // Reads n bytes in four streams, each prefetched far ahead: the hardware alone keeps too few lines
@@ -70,12 +84,17 @@ __attribute__((target("avx2"))) void read_streams(const std::byte* p, int64_t n)
 }  // namespace
 
 double fma_peak_gflops(Isa isa, int n_threads) {
-  if (isa == Isa::kScalar || kernels_for(isa) == nullptr) return 0;
+  if (!has_chains(isa)) return 0;
   constexpr int64_t kSteps = 2'000'000;
-  const bool wide = isa == Isa::kAvx512;
-  const double seconds = fastest(
-      n_threads, [&](int64_t) { wide ? fma_chains_avx512(kSteps) : fma_chains_avx2(kSteps); });
-  return 2e-9 * 12 * (wide ? 16 : 8) * kSteps * n_threads / seconds;
+  return chains_gflop(isa, kSteps, n_threads) /
+         fastest(n_threads, [&](int64_t) { fma_chains(isa, kSteps); });
+}
+
+double fma_gflops_now(Isa isa, int n_threads) {
+  if (!has_chains(isa)) return 0;
+  constexpr int64_t kSteps = 10'000'000;
+  return chains_gflop(isa, kSteps, n_threads) /
+         seconds_of(n_threads, [&](int64_t) { fma_chains(isa, kSteps); });
 }
 
 double read_gigabytes_per_s(int n_threads) {
