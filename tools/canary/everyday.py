@@ -14,7 +14,7 @@ import re
 import six_columns_path  # noqa: F401
 import six_columns
 import tool_calls
-from document import Copy, Document, Layout, Question
+from document import Document, Layout, Question
 from words import Vocabulary
 
 # One tool a paragraph: subject.name | what it does | key:kind ... (? behind the optional ones), then requests. A kind
@@ -411,8 +411,7 @@ def camel(name: str) -> str:
 def make_question(row: dict) -> Question:
     """A row's request and call; of the values those are known that stand in the request once."""
     gold = tool_calls.gold_text(row)
-    copies: tuple[Copy, ...] = tool_calls.find_copies(row, gold)
-    return Question(row["question"], gold, copies)
+    return Question(row["question"], gold, tool_calls.find_copies(row, gold, tool_calls.call_parts(row, gold)))
 
 
 def make_document(rng: random.Random, level: float) -> Document:

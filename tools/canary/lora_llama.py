@@ -37,12 +37,13 @@ STEPS = {
     "tool": {14: [3], 15: [6], 17: [3, 4], 18: [6, 7]},  # at the request's noun: at the tool's description
     "asked": {19: [1], 20: [1]},  # before the name: at the request's noun
     "name": {20: [3], 22: [4, 7], 23: [0, 1, 2, 7, 8]},  # before a token of the name: at that token
+    "key": {20: [6], 22: [7], 23: [0, 1, 2, 7, 8]},  # before a key's first token: at that token
     "described": {18: [6, 7]},  # before a value: at its key's description
     "field": {21: [7, 8]},  # before a value: at that description's word in the request
     "value": {22: [2, 4, 7], 23: [0, 1, 2, 7, 8], 24: [4]},  # before a value's first token: at that token
     "copy": {20: [3, 6], 23: [1, 2, 7, 8]},  # before any other token of key or value: at that token
 }
-VOTES = ("name", "value")  # steps whose heads are outvoted where one alone looks right
+VOTES = ("name", "key", "value")  # steps whose heads are outvoted where one alone looks right
 
 
 def n_heads(step: str) -> int:

@@ -120,14 +120,20 @@ def find_looks(question: Question, spans: Spans, n_context: int) -> list[Look]:
 
     firsts = [spans.answer(chain.value)[0] for chain in question.chains]
     for chain, first in zip(question.chains, firsts):
-        look("described", first - 1, spans.context(chain.description), True)
-        look("field", first - 1, spans.prompt(chain.field), False)
+        # What opens a value, as '":' and ' "' do, depends on the value already.
+        colon = question.answer.rindex('":', 0, chain.value[0])
+        for token in sorted({spans.answer((colon, colon + 1))[0], first - 1}):
+            look("described", token, spans.context(chain.description), True)
+            look("field", token, spans.prompt(chain.field), False)
+            if chain.said and token < first - 1:
+                look("value", token, spans.prompt(chain.said)[:1], False)
+    keys = [spans.answer(copy.span())[0] for copy in question.copies[1:] if copy.in_context]
     for copy in question.copies:
         for token in spans.answer(copy.span()):
             # The token's characters that are copied, where they stand.
             begin, end = spans.of_answer[token - spans.n_asked]
             there = (copy.source + max(begin - copy.begin, 0), copy.source + min(end, copy.end) - copy.begin)
-            step = "name" if copy is question.copies[0] else "value" if token in firsts else "copy"
+            step = "name" if copy is question.copies[0] else "value" if token in firsts else "key" if token in keys else "copy"
             look(step, token - 1, (spans.context if copy.in_context else spans.prompt)(there), copy.in_context)
     for match in question.matches:
         if match.kind != "noun":

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import random
 import re
+from collections.abc import Iterable
 
 import six_columns_path  # noqa: F401
 import six_columns
@@ -68,14 +69,15 @@ def make_argument(words: Vocabulary, field: str, kind: str, plain: bool, require
 
 @dataclasses.dataclass(frozen=True)
 class Mix:
-    """How many arguments tools have and of which kinds, as weights."""
+    """How many arguments tools have and of which kinds, as weights; the share of strings that are two words."""
 
     counts: dict[int, int]
     kinds: dict[str, int]
+    pairs: float = 0.1
 
 
 ORDINARY = Mix({1: 35, 2: 45, 3: 20}, {"string": 40, "integer": 22, "number": 8, "boolean": 10, "enum": 20})
-STRINGS = Mix({2: 15, 3: 35, 4: 50}, {"string": 85, "enum": 15})
+STRINGS = Mix({2: 15, 3: 35, 4: 50}, {"string": 70, "integer": 6, "number": 6, "boolean": 8, "enum": 10}, pairs=0.35)
 
 
 def make_arguments(words: Vocabulary, count: int, plain_share: float, mix: Mix = ORDINARY) -> tuple[Argument, ...]:
@@ -84,7 +86,7 @@ def make_arguments(words: Vocabulary, count: int, plain_share: float, mix: Mix =
     lists = {"string": FIELDS, "integer": QUANTITIES, "number": QUANTITIES, "boolean": FLAGS, "enum": FIELDS}
     made: dict[str, Argument] = {}
     for kind in kinds:
-        field = words.choose([field for field in lists[kind] if field not in made])
+        field = words.term([field for field in lists[kind] if field not in made])
         required = not made or words.rng.random() < 0.67
         made[field] = make_argument(words, field, kind, words.rng.random() < plain_share, required)
     if len({argument.key for argument in made.values()}) < count:
@@ -104,7 +106,7 @@ def make_catalog(words: Vocabulary, count: int, plain_share: float, mix: Mix = O
     tools: dict[str, Tool] = {}
     taken: set[tuple[str, str]] = set()
     while len(tools) < count:
-        verb, noun = words.choose(VERBS), words.choose(NOUNS)
+        verb, noun = words.term(VERBS), words.term(NOUNS)
         if tools and words.rng.random() < 0.25:
             other = words.rng.choice(list(tools.values()))
             verb, noun = (other.verb, noun) if words.rng.random() < 0.5 else (verb, other.noun)
@@ -118,8 +120,8 @@ def make_catalog(words: Vocabulary, count: int, plain_share: float, mix: Mix = O
     return list(tools.values())
 
 
-def make_value(words: Vocabulary, schema: dict) -> object:
-    """A value that the schema allows."""
+def make_value(words: Vocabulary, schema: dict, pairs: float) -> object:
+    """A value that the schema allows; pairs: the share of strings that are two words."""
     if "enum" in schema:
         return words.rng.choice(schema["enum"])
     if schema["type"] == "boolean":
@@ -129,9 +131,9 @@ def make_value(words: Vocabulary, schema: dict) -> object:
     if schema["type"] == "number":
         return words.integer(1, 99) + words.rng.choice((0.25, 0.5, 0.75))
     draw = words.rng.random()
-    if draw < 0.1:
+    if draw < pairs:
         return f"{words.value()} {words.value()}"
-    if draw < 0.15:
+    if draw < pairs + 0.05:
         return f"{words.made_up(1).upper()}-{words.integer(10, 999)}"
     return words.value()
 
@@ -143,18 +145,25 @@ def phrase(words: Vocabulary, argument: Argument, value: object) -> str:
     return words.rng.choice(PHRASES).format(field=argument.field, value=value)
 
 
-def make_request(words: Vocabulary, tool: Tool) -> tuple[str, dict]:
+def make_request(words: Vocabulary, tool: Tool, mix: Mix = ORDINARY) -> tuple[str, dict]:
     """A request for a tool and the arguments of its call, in the schema's order."""
     said = [argument for argument in tool.arguments if argument.required or words.rng.random() < 0.5]
-    values = {argument.key: make_value(words, argument.schema) for argument in said}
+    values = {argument.key: make_value(words, argument.schema, mix.pairs) for argument in said}
     phrases = [phrase(words, argument, values[argument.key]) for argument in said]
     words.rng.shuffle(phrases)
     args = phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
     template = words.rng.choice(TEMPLATES)
     request = template.format(
-        verb=tool.verb, Verb=tool.verb.capitalize(), noun=tool.noun, args=args, Args=args[0].upper() + args[1:]
+        verb=tool.verb, Verb=tool.verb.capitalize(), noun=tool.noun, args=args, Args=opening(args, values.values())
     )
     return request, values
+
+
+def opening(text: str, values: Iterable[object]) -> str:
+    """The text at the beginning of a sentence: with a capital, unless it begins with one of the values, which must be written
+    as they are said."""
+    said_first = any(text.startswith(str(value)) for value in values)
+    return text if said_first else text[0].upper() + text[1:]
 
 
 def make_rows(
@@ -165,7 +174,7 @@ def make_rows(
     return ask(words, make_catalog(words, n_tools, plain_share), n_requests)
 
 
-def ask(words: Vocabulary, tools: list[Tool], n_requests: int) -> list[dict]:
+def ask(words: Vocabulary, tools: list[Tool], n_requests: int, mix: Mix = ORDINARY) -> list[dict]:
     """The rows of requests to a catalogue."""
     entries = [tool.catalog_entry() for tool in tools]
     asked: list[Tool] = []
@@ -173,7 +182,7 @@ def ask(words: Vocabulary, tools: list[Tool], n_requests: int) -> list[dict]:
         asked += words.rng.sample(tools, min(len(tools), n_requests - len(asked)))
     rows = []
     for tool in asked:
-        request, values = make_request(words, tool)
+        request, values = make_request(words, tool, mix)
         rows.append(six_columns.row(entries, request, tool.name, values, max_new_tokens=MAX_NEW_TOKENS))
     return rows
 
@@ -215,10 +224,10 @@ def find_once(text: str, what: str) -> Span | None:
     return spans[0] if len(spans) == 1 else None
 
 
-def find_copies(row: dict, gold: str) -> tuple[Copy, ...]:
+def find_copies(row: dict, gold: str, parts: list[CallPart]) -> tuple[Copy, ...]:
     """Where the call's name and keys stand in the catalogue, and its values in the request (those that stand there once)."""
     copies = []
-    for part in call_parts(row, gold):
+    for part in parts:
         copies.append(Copy(*part.key, part.entry, True))
         said = find_once(row["question"], gold[slice(*part.value)]) if part.value[0] < part.value[1] else None
         if said:
@@ -226,10 +235,10 @@ def find_copies(row: dict, gold: str) -> tuple[Copy, ...]:
     return tuple(copies)
 
 
-def find_chains(row: dict, gold: str) -> tuple[ValueChain, ...]:
+def find_chains(row: dict, gold: str, arguments: list[CallPart]) -> tuple[ValueChain, ...]:
     """How each value is found, where the request has its field and the value once."""
     chains = []
-    for part in call_parts(row, gold)[1:]:
+    for part in arguments:
         schema, _ = json.JSONDecoder().raw_decode(row["context"], row["context"].index("{", part.entry))
         word = schema.get("description", gold[slice(*part.key)])
         begin = row["context"].index(word, part.entry + len(word) if "description" in schema else part.entry)
@@ -258,13 +267,17 @@ def find_matches(row: dict, gold: str) -> tuple[Match, ...]:
     )
 
 
+def make_question(row: dict) -> Question:
+    """A row's request and call, and how the one is found in the other."""
+    gold = gold_text(row)
+    parts = call_parts(row, gold)
+    copies, chains = find_copies(row, gold, parts), find_chains(row, gold, parts[1:])
+    return Question(row["question"], gold, copies, chains, matches=find_matches(row, gold))
+
+
 def make_questions(rows: list[dict]) -> tuple[Question, ...]:
     """The rows' requests and calls."""
-    golds = [gold_text(row) for row in rows]
-    return tuple(
-        Question(row["question"], gold, find_copies(row, gold), find_chains(row, gold), matches=find_matches(row, gold))
-        for row, gold in zip(rows, golds)
-    )
+    return tuple(map(make_question, rows))
 
 
 def make_document(rng: random.Random, level: float, held_out: bool = False) -> Document:
@@ -278,5 +291,5 @@ def make_document(rng: random.Random, level: float, held_out: bool = False) -> D
 def make_strings_document(rng: random.Random, level: float) -> Document:
     """A short catalogue whose tools take several strings, with many requests: many words to spell, and to tell apart."""
     words = Vocabulary(rng, held_out=False)
-    rows = ask(words, make_catalog(words, rng.randint(2, 3 + round(2 * level)), 0.0, STRINGS), rng.randint(10, 18))
+    rows = ask(words, make_catalog(words, rng.randint(2, 3 + round(2 * level)), 0.0, STRINGS), rng.randint(10, 18), STRINGS)
     return Document("strings", Layout.CHAT, rows[0]["context"], make_questions(rows))

@@ -62,8 +62,9 @@ class Trainer:
     def __init__(self, arguments: argparse.Namespace):
         self.arguments = arguments
         self.encoder = Encoder(transformers.AutoTokenizer.from_pretrained(arguments.model))
-        if arguments.spell > 0:
-            Vocabulary.further, Vocabulary.spelled = self.encoder.words(), arguments.spell
+        if arguments.spell > 0 or arguments.vary > 0:
+            Vocabulary.further = self.encoder.words()
+            Vocabulary.spelled, Vocabulary.varied = arguments.spell, arguments.vary
         self.model = LoraLlama(arguments.model, arguments.rank, 2 * arguments.rank, arguments.seed)
         self.optimizer = torch.optim.AdamW(self.model.lora.values(), lr=arguments.rate, weight_decay=0.0)
         self.progress = Progress()
@@ -222,6 +223,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shortest", type=float, default=0.2, help="length of the shortest documents, of the longest's")
     parser.add_argument("--look", type=float, default=0.0, help="weight of where the heads of lora_llama.STEPS look")
     parser.add_argument("--spell", type=float, default=0.0, help="share of string values that are any words of the tokenizer")
+    parser.add_argument("--vary", type=float, default=0.0, help="the same of the words that describe tools and arguments")
     parser.add_argument("--train-from", type=int, default=0, help="first layer that is trained; those before stay")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains models/smollm2-tools from SmolLM2-135M-Instruct, from text sampling to adapter and figure. Goes on where it was
-# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about six hours.
+# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about seven hours.
 #   tools/canary/train_smollm2_tools.sh MODEL_DIR [PYTHON]
 # MODEL_DIR: the base model in Hugging Face layout.
 set -eu
@@ -53,7 +53,7 @@ cp "$third/base_text.jsonl" "$fourth/"
   --spell 0.5
 "$python" tools/canary/plot_log.py "$fourth/log.csv" models/smollm2-tools/loss_fourth.svg
 
-# Last: which value belongs to which key, more words to spell, and requests as people write them. A rate of 1e-3 undid more
+# Which value belongs to which key, more words to spell, and requests as people write them. A rate of 1e-3 undid more
 # than it taught.
 fifth="$work/fifth"
 mkdir -p "$fifth"
@@ -67,3 +67,24 @@ train_fifth --until 74000 --tokens 520000 --mix 48 8 2 4 24 14 --spell 0.5
 train_fifth --until 321000 --tokens 520000 --rate 5e-4 --mix 48 8 2 4 24 14 --spell 0.5
 train_fifth --tokens 590000 --rate 5e-4 --mix 44 8 2 4 32 10 --spell 0.8
 "$python" tools/canary/plot_log.py "$fifth/log.csv" models/smollm2-tools/loss_fifth.svg
+
+# Keys by vote, what opens a value, numbers and flags among the strings.
+sixth="$work/sixth"
+mkdir -p "$sixth"
+cp "$third/base_text.jsonl" "$sixth/"
+train_sixth() {
+  "$python" tools/canary/train_adapter.py "$model" --work "$sixth" --from models/smollm2-tools --seed 5 --grow 1 \
+    --rate 5e-4 --decay 1.0 --mix 40 6 2 4 40 8 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 --spell 0.8 "$@"
+}
+train_sixth --until 215000 --tokens 470000
+train_sixth --tokens 420000
+"$python" tools/canary/plot_log.py "$sixth/log.csv" models/smollm2-tools/loss_sixth.svg
+
+# Last: any word describes a tool or an argument, so that words are compared and not known.
+seventh="$work/seventh"
+mkdir -p "$seventh"
+cp "$third/base_text.jsonl" "$seventh/"
+"$python" tools/canary/train_adapter.py "$model" --work "$seventh" --from models/smollm2-tools --seed 6 --grow 1 \
+  --tokens 200000 --rate 5e-4 --decay 1.0 --mix 54 4 2 4 30 6 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 \
+  --spell 0.7 --vary 0.5
+"$python" tools/canary/plot_log.py "$seventh/log.csv" models/smollm2-tools/loss_seventh.svg

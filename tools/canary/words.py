@@ -68,13 +68,15 @@ class Vocabulary:
 
     invented: the share of listed words that are replaced by invented ones, so that a model which is trained from scratch
     cannot know the lists by heart and has to read.
-    further, spelled: words beside the lists, and the share of string values that are taken from them, so that a model which
-    knows a word as one token learns to spell any, and not the lists by heart.
+    further: words beside the lists. spelled: the share of string values that are taken from them, so that a model which
+    knows a word as one token learns to spell any, and not the lists by heart. varied: the same of the words by which tools
+    and arguments are described, so that it learns to compare words.
     """
 
     invented = 0.0
     further: list[str] = []
     spelled = 0.0
+    varied = 0.0
 
     def __init__(self, rng: random.Random, held_out: bool):
         self.rng = rng
@@ -100,6 +102,12 @@ class Vocabulary:
         if self.invented:
             chosen = [self.invent(word) if self.rng.random() < self.invented else word for word in chosen]
         return chosen
+
+    def term(self, words: list[str]) -> str:
+        """One word of a list, or in a share of the cases any other, without a capital."""
+        if self.varied and self.rng.random() < self.varied:
+            return self.draw(lambda: self.rng.choice(self.further).lower())
+        return self.choose(words)
 
     def invent(self, word: str) -> str:
         """Random letters, as long and as capitalised as the word."""
