@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -26,15 +27,6 @@ inline Lanes<Lane> each(const Make& make) {
   Lanes<Lane> made{};
   for (unsigned l = 0; l < 64 / sizeof(Lane); ++l) made[l] = make(l);
   return made;
-}
-
-// The memory at p as a register, and back.
-template <typename To, typename From>
-inline To read(const From& from) {
-  To to;
-  static_assert(sizeof(to) == sizeof(from));
-  std::memcpy(&to, &from, sizeof(to));
-  return to;
 }
 
 inline bool has(uint64_t mask, unsigned lane) {
@@ -115,10 +107,10 @@ struct Half {
 };
 template <typename Whole>
 inline Half halves(Whole x) {
-  return read<Half>(x);
+  return std::bit_cast<Half>(x);
 }
 inline __m512i join(__m256i first, __m256i second) {
-  return read<__m512i>(Half{first, second});
+  return std::bit_cast<__m512i>(Half{first, second});
 }
 inline __m256 castps512_ps256(__m512 x) {
   return (__m256)halves(x).first;

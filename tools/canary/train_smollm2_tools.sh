@@ -35,56 +35,35 @@ mkdir -p "$second"
   --tokens 340000 --decay 0.55 --mix 58 30 5 7 0 0 --text-share 0.12
 "$python" tools/canary/plot_log.py "$second/log.csv" models/smollm2-tools/loss_second.svg
 
-# And again, mostly tool calls, the upper two thirds of the layers, with heads taught where to look. (Copied pieces keeping
-# their source's tokens and the vote of the name's heads came in after 145,000 tokens of it.)
-third="$work/third"
-mkdir -p "$third"
-[ -f "$third/base_text.jsonl" ] || head -n 64 "$work/base_text.jsonl" > "$third/base_text.jsonl"
-"$python" tools/canary/train_adapter.py "$model" --work "$third" --from models/smollm2-tools --seed 2 --grow 1 \
-  --tokens 390000 --decay 1.0 --mix 80 12 3 5 0 0 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10
-"$python" tools/canary/plot_log.py "$third/log.csv" models/smollm2-tools/loss_third.svg
+# Trains what ships so far further, the upper two thirds of the layers, with heads taught where to look; draws its loss.
+#   train_further NAME SEED OPTION...
+train_further() {
+  name=$1 seed=$2
+  shift 2
+  mkdir -p "$work/$name"
+  [ -f "$work/$name/base_text.jsonl" ] || head -n 64 "$work/base_text.jsonl" > "$work/$name/base_text.jsonl"
+  "$python" tools/canary/train_adapter.py "$model" --work "$work/$name" --from models/smollm2-tools --seed "$seed" \
+    --grow 1 --decay 1.0 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 "$@"
+  "$python" tools/canary/plot_log.py "$work/$name/log.csv" "models/smollm2-tools/loss_$name.svg"
+}
+
+# And again, mostly tool calls. (Copied pieces keeping their source's tokens and the vote of the name's heads came in after
+# 145,000 tokens of it.)
+train_further third 2 --tokens 390000 --mix 80 12 3 5 0 0
 
 # What was left were common words that nobody had ever spelled to it: half of the string values are any words now.
-fourth="$work/fourth"
-mkdir -p "$fourth"
-cp "$third/base_text.jsonl" "$fourth/"
-"$python" tools/canary/train_adapter.py "$model" --work "$fourth" --from models/smollm2-tools --seed 3 --grow 1 \
-  --tokens 120000 --rate 6e-4 --decay 1.0 --mix 84 8 3 5 0 0 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 \
-  --spell 0.5
-"$python" tools/canary/plot_log.py "$fourth/log.csv" models/smollm2-tools/loss_fourth.svg
+train_further fourth 3 --tokens 120000 --rate 6e-4 --mix 84 8 3 5 0 0 --spell 0.5
 
 # Which value belongs to which key, more words to spell, and requests as people write them. A rate of 1e-3 undid more
 # than it taught.
-fifth="$work/fifth"
-mkdir -p "$fifth"
-cp "$third/base_text.jsonl" "$fifth/"
-train_fifth() {
-  "$python" tools/canary/train_adapter.py "$model" --work "$fifth" --from models/smollm2-tools --seed 4 --grow 1 \
-    --decay 1.0 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 "$@"
-}
-train_fifth --until 24000 --tokens 450000 --mix 56 8 3 5 28 0 --spell 0.5
-train_fifth --until 74000 --tokens 520000 --mix 48 8 2 4 24 14 --spell 0.5
-train_fifth --until 321000 --tokens 520000 --rate 5e-4 --mix 48 8 2 4 24 14 --spell 0.5
-train_fifth --tokens 590000 --rate 5e-4 --mix 44 8 2 4 32 10 --spell 0.8
-"$python" tools/canary/plot_log.py "$fifth/log.csv" models/smollm2-tools/loss_fifth.svg
+train_further fifth 4 --until 24000 --tokens 450000 --mix 56 8 3 5 28 0 --spell 0.5
+train_further fifth 4 --until 74000 --tokens 520000 --mix 48 8 2 4 24 14 --spell 0.5
+train_further fifth 4 --until 321000 --tokens 520000 --rate 5e-4 --mix 48 8 2 4 24 14 --spell 0.5
+train_further fifth 4 --tokens 590000 --rate 5e-4 --mix 44 8 2 4 32 10 --spell 0.8
 
 # Keys by vote, what opens a value, numbers and flags among the strings.
-sixth="$work/sixth"
-mkdir -p "$sixth"
-cp "$third/base_text.jsonl" "$sixth/"
-train_sixth() {
-  "$python" tools/canary/train_adapter.py "$model" --work "$sixth" --from models/smollm2-tools --seed 5 --grow 1 \
-    --rate 5e-4 --decay 1.0 --mix 40 6 2 4 40 8 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 --spell 0.8 "$@"
-}
-train_sixth --until 215000 --tokens 470000
-train_sixth --tokens 420000
-"$python" tools/canary/plot_log.py "$sixth/log.csv" models/smollm2-tools/loss_sixth.svg
+train_further sixth 5 --until 215000 --tokens 470000 --rate 5e-4 --mix 40 6 2 4 40 8 --spell 0.8
+train_further sixth 5 --tokens 420000 --rate 5e-4 --mix 40 6 2 4 40 8 --spell 0.8
 
 # Last: any word describes a tool or an argument, so that words are compared and not known.
-seventh="$work/seventh"
-mkdir -p "$seventh"
-cp "$third/base_text.jsonl" "$seventh/"
-"$python" tools/canary/train_adapter.py "$model" --work "$seventh" --from models/smollm2-tools --seed 6 --grow 1 \
-  --tokens 200000 --rate 5e-4 --decay 1.0 --mix 54 4 2 4 30 6 --text-share 0.1 --shortest 0.7 --look 0.3 --train-from 10 \
-  --spell 0.7 --vary 0.5
-"$python" tools/canary/plot_log.py "$seventh/log.csv" models/smollm2-tools/loss_seventh.svg
+train_further seventh 6 --tokens 200000 --rate 5e-4 --mix 54 4 2 4 30 6 --spell 0.7 --vary 0.5
