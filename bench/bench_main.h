@@ -1,27 +1,17 @@
-// What the bench programs share: their arguments, their prompts, and how they end.
+// What the bench programs share: their arguments and how they end.
 #pragma once
 
 #include <fmt/format.h>
 
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "engine/error.h"
 
 namespace kv {
-
-// The same ones at every call.
-inline std::vector<int32_t> random_ids(int n, int vocab) {
-  std::mt19937 generator(1);
-  std::vector<int32_t> ids(static_cast<size_t>(n));
-  for (int32_t& id : ids) id = static_cast<int32_t>(generator() % static_cast<uint32_t>(vocab));
-  return ids;
-}
 
 struct BenchArguments {
   int argc;

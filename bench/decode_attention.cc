@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "bench/machine.h"
+#include "bench/spread.h"
 #include "compress/registry.h"
 #include "engine/attention.h"
 #include "engine/error.h"
@@ -124,13 +125,14 @@ void measure(const Shape& shape, const std::vector<std::string>& specs, int n_ro
              double gflops, double gigabytes) {
   const ModelConfig config = config_of(shape);
   const RopeTable rope(config.rope, config.rotary_dim, n_rows);
-  std::vector<std::vector<double>> seconds(specs.size());
+  std::vector<Spread> seconds;
   std::vector<double> limits, sizes;
-  for (size_t i = 0; i < specs.size(); ++i) {  // one codec at a time is in memory
-    Sequences sequences(config, rope, specs[i], n_rows, bytes);
+  for (const std::string& spec : specs) {  // one codec at a time is in memory
+    Sequences sequences(config, rope, spec, n_rows, bytes);
     sequences.pass();  // warms the workspaces, not the rows
-    for (int turn = 0; turn < kTurns; ++turn) seconds[i].push_back(sequences.pass());
-    std::sort(seconds[i].begin(), seconds[i].end());
+    std::vector<double> passes;
+    for (int turn = 0; turn < kTurns; ++turn) passes.push_back(sequences.pass());
+    seconds.push_back(spread_of(passes));
     sizes.push_back(sequences.bytes_each());
     limits.push_back(1e-9 * std::max(sequences.bytes_each() / gigabytes,
                                      gflops > 0 ? sequences.flops_each() / gflops : 0));
@@ -141,14 +143,13 @@ void measure(const Shape& shape, const std::vector<std::string>& specs, int n_ro
              "of limit", "to f16");
   const auto f16 = std::find(specs.begin(), specs.end(), "f16");
   for (size_t i = 0; i < specs.size(); ++i) {
-    const double median = seconds[i][kTurns / 2];
+    const auto [least, median, most] = seconds[i];
     const std::string ratio =
-        f16 == specs.end()
-            ? ""
-            : fmt::format("{:.2f}", seconds[f16 - specs.begin()][kTurns / 2] / median);
+        f16 == specs.end() ? ""
+                           : fmt::format("{:.2f}", seconds[f16 - specs.begin()].median / median);
     fmt::print("{:<24} {:>9.1f} {:>8.1f}..{:<7.1f} {:>7.1f} {:>8.0f}% {:>7}\n", specs[i],
-               1e6 * median, 1e6 * seconds[i].front(), 1e6 * seconds[i].back(),
-               1e-9 * sizes[i] / median, 100 * limits[i] / median, ratio);
+               1e6 * median, 1e6 * least, 1e6 * most, 1e-9 * sizes[i] / median,
+               100 * limits[i] / median, ratio);
   }
 }
 

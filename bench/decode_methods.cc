@@ -12,6 +12,8 @@
 #include <optional>
 
 #include "bench/bench_main.h"
+#include "bench/random_inputs.h"
+#include "bench/spread.h"
 #include "compress/registry.h"
 #include "engine/compression.h"
 #include "engine/saved_cache.h"
@@ -158,9 +160,7 @@ class Bench {
       full_speed.push_back(decode(full));
       speed.push_back(decode(ours));
     }
-    std::sort(speed.begin(), speed.end());
-    std::sort(full_speed.begin(), full_speed.end());
-    return {speed[kTurns / 2], full_speed[kTurns / 2]};
+    return {kv::spread_of(speed).median, kv::spread_of(full_speed).median};
   }
 
   double decode(std::vector<kv::KvCache>& caches) {

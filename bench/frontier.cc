@@ -19,11 +19,12 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "bench/random_inputs.h"
+#include "bench/spread.h"
 #include "compress/registry.h"
 #include "engine/compression.h"
 #include "engine/error.h"
@@ -121,9 +122,7 @@ class Frontiers {
     for (const std::string& spec : options.specs)
       methods_.push_back(parse_compressors(spec, "frontier").front());
     const int vocab = session_.model().config.vocab;
-    std::mt19937 generator(1);
-    for (int i = 0; i < options.contexts.back(); ++i)
-      ids_.push_back(static_cast<int32_t>(generator() % static_cast<uint32_t>(vocab)));
+    ids_ = random_ids(options.contexts.back(), vocab);
     logits_.resize(static_cast<size_t>(vocab));
     // Buffers grow to their size before anything is timed.
     const size_t n_first = std::min<size_t>(ids_.size(), 512);
@@ -145,7 +144,7 @@ class Frontiers {
       for (int round = 0; round < options_.rounds; ++round) {
         for (Cell& cell : cells) cell.tokens_per_s.push_back(decode(cell.cache));
       }
-      for (Cell& cell : cells) print(n, cell);
+      for (const Cell& cell : cells) print(n, cell);
       std::fflush(stdout);
     }
   }
@@ -212,17 +211,15 @@ class Frontiers {
     return options_.steps / seconds.count();
   }
 
-  void print(int n, Cell& cell) const {
+  void print(int n, const Cell& cell) const {
     const Model& model = session_.model();
-    std::vector<double>& speeds = cell.tokens_per_s;
-    std::sort(speeds.begin(), speeds.end());
-    const double median = speeds[speeds.size() / 2];
+    const Spread speed = spread_of(cell.tokens_per_s);
     const size_t unread = model.config.tied_embeddings ? 0 : model.embedding.bytes();
     const double read =
         static_cast<double>(model.weight_bytes - unread + cell.cache.bytes_in_use());
     fmt::print("{:>7} {:<40} {:>9.2f} {:>10.1f} {:>8.1f}..{:<7.1f} {:>6.1f}\n", n,
                cell.method->canonical, static_cast<double>(cell.cache.bytes_in_use()) / kMiB,
-               median, speeds.front(), speeds.back(), 1e-9 * read * median);
+               speed.median, speed.least, speed.most, 1e-9 * read * speed.median);
   }
 
   Options options_;

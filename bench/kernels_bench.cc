@@ -16,12 +16,12 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "bench/machine.h"
 #include "bench/product_shapes.h"
+#include "bench/random_inputs.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_int8.h"
@@ -52,14 +52,6 @@ void set_rates(benchmark::State& state, double flops, double bytes, const Limits
   if (limits.gflops > 0) seconds = std::max(seconds, 1e-9 * flops / limits.gflops);
   if (limits.gigabytes > 0) seconds = std::max(seconds, 1e-9 * bytes / limits.gigabytes);
   if (seconds > 0) state.counters["%limit"] = Counter(100 * seconds * iterations, Counter::kIsRate);
-}
-
-std::vector<float> random_floats(int64_t n) {
-  std::mt19937 rng(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = normal(rng);
-  return x;
 }
 
 // ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@
 #include <random>
 
 #include "bench/bench_main.h"
+#include "bench/random_inputs.h"
 #include "compress/registry.h"
 #include "compress/select.h"
 #include "engine/compression.h"

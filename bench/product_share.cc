@@ -3,12 +3,13 @@
 // few short runs beside the mean of a long one. All are means over 20 ms or more.
 //
 //   product_share ROWS [THREADS [ROUNDS]]      default 2 threads, 9 rounds
-#include <algorithm>
 #include <chrono>
 
 #include "bench/bench_main.h"
 #include "bench/machine.h"
 #include "bench/product_shapes.h"
+#include "bench/random_inputs.h"
+#include "bench/spread.h"
 #include "kernels/matmul.h"
 #include "kernels/parallel.h"
 
@@ -16,20 +17,9 @@ namespace {
 
 using namespace kv;
 
-// Of either sign, below 2.
-std::vector<float> random_floats(size_t n) {
-  uint32_t state = 1;
-  std::vector<float> x(n);
-  for (float& v : x) {
-    state = state * 1664525 + 1013904223;
-    v = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-30f;
-  }
-  return x;
-}
-
 PackedMatrix random_matrix(const ProductShape& shape) {
   PackedMatrix w(shape.n_out, shape.n_in, DType::kF32);
-  w.pack_rows(random_floats(static_cast<size_t>(shape.n_out) * shape.n_in).data(), 0, shape.n_out);
+  w.pack_rows(random_floats(static_cast<int64_t>(shape.n_out) * shape.n_in).data(), 0, shape.n_out);
   return w;
 }
 
@@ -46,19 +36,10 @@ double mean_seconds(const Call& call) {
   return seconds.count() / n_calls;
 }
 
-struct Spread {
-  double least, median, most;
-};
-
-Spread spread_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return {values.front(), values[values.size() / 2], values.back()};
-}
-
 // Of the peak, in each round.
 std::vector<double> shares(const ProductShape& shape, int n_rows, int n_threads, int n_rounds) {
   const PackedMatrix w = random_matrix(shape);
-  const std::vector<float> x = random_floats(static_cast<size_t>(n_rows) * shape.n_in);
+  const std::vector<float> x = random_floats(static_cast<int64_t>(n_rows) * shape.n_in);
   std::vector<float> y(static_cast<size_t>(n_rows) * shape.n_out);
   const double gflop = 2e-9 * n_rows * shape.n_in * shape.n_out;
   std::vector<double> found;

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "bench/bench_main.h"
+#include "bench/random_inputs.h"
 #include "compress/registry.h"
 #include "engine/session.h"
 #include "kernels/parallel.h"
