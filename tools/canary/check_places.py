@@ -14,6 +14,11 @@ import programs
 import tool_calls
 import words
 from document import Question, Span
+from hops import Spans
+from looks import find_looks
+
+
+STEPS = {"tool", "asked", "name", "key", "valued", "labelled", "described", "field", "value", "copy"}  # of a call
 
 
 def text_of(text: str, span: Span) -> str:
@@ -44,6 +49,38 @@ def check_call(context: str, question: Question) -> int:
         assert text_of(question.answer, chain.value) == written.lower(), (chain, question)
         assert chain.said is None or text_of(question.prompt, chain.said) == written.lower(), (chain, question)
     return len(question.chains)
+
+
+def spell(text: str) -> list[Span]:
+    """A tokenizer's spans where every character is a token."""
+    return [(place, place + 1) for place in range(len(text))]
+
+
+def check_looks(context: str, question: Question) -> set[str]:
+    """The steps by which the call is found; every look must have the right text at both ends, and look back."""
+    prompt, answer = question.prompt, question.answer
+    text = (context + prompt + answer).lower()
+    fields = {text_of(prompt, chain.field) for chain in question.chains}
+    said = {text_of(prompt, chain.said) for chain in question.chains if chain.said}
+    described = {}
+    looks = find_looks(question, Spans(spell(context), spell(prompt), spell(answer), len(prompt)), len(context))
+    for look in looks:
+        here = len(context) + look.token
+        assert look.sources and max(look.sources) <= here, (look, question)
+        there = "".join(text[source] for source in look.sources)
+        if look.step == "tool":
+            assert there.endswith(" the " + text_of(prompt, question.matches[0].prompt)), (look, there, question)
+        elif look.step == "asked":
+            assert there == text_of(prompt, question.matches[0].prompt), (look, there, question)
+        elif look.step == "labelled":
+            assert there in fields and any(word.startswith(text[here]) for word in said), (look, there, question)
+        elif look.step == "valued":
+            assert there in said and any(text[here] in word for word in fields), (look, there, question)
+        elif look.step in ("described", "field"):
+            assert described.setdefault(here, there) == there, (look, there, question)
+        elif look.step != "value" or text[here] not in ':"':  # else what opens the value comes first
+            assert there == text[here + 1], (look, there, question)
+    return {look.step for look in looks}
 
 
 def check_program(context: str, question: Question) -> int:
@@ -81,6 +118,7 @@ def check_everyday() -> None:
 
 def main() -> int:
     known = wanted = 0
+    steps: set[str] = set()
     check_everyday()
     for seed in range(300):
         document = everyday.make_document(random.Random(seed), 1.0)
@@ -89,13 +127,15 @@ def main() -> int:
         document = tool_calls.make_document(random.Random(seed), 1.0, held_out=seed % 2 == 0)
         for question in document.questions:
             known += check_call(document.context, question)
+            steps |= check_looks(document.context, question)
             wanted += len(json.loads(question.answer)["arguments"])
         document = programs.make_document(random.Random(seed), 1.0, held_out=seed % 2 == 0)
         for question in document.questions:
             found, lines = check_program(document.context, question), question.answer.count("\n")
             assert found == lines, (found, question)
     assert known > 0.98 * wanted, f"only {known} of {wanted} values are known"
-    print(f"{known} of {wanted} values, every statement")
+    assert steps == STEPS, steps
+    print(f"{known} of {wanted} values, every statement, {len(steps)} steps")
     return 0
 
 

@@ -38,6 +38,8 @@ STEPS = {
     "asked": {19: [1], 20: [1]},  # before the name: at the request's noun
     "name": {20: [3], 22: [4, 7], 23: [0, 1, 2, 7, 8]},  # before a token of the name: at that token
     "key": {20: [6], 22: [7], 23: [0, 1, 2, 7, 8]},  # before a key's first token: at that token
+    "valued": {13: [8], 16: [3, 4]},  # in the request, at a field behind its value: at the value
+    "labelled": {20: [1], 21: [7]},  # in the request, at a value behind its field: at the field
     "described": {18: [6, 7]},  # before a value: at its key's description
     "field": {21: [7, 8]},  # before a value: at that description's word in the request
     "value": {22: [2, 4, 7], 23: [0, 1, 2, 7, 8], 24: [4]},  # before a value's first token: at that token

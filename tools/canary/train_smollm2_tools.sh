@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains models/smollm2-tools from SmolLM2-135M-Instruct, from text sampling to adapter and figure. Goes on where it was
-# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about seven hours.
+# interrupted. Needs Python with torch, transformers and safetensors; two CPU cores take about eight hours.
 #   tools/canary/train_smollm2_tools.sh MODEL_DIR [PYTHON]
 # MODEL_DIR: the base model in Hugging Face layout.
 set -eu
@@ -65,5 +65,8 @@ train_further fifth 4 --tokens 590000 --rate 5e-4 --mix 44 8 2 4 32 10 --spell 0
 train_further sixth 5 --until 215000 --tokens 470000 --rate 5e-4 --mix 40 6 2 4 40 8 --spell 0.8
 train_further sixth 5 --tokens 420000 --rate 5e-4 --mix 40 6 2 4 40 8 --spell 0.8
 
-# Last: any word describes a tool or an argument, so that words are compared and not known.
+# Any word describes a tool or an argument, so that words are compared and not known.
 train_further seventh 6 --tokens 200000 --rate 5e-4 --mix 54 4 2 4 30 6 --spell 0.7 --vary 0.5
+
+# Last: in the request, which value stands beside which field; more code.
+train_further eighth 7 --tokens 280000 --rate 5e-4 --mix 48 10 2 4 30 6 --spell 0.7 --vary 0.5
