@@ -10,6 +10,7 @@
 #include "engine/error.h"
 #include "kernels/aligned.h"
 #include "kernels/parallel.h"
+#include "kernels/prefetch.h"
 
 namespace kv {
 namespace {

@@ -9,6 +9,7 @@
 #include "engine/error.h"
 #include "engine/tile_memory.h"
 #include "kernels/parallel.h"
+#include "kernels/prefetch.h"
 
 namespace kv {
 

@@ -2,11 +2,6 @@
 
 namespace kv {
 
-void prefetch(const std::byte* p, size_t n) {
-  constexpr size_t kCacheLine = 64;
-  for (size_t i = 0; p != nullptr && i < n; i += kCacheLine) __builtin_prefetch(p + i);
-}
-
 void score_loaded_keys(const float* keys, int head_dim, const KeyProduct& product) {
   kernels().gemm_f32(product.q, product.q_stride, product.n_rows, head_dim, keys, kTile,
                      product.scores, product.stride, false);

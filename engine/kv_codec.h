@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "kernels/prefetch.h"
 
 namespace kv {
 
@@ -39,9 +40,6 @@ struct BlockRange {
 // Of keys (head_dim, kTile) and values (n, padded(head_dim)) that are floats already.
 void score_loaded_keys(const float* keys, int head_dim, const KeyProduct& product);
 void weigh_loaded_values(const float* values, int n, int head_dim, const ValueProduct& product);
-
-// A hint that n bytes are about to be read; p may be null.
-void prefetch(const std::byte* p, size_t n);
 
 class KvCodec {
  public:

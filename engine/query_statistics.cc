@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "engine/kv_codec.h"
 #include "kernels/parallel.h"
+#include "kernels/prefetch.h"
 
 namespace kv {
 
@@ -98,7 +98,7 @@ void QueryMoments::add_sums(int64_t from, int64_t count, int64_t n_before, int n
     for (int i = first; i < first + n_tokens; ++i) {
       const float* q = queries + i * stride;
       const int later = std::min(i + kRowsAhead, n - 1);
-      prefetch(reinterpret_cast<const std::byte*>(queries + later * stride), count * sizeof(float));
+      prefetch(queries + later * stride, count * sizeof(float));
       for (int64_t d = 0; d < count; ++d) sums[d] += q[d] - origin[d];
     }
     if (in_block + n_tokens == kMomentBlock) sums_.close(from, count);
