@@ -17,7 +17,6 @@ from document import Question, Span
 from hops import Spans
 from looks import find_looks
 
-
 STEPS = {"tool", "asked", "name", "key", "valued", "labelled", "described", "field", "value", "copy"}  # of a call
 
 

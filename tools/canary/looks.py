@@ -26,16 +26,18 @@ def find_looks(question: Question, spans: Spans, n_context: int) -> list[Look]:
     for chain, first in zip(question.chains, firsts):
         # What opens a value, as '":' and ' "' do, depends on the value already.
         colon = question.answer.rindex('":', 0, chain.value[0])
+        description, field = spans.context(chain.description), spans.prompt(chain.field)
+        said = spans.prompt(chain.said) if chain.said else []
         for token in sorted({spans.answer((colon, colon + 1))[0], first - 1}):
-            look("described", token, spans.context(chain.description), True)
-            look("field", token, spans.prompt(chain.field), False)
-            if chain.said and token < first - 1:
-                look("value", token, spans.prompt(chain.said)[:1], False)
-        if chain.said and chain.said < chain.field:
-            for token in spans.prompt(chain.field):
-                look("valued", token, spans.prompt(chain.said), False)
-        elif chain.said:
-            look("labelled", spans.prompt(chain.said)[0], spans.prompt(chain.field), False)
+            look("described", token, description, True)
+            look("field", token, field, False)
+            if said and token < first - 1:
+                look("value", token, said[:1], False)
+        if said and said < field:
+            for token in field:
+                look("valued", token, said, False)
+        elif said:
+            look("labelled", said[0], field, False)
     keys = [spans.answer(copy.span())[0] for copy in question.copies[1:] if copy.in_context]
     for copy in question.copies:
         for token in spans.answer(copy.span()):
