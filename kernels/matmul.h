@@ -6,12 +6,14 @@
 
 #include "kernels/aligned.h"
 #include "kernels/kernels.h"
+#include "kernels/product_units.h"
 
 namespace kv {
 
-// W (n_out, n_in), stored as panels of kPanel outputs: element (o, k) at panel o / kPanel, [k][o %
-// kPanel]; the last panel is padded with zeros. 16-bit weights stay 16-bit: widening is exact and
-// happens in registers.
+// W (n_out, n_in), stored as panels of kPanel outputs, [input][output % kPanel]; the last panel is padded
+// with zeros. Many inputs are parted into blocks, as products are, and a block's panels lie one after the
+// other: what is read next is what comes next. 16-bit weights stay 16-bit: widening is exact and happens in
+// registers.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
@@ -31,10 +33,19 @@ class PackedMatrix {
   // Row o as float (n_in): the embedding look-up of tied weights.
   void row(int o, float* out) const;
 
-  const std::byte* panel(int p) const { return data_.data() + p * panel_bytes(); }
-  size_t panel_bytes() const { return static_cast<size_t>(n_in_) * kPanel * dtype_bytes(dtype_); }
+  static constexpr int kMaxBlock = 768;  // inputs
+  int n_blocks() const { return std::max(1, ceil_div(n_in_, kMaxBlock)); }
+  Range block(int b) const { return part_of(n_in_, n_blocks(), b); }
+  const std::byte* panel(int p, int b) const { return data_.data() + panel_offset(p, b); }
 
  private:
+  size_t panel_offset(int p, int b) const {
+    const Range inputs = block(b);
+    const size_t rows = static_cast<size_t>(inputs.first) * n_panels() +
+                        static_cast<size_t>(inputs.n) * static_cast<size_t>(p);
+    return rows * kPanel * dtype_bytes(dtype_);
+  }
+
   int n_out_ = 0, n_in_ = 0;
   DType dtype_ = DType::kF32;
   AlignedBuffer data_;

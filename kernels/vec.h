@@ -137,17 +137,16 @@ inline int32_t sum_int8(__m128i codes) {
 }
 
 // Storage types of tiles and weights: load() widens 16 of them, load_part() the first n < 16, the
-// rest being 0. Products of up to kWideRows rows take whole panels.
+// rest being 0, strip() as many as a strip holds.
 struct F32 {
   using Storage = float;
-  static constexpr int kWideRows = kGemmWideRows;
   static Vec load(const float* p) { return kv::KV_ISA::load(p); }
   static Vec load_part(const float* p, int n) { return kv::KV_ISA::load_part(p, n); }
+  static Strip strip(const float* p) { return load_strip(p); }
 };
 
 struct F16 {
   using Storage = uint16_t;
-  static constexpr int kWideRows = kGemmWideRows16;
   static Vec load(const uint16_t* p) { return load_f16(p); }
   static Vec load_part(const uint16_t* p, int n) { return widen_f16(load_half_part(p, n)); }
   static Strip strip(const uint16_t* p) { return strip_of_halves(p); }
@@ -155,7 +154,6 @@ struct F16 {
 
 struct BF16 {
   using Storage = uint16_t;
-  static constexpr int kWideRows = kGemmWideRows16;
   static Vec load(const uint16_t* p) { return load_bf16(p); }
   static Vec load_part(const uint16_t* p, int n) { return widen_bf16(load_half_part(p, n)); }
   static Strip strip(const uint16_t* p) { return strip_of_bf16(p); }

@@ -179,7 +179,7 @@ TEST(Matmul, HasTheBitsOfOneScalarChain) {
 
 TEST(PackedMatrix, RowsReturnExactly) {
   for (DType dtype : kDTypes) {
-    const int n_out = 75, n_in = 53;
+    const int n_out = 75, n_in = 1601;  // three blocks
     Rng rng(10);
     const Weights w = random_weights(rng, n_out, n_in, dtype);
     const PackedMatrix matrix = packed(w, n_out, n_in, dtype);
@@ -193,7 +193,7 @@ TEST(PackedMatrix, RowsReturnExactly) {
 
 TEST(PackedMatrix, TakesSeveralSourcesAtAnyAddressAndPlace) {
   for (DType dtype : kDTypes) {
-    const int n_out = 100, n_in = 19;
+    const int n_out = 100, n_in = 801;  // two blocks
     Rng rng(11);
     const Weights w = random_weights(rng, n_out, n_in, dtype);
     const PackedMatrix whole = packed(w, n_out, n_in, dtype);
@@ -207,7 +207,8 @@ TEST(PackedMatrix, TakesSeveralSourcesAtAnyAddressAndPlace) {
       pieces.pack_rows(odd.data() + 1, starts[i], static_cast<int>(n));
     }
     ASSERT_EQ(pieces.bytes(), whole.bytes());
-    EXPECT_EQ(std::memcmp(pieces.panel(0), whole.panel(0), whole.bytes()), 0) << dtype_name(dtype);
+    EXPECT_EQ(std::memcmp(pieces.panel(0, 0), whole.panel(0, 0), whole.bytes()), 0)
+        << dtype_name(dtype);
   }
 }
 
