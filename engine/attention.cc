@@ -69,6 +69,14 @@ Workspace& workspace() {
   return w;
 }
 
+// Room for n floats that the calling thread keeps: what decode units leave behind for the folds. Memory that is
+// given back after every layer would come with page faults.
+float* partial_results(size_t n) {
+  thread_local AlignedBuffer memory;
+  if (memory.size() < n * sizeof(float)) memory = AlignedBuffer(n * sizeof(float));
+  return memory.as<float>();
+}
+
 class LayerAttention {
  public:
   LayerAttention(const ModelConfig& config, const RopeTable& rope, int layer)
@@ -387,17 +395,18 @@ class Plan {
     std::stable_sort(spans_.begin(), spans_.end(), [](const auto& a, const auto& b) {
       return a[0].first_block < b[0].first_block;
     });
+    float* partials = partial_results(n_partials_);
     parallel_for(static_cast<int64_t>(whole_.size() + spans_.size()), [&](int64_t i) {
       const size_t u = static_cast<size_t>(i);
       if (u < whole_.size()) {
         attention_.run_whole(
             whole_[whole_.size() - 1 - u]);  // later tokens see more rows: longest first
       } else {
-        attention_.run_span(spans_[u - whole_.size()], partials_.data());
+        attention_.run_span(spans_[u - whole_.size()], partials);
       }
     });
     parallel_for(static_cast<int64_t>(folds_.size()),
-                 [&](int64_t i) { attention_.fold_partials(folds_[i], partials_.data()); });
+                 [&](int64_t i) { attention_.fold_partials(folds_[i], partials); });
   }
 
  private:
@@ -420,15 +429,14 @@ class Plan {
 
   // Where the next head's partial results begin.
   size_t place(const AttentionInput& in, int h) {
-    const size_t at = partials_.size();
+    const size_t at = n_partials_;
     const int n_blocks = blocks_until(in, h, in.n_tokens - 1);
     if (n_blocks - first_block(in, h, 0) > kSpanBlocks) reserve(in, static_cast<size_t>(n_blocks));
     return at;
   }
   void reserve(const AttentionInput& in, size_t n_blocks) {
     const int rows = in.n_tokens * config_.group();
-    partials_.resize(partials_.size() +
-                     n_blocks * static_cast<size_t>(attention_.partial_floats(rows)));
+    n_partials_ += n_blocks * static_cast<size_t>(attention_.partial_floats(rows));
   }
 
   // The blocks from `shared` on, and the fold of all.
@@ -494,7 +502,7 @@ class Plan {
     for (const AttentionInput* in : group) {
       const int rows = in->n_tokens * config_.group();
       if (!members.empty() && n_rows + rows > kQueryRows) flush();
-      const size_t partials = partials_.size();
+      const size_t partials = n_partials_;
       reserve(*in, static_cast<size_t>(blocks_until(*in, h, in->n_tokens - 1)));
       members.push_back({in, h, 0, in->n_tokens, 0, 0, partials});
       n_rows += rows;
@@ -508,7 +516,7 @@ class Plan {
   int layer_;
   std::vector<Unit> whole_, folds_;
   std::vector<std::vector<Unit>> spans_;  // units of one span share its rows
-  std::vector<float> partials_;
+  size_t n_partials_ = 0;                 // floats
 };
 
 }  // namespace
