@@ -37,4 +37,10 @@ class TempFolder {
   std::filesystem::path path_;
 };
 
+// The folder of this process, whose name no other has: tests run side by side.
+inline const TempFolder& process_folder() {
+  static const TempFolder folder;
+  return folder;
+}
+
 }  // namespace kv

@@ -10,6 +10,7 @@
 #include "engine/error.h"
 #include "engine/safetensors_writer.h"
 #include "tests/compress/random_layer.h"
+#include "tests/temp_folder.h"
 
 namespace kv {
 namespace {
@@ -239,7 +240,7 @@ TEST(Kvzip, TakesAllIdListsOrNone) {
 
 std::string tensor_file(const std::string& tensor, const std::vector<int64_t>& shape,
                         const std::vector<float>& values) {
-  const std::string file = testing::TempDir() + "around_" + tensor + ".safetensors";
+  const std::string file = process_folder().path() / (tensor + ".safetensors");
   SafetensorsWriter writer;
   writer.add(tensor, shape, std::span<const float>(values));
   writer.write(file);

@@ -10,9 +10,10 @@
 
 #include "compress/registry.h"
 #include "compress/select.h"
-#include "engine/safetensors_writer.h"
 #include "kernels/parallel.h"
 #include "tests/compress/random_layer.h"
+#include "tests/every_method.h"
+#include "tests/temp_folder.h"
 
 namespace kv {
 namespace {
@@ -48,17 +49,9 @@ const std::set<std::string> kOwnChoice = {"simlayerkv",      "adakv", "criticala
                                           "chunkkv",         "chunk", "block",
                                           "entropy_chunkkv", "lukv",  "kvzip"};
 
-// Files that methods read, large enough for every layer of these tests.
+// A file that a method reads, large enough for every layer of these tests.
 std::string method_file(const std::string& tensor, const std::vector<int64_t>& shape) {
-  const std::string file = testing::TempDir() + tensor + ".safetensors";
-  int64_t n = 1;
-  for (const int64_t extent : shape) n *= extent;
-  std::vector<float> values(n);
-  for (int64_t i = 0; i < n; ++i) values[i] = static_cast<float>(i % 17) / 17.0f;
-  SafetensorsWriter writer;
-  writer.add(tensor, shape, std::span<const float>(values));
-  writer.write(file);
-  return file;
+  return kv::testing::tensor_file(process_folder().path().string(), tensor, shape);
 }
 
 // What a policy decides for a model of this one layer.
@@ -68,7 +61,7 @@ LayerKeep decide(const KvPolicy& policy, RandomLayer& layer) {
   return layers[0];
 }
 
-class EveryPolicy : public testing::TestWithParam<std::string> {
+class EveryPolicy : public ::testing::TestWithParam<std::string> {
  protected:
   // A small window where the method has one, so that short prompts lie on both sides of it.
   static constexpr int kWindow = 8;
@@ -241,7 +234,7 @@ TEST_P(EveryPolicy, NotesOnlyWhatAShortPromptForces) {
   EXPECT_EQ(policy(0)->note(1), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, EveryPolicy, testing::ValuesIn(eviction_methods()));
+INSTANTIATE_TEST_SUITE_P(Registry, EveryPolicy, ::testing::ValuesIn(eviction_methods()));
 
 TEST(Registry, EveryMethodIsDescribed) {
   for (const MethodInfo& info : all_methods()) {

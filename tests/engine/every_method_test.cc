@@ -10,6 +10,7 @@
 #include "kernels/parallel.h"
 #include "tests/engine/random_model.h"
 #include "tests/every_method.h"
+#include "tests/temp_folder.h"
 
 namespace kv {
 namespace {
@@ -22,7 +23,7 @@ using testing::small_config;
 constexpr int kPrompt = 80, kSuffix = 20;
 
 std::vector<MethodSpec> methods(double ratio) {
-  return testing::every_method(small_config(), ::testing::TempDir(), ratio);
+  return testing::every_method(small_config(), process_folder().path().string(), ratio);
 }
 
 // A sequence with one method on it.

@@ -10,6 +10,7 @@
 #include "kernels/parallel.h"
 #include "tests/engine/cut_testing.h"
 #include "tests/engine/random_model.h"
+#include "tests/temp_folder.h"
 
 namespace kv {
 namespace {
@@ -51,7 +52,7 @@ std::string filters_file() {
     for (int64_t i = 0; i < n; ++i) values[i] = static_cast<float>(i % 13) / 13.0f - 0.4f;
     SafetensorsWriter writer;
     writer.add("q_filters", {c.n_layers, c.n_kv_heads, c.head_dim}, std::span<const float>(values));
-    const std::string path = ::testing::TempDir() + "step_filters.safetensors";
+    const std::string path = process_folder().path() / "step_filters.safetensors";
     writer.write(path);
     return path;
   }();
