@@ -395,7 +395,7 @@ class Plan {
     std::stable_sort(spans_.begin(), spans_.end(), [](const auto& a, const auto& b) {
       return a[0].first_block < b[0].first_block;
     });
-    float* partials = partial_results(n_partials_);
+    float* partials = partial_results(n_partial_floats_);
     parallel_for(static_cast<int64_t>(whole_.size() + spans_.size()), [&](int64_t i) {
       const size_t u = static_cast<size_t>(i);
       if (u < whole_.size()) {
@@ -429,14 +429,14 @@ class Plan {
 
   // Where the next head's partial results begin.
   size_t place(const AttentionInput& in, int h) {
-    const size_t at = n_partials_;
+    const size_t at = n_partial_floats_;
     const int n_blocks = blocks_until(in, h, in.n_tokens - 1);
     if (n_blocks - first_block(in, h, 0) > kSpanBlocks) reserve(in, static_cast<size_t>(n_blocks));
     return at;
   }
   void reserve(const AttentionInput& in, size_t n_blocks) {
     const int rows = in.n_tokens * config_.group();
-    n_partials_ += n_blocks * static_cast<size_t>(attention_.partial_floats(rows));
+    n_partial_floats_ += n_blocks * static_cast<size_t>(attention_.partial_floats(rows));
   }
 
   // The blocks from `shared` on, and the fold of all.
@@ -502,7 +502,7 @@ class Plan {
     for (const AttentionInput* in : group) {
       const int rows = in->n_tokens * config_.group();
       if (!members.empty() && n_rows + rows > kQueryRows) flush();
-      const size_t partials = n_partials_;
+      const size_t partials = n_partial_floats_;
       reserve(*in, static_cast<size_t>(blocks_until(*in, h, in->n_tokens - 1)));
       members.push_back({in, h, 0, in->n_tokens, 0, 0, partials});
       n_rows += rows;
@@ -516,7 +516,7 @@ class Plan {
   int layer_;
   std::vector<Unit> whole_, folds_;
   std::vector<std::vector<Unit>> spans_;  // units of one span share its rows
-  size_t n_partials_ = 0;                 // floats
+  size_t n_partial_floats_ = 0;
 };
 
 }  // namespace

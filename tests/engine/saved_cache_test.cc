@@ -1,9 +1,7 @@
 // A cache that was saved goes on as if it never had been.
 #include "engine/saved_cache.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
@@ -12,6 +10,7 @@
 #include "engine/error.h"
 #include "tests/engine/cut_testing.h"
 #include "tests/engine/random_model.h"
+#include "tests/temp_folder.h"
 
 namespace kv {
 namespace {
@@ -20,9 +19,8 @@ using testing::random_ids;
 using testing::random_model;
 using testing::small_config;
 
-// One for each process: tests run beside each other.
 std::string file_name() {
-  return fmt::format("{}saved.cache.{}", ::testing::TempDir(), getpid());
+  return process_folder().path() / "saved.cache";
 }
 
 std::string read_file() {
