@@ -72,8 +72,8 @@ struct KeyProduct {
   int n_rows = 0;
   float* scores = nullptr;  // (n_rows, kTile), `stride` floats between rows
   int64_t stride = 0;
-  // Not null: a tile of as many bytes that is read after this one; its lines are asked for on the way, one
-  // by one, since a burst of requests would hold up the reads of this one.
+  // Not null: a tile of as many bytes that is read after this one; its lines are asked for on the way, in
+  // their order and one by one, since a burst of requests would hold up the reads of this one.
   const std::byte* next = nullptr;
 };
 inline constexpr int kMaxScoredRotary = 512;  // rotary_dim of score_keys_*
@@ -222,6 +222,7 @@ struct Kernels {
   // product.out = product.weights times the first n rows of the tile, or += when accumulate: the bits of
   // load_values_* and gemm_f32, without the values going through memory; made for n_rows <= kFewRows.
   // head_dim is a multiple of kPanel.
+  void (*weigh_values_f32)(const float* tile, int n, int head_dim, const ValueProduct& product);
   void (*weigh_values_f16)(const uint16_t* tile, int n, int head_dim, const ValueProduct& product);
   void (*weigh_values_bf16)(const uint16_t* tile, int n, int head_dim, const ValueProduct& product);
   // Codes of row r start at codes + r * ceil(head_dim * bits / 8), channel d in the bits d * bits

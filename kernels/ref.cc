@@ -393,6 +393,7 @@ const Kernels kTable = {
     .load_values_f32 = load_values<F32>,
     .load_values_f16 = load_values<F16>,
     .load_values_bf16 = load_values<BF16>,
+    .weigh_values_f32 = weigh_values<F32>,
     .weigh_values_f16 = weigh_values<F16>,
     .weigh_values_bf16 = weigh_values<BF16>,
     .load_values_int = load_values_int,

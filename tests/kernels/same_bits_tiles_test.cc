@@ -191,19 +191,19 @@ TEST(SameBitsTiles, ScoresAreTheProductOfTheLoadedTile) {
   }
 }
 
-template <typename Make, typename Weigher>
+template <typename T, typename Make, typename Weigher>
 void check_weigh_values(const std::string& name, const Make& make, Weigher weigher) {
   for (int head_dim : {kPanel, 2 * kPanel, 3 * kPanel}) {
     for (int n : {0, 1, 17, kTile}) {
       for (int m : {1, 2, 3, 4, 5, 9}) {
         Rng rng(static_cast<unsigned>(head_dim + n + m));
-        const std::vector<uint16_t> tile = make(rng, n * head_dim);
+        const std::vector<T> tile = make(rng, n * head_dim);
         const auto weights = make_floats(rng, m * kTile), before = make_floats(rng, m * head_dim);
         for (bool accumulate : {false, true}) {
           expect_same_bits(name,
                            describe("head_dim", head_dim, "n", n, "m", m, "accumulate", accumulate),
                            [&](const Kernels& table) {
-                             Guarded<uint16_t> in(tile, 1);
+                             Guarded<T> in(tile, 1);
                              Guarded<float> a(weights, 1), out(before, 3);
                              (table.*weigher)(in.data(), n, head_dim,
                                               {a.data(), kTile, m, out.data(), accumulate});
@@ -217,11 +217,14 @@ void check_weigh_values(const std::string& name, const Make& make, Weigher weigh
   }
 }
 
+void check_weigh_values_f32() {
+  check_weigh_values<float>("weigh_values_f32", make_floats, &Kernels::weigh_values_f32);
+}
 void check_weigh_values_f16() {
-  check_weigh_values("weigh_values_f16", random_f16, &Kernels::weigh_values_f16);
+  check_weigh_values<uint16_t>("weigh_values_f16", random_f16, &Kernels::weigh_values_f16);
 }
 void check_weigh_values_bf16() {
-  check_weigh_values("weigh_values_bf16", random_bf16, &Kernels::weigh_values_bf16);
+  check_weigh_values<uint16_t>("weigh_values_bf16", random_bf16, &Kernels::weigh_values_bf16);
 }
 
 void check_load_keys_channels() {
@@ -450,6 +453,7 @@ std::vector<KernelCheck> tile_checks() {
           {"score_keys_f16", check_score_keys_f16},
           {"score_keys_bf16", check_score_keys_bf16},
           {"score_keys_int", check_score_keys_int},
+          {"weigh_values_f32", check_weigh_values_f32},
           {"weigh_values_f16", check_weigh_values_f16},
           {"weigh_values_bf16", check_weigh_values_bf16},
           {"load_values_f32", check_load_values_f32},
