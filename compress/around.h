@@ -17,7 +17,7 @@ class AroundPolicy : public EvictionPolicy {
   std::string note(int n_tokens) const override { return inner_->note(n_tokens); }
   void check_model(const ModelShape& shape) const override { inner_->check_model(shape); }
   KvNeeds inputs(int n_tokens) const override { return inner_->inputs(n_tokens); }
-  LayerScores score(const LayerView& view) const override { return inner_->score(view); }
+  LayerScores score(const LayerView& view) const override { return inner_->scored(view); }
 
  protected:
   const EvictionPolicy& inner() const { return *inner_; }

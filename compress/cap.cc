@@ -71,6 +71,7 @@ class CapPolicy : public EvictionPolicy {
     return {.keys = true, .values = true, .query_statistics = {{params_.sinks}}};
   }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     const MeanRotation rotation(view, params_.future);
     const int group = view.n_heads / view.n_kv_heads;

@@ -65,7 +65,7 @@ class CriticalKvPolicy : public CriticalPolicy {
   using CriticalPolicy::CriticalPolicy;
 
   LayerScores score(const LayerView& view) const override {
-    const LayerScores first = inner().score(view);
+    const LayerScores first = inner().scored(view);
     LayerScores out;
     for (int h = 0; h < view.n_kv_heads; ++h) {
       std::vector<float>& scores = out.scores.emplace_back(second_stage(view, h, first.scores[h]));

@@ -47,6 +47,7 @@ class CurPolicy : public EvictionPolicy {
  protected:
   KvNeeds inputs(int) const override { return {.raw_keys = true, .values = true}; }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     LayerScores out;
     out.scores.resize(view.heads.size());

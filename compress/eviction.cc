@@ -122,6 +122,14 @@ bool EvictionPolicy::keeps_all(const LayerView& view) const {
   return true;
 }
 
+LayerScores EvictionPolicy::scored(const LayerView& view) const {
+  if (view.known_scores == nullptr || rules_.scoring.empty() || !scores_serve_any_ratio())
+    return score(view);
+  const auto known = view.known_scores->find(rules_.scoring);
+  if (known != view.known_scores->end()) return known->second;
+  return view.known_scores->emplace(rules_.scoring, score(view)).first->second;
+}
+
 LayerKeep EvictionPolicy::select(const LayerView& view) const {
   if (keeps_all(view)) {
     LayerKeep keep;
@@ -131,7 +139,7 @@ LayerKeep EvictionPolicy::select(const LayerView& view) const {
     }
     return keep;
   }
-  LayerScores scored = score(view);
+  LayerScores scored = this->scored(view);
   scored.protection.resize(view.heads.size());
   for (size_t h = 0; h < view.heads.size(); ++h) {
     scored.protection[h].always = rows_in_ranges(view.heads[h], rules_.protect);

@@ -18,6 +18,9 @@ using EvictionPtr = std::shared_ptr<const EvictionPolicy>;
 
 struct EvictionRules {
   std::string spec;  // canonical form of the whole term
+  // All that scores depend on where no ratio matters: the method, its own parameters, the folder of
+  // their files. Empty: they are not shared.
+  std::string scoring;
   double ratio = 0;  // share of the rows removed, [0, 1)
   Positions positions = Positions::kOriginal;
   std::vector<std::pair<int, int>> protect;  // original positions from .. to, both included
@@ -37,12 +40,6 @@ std::vector<ParamSpec> trailing_params();
 // Error(kUsage) where protect is not a list of [from, to].
 EvictionRules read_rules(const Params& params, bool has_ratio);
 
-// Scores of one layer and the rows that do not compete, for each KV head.
-struct LayerScores {
-  std::vector<std::vector<float>> scores;  // (n_kv_heads, n_rows), larger stays
-  std::vector<Protection> protection;      // (n_kv_heads), or empty: none
-};
-
 // A policy that scores rows and keeps the best of them, by default rows_kept(n_rows, ratio) in each
 // KV head.
 class EvictionPolicy : public KvPolicy {
@@ -61,10 +58,14 @@ class EvictionPolicy : public KvPolicy {
     return {};
   }
   virtual LayerScores score(const LayerView& view) const = 0;
+  // What score() gives, or gave another policy of the same method and parameters for the same rows.
+  LayerScores scored(const LayerView& view) const;
 
  protected:
   const EvictionRules& rules() const { return rules_; }
 
+  // Whether score() reads nothing of rules() and no number of rows to keep, so that ratios can share it.
+  virtual bool scores_serve_any_ratio() const { return false; }
   // False: every row of every layer stays.
   virtual bool removes() const { return rules_.ratio > 0 || rules_.repeated; }
   // Rows that stay of n_rows, and the share that goes: what the view says, else by rules().ratio.

@@ -51,6 +51,7 @@ class ExpectedAttentionPolicy : public EvictionPolicy {
             .query_statistics = {{params_.sinks, params_.covariance}}};
   }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     const MeanRotation rotation(view, params_.future);
     std::vector<std::vector<float>> expected(view.n_heads);  // (n_heads)(rows after the sinks)

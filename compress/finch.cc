@@ -54,7 +54,9 @@ class FinchPolicy : public EvictionPolicy {
     FinchParams marked = params_;
     marked.window = n_tokens;
     check_chunk(marked, rules().ratio, "");
-    return std::make_shared<FinchPolicy>(rules(), marked);
+    EvictionRules rules = this->rules();
+    rules.scoring += fmt::format(", question of {} tokens", n_tokens);
+    return std::make_shared<FinchPolicy>(std::move(rules), marked);
   }
 
   std::string note(int n_tokens) const override {
@@ -68,6 +70,7 @@ class FinchPolicy : public EvictionPolicy {
     return {.window_queries = usable_window(params_.window, n_tokens), .keys = true};
   }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     const int w = usable_window(params_.window, view.n_tokens);
     const int group = view.n_heads / view.n_kv_heads;

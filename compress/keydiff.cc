@@ -73,6 +73,7 @@ class KeyDiffPolicy : public EvictionPolicy {
  protected:
   KvNeeds inputs(int) const override { return {.keys = true}; }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     LayerScores out;
     out.scores.resize(view.heads.size());

@@ -116,6 +116,7 @@ class LagKvPolicy : public EvictionPolicy {
  protected:
   KvNeeds inputs(int) const override { return {.keys = true, .values = true}; }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     LayerScores out;
     out.scores.resize(view.heads.size());

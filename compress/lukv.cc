@@ -41,7 +41,7 @@ class LukvPolicy : public AroundPolicy {
   }
 
   LayerScores score(const LayerView& view) const override {
-    LayerScores scored = inner().score(view);
+    LayerScores scored = inner().scored(view);
     float largest = -INFINITY;
     for (const auto& scores : scored.scores) {
       for (const float s : scores) largest = std::max(largest, s);

@@ -33,6 +33,7 @@ class NonCausalAttentionPolicy : public EvictionPolicy {
     return {.window_queries = n_tokens, .keys = true, .values = true};
   }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     std::vector<std::vector<double>> received(view.n_heads);
     parallel_for(view.n_heads,

@@ -20,6 +20,7 @@ class ObservedAttentionPolicy : public EvictionPolicy {
 
   KvNeeds inputs(int) const override { return {.attention_received = true}; }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     LayerScores out;
     const int group = view.n_heads / view.n_kv_heads;

@@ -38,7 +38,7 @@ class PerLayerPolicy : public EvictionPolicy {
   KvNeeds inputs(int n_tokens) const override { return inner_.front()->inputs(n_tokens); }
 
   LayerScores score(const LayerView& view) const override {
-    return inner_[view.layer]->score(view);
+    return inner_[view.layer]->scored(view);
   }
 
  protected:

@@ -67,9 +67,10 @@ class PlainCodec : public KvCodec {
 
   void copy_key(const std::byte* source, int from, int head_dim, std::byte* target,
                 int to) const override {
-    const size_t size = dtype_bytes(dtype_);
-    for (int d = 0; d < head_dim; ++d) {
-      std::memcpy(target + (d * kTile + to) * size, source + (d * kTile + from) * size, size);
+    if (dtype_ == DType::kF32) {
+      copy_column<float>(source, from, head_dim, target, to);
+    } else {
+      copy_column<uint16_t>(source, from, head_dim, target, to);
     }
   }
 
@@ -123,11 +124,21 @@ class PlainCodec : public KvCodec {
 
   void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
                     float* scratch) const override {
-    if (dtype_ == DType::kF32 || product.n_rows > kFewRows || head_dim % kPanel != 0)
+    if (product.n_rows > kFewRows || head_dim % kPanel != 0)
       return KvCodec::weigh_values(tile, n, head_dim, product, scratch);
-    const auto weigh =
-        dtype_ == DType::kF16 ? kernels().weigh_values_f16 : kernels().weigh_values_bf16;
-    weigh(reinterpret_cast<const uint16_t*>(tile), n, head_dim, product);
+    const Kernels& k = kernels();
+    const auto* half = reinterpret_cast<const uint16_t*>(tile);
+    switch (dtype_) {
+      case DType::kF32:
+        k.weigh_values_f32(reinterpret_cast<const float*>(tile), n, head_dim, product);
+        break;
+      case DType::kF16:
+        k.weigh_values_f16(half, n, head_dim, product);
+        break;
+      case DType::kBF16:
+        k.weigh_values_bf16(half, n, head_dim, product);
+        break;
+    }
   }
 
   const float* load_values(const std::byte* tile, int n, int head_dim,
@@ -152,6 +163,14 @@ class PlainCodec : public KvCodec {
   }
 
  private:
+  template <typename T>
+  static void copy_column(const std::byte* source, int from, int head_dim, std::byte* target,
+                          int to) {
+    const T* in = reinterpret_cast<const T*>(source) + from;
+    T* out = reinterpret_cast<T*>(target) + to;
+    for (int d = 0; d < head_dim; ++d) out[d * kTile] = in[d * kTile];
+  }
+
   // n <= kChunk.
   void convert(const float* x, int n, uint16_t* out) const {
     if (dtype_ == DType::kBF16) return kernels().to_bf16(x, n, out);

@@ -32,6 +32,7 @@ class QFilterPolicy : public EvictionPolicy {
 
   KvNeeds inputs(int) const override { return {.keys = true}; }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     LayerScores out;
     for (int h = 0; h < view.n_kv_heads; ++h) {

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/kv_policy.h"
+
 namespace kv {
 
 // Order among equal scores (`ties`).
@@ -22,13 +24,6 @@ double ratio_keeping(int n_rows, int keep);
 
 // Indices of the k largest scores, rising. NaN counts as the largest. 0 <= k <= scores.size().
 std::vector<int32_t> top_rows(std::span<const float> scores, int k, Ties ties);
-
-// Rows of one head that do not compete by score.
-struct Protection {
-  std::vector<bool> always;  // (n_rows) or empty: never removed, the user's `protect`
-  int first = 0;             // sinks: the first that many rows
-  int newest = 0;            // window: the last that many rows
-};
 
 // Rows that stay when about k of them may: indices, rising. Protected rows count among the k.
 //

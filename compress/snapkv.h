@@ -30,6 +30,7 @@ class SnapKvPolicy : public EvictionPolicy {
   std::string note(int n_tokens) const override;
   KvNeeds inputs(int n_tokens) const override;
   LayerScores score(const LayerView& view) const override;
+  bool scores_serve_any_ratio() const override { return true; }
 
  protected:
   SnapKvParams params_;

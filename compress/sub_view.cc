@@ -8,6 +8,7 @@ namespace kv {
 
 SubView::SubView(const LayerView& view, const std::vector<std::vector<int32_t>>& rows)
     : view_(view) {
+  view_.known_scores = nullptr;
   const int width = padded(view.head_dim);
   for (size_t h = 0; h < rows.size(); ++h) {
     LayerView::HeadRows& head = view_.heads[h];

@@ -28,6 +28,7 @@ class TovaPolicy : public EvictionPolicy {
     return {.window_queries = usable_window(1, n_tokens), .keys = true};
   }
 
+  bool scores_serve_any_ratio() const override { return true; }
   LayerScores score(const LayerView& view) const override {
     std::vector<WindowAttention> attention(view.n_heads);
     parallel_for(view.n_heads,

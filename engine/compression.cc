@@ -60,11 +60,13 @@ class Compressor {
     }
     for (int layer = 0; layer < config_.n_layers; ++layer) {
       if (slides(layer)) continue;
+      KnownScores known_scores;  // of all the layer's rows
       const LayerRows rows(model_, prompt_.cache, prompt_.rope->at(layer), prompt_, layer, needs);
       for (Progress* p : active) {
         const KvPolicy& policy = *p->plan->policies[stage];
         ViewStorage storage;
         LayerView view = rows.view(p->heads[layer], policy.needs(n_tokens()), storage);
+        if (stage == 0 && !p->step) view.known_scores = &known_scores;
         if (p->plan->budget_bytes > 0)
           view.keep_rows = rows_in_budget(*p->plan, config_, *codec_of(*p->plan));
         p->decided.push_back(policy.select(view));
@@ -209,7 +211,7 @@ class Compressor {
                          state.values.empty() && state.removed_channels.empty();
       if (same_codec && (whole || slides(layer))) {
         head.pages = prompt_.cache.head(layer, h).pages;
-      } else if (same_codec && codec->acts_on_prompt()) {
+      } else if (same_codec && state.removed_channels.empty()) {
         move_codes(layer, h, state, *codec, head.pages);
       } else if (codec->keeps_residual()) {
         copy_rows(layer, h, state, *codec, prompt_.cache.codec(), head.key_channels, head.plain);
@@ -265,8 +267,8 @@ class Compressor {
     return rows;
   }
 
-  // Kept rows of one head, moved into pages of their own, as `codec` stores them; keys rotated where
-  // the cache's codec stores rotated ones.
+  // Kept rows of one head, moved into pages of their own, as `codec` stores them: keys rotated where
+  // the cache's codec stores rotated ones, and without the channels that are removed.
   void copy_rows(int layer, int h, const HeadState& state, const KvCodec& cache_codec,
                  const KvCodec& codec,
                  const std::shared_ptr<const std::vector<int32_t>>& key_channels,
@@ -307,7 +309,7 @@ class Compressor {
     }
   }
 
-  // The same where the prompt holds codes already: they move as they are.
+  // The same where the prompt is in that codec already: rows move as they are stored.
   void move_codes(int layer, int h, const HeadState& state, const KvCodec& codec,
                   std::vector<PageRef>& pages) const {
     const Rows& rows = state.rows;

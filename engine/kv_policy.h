@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -64,6 +65,23 @@ struct QueryStatistics {
 enum class Positions { kOriginal, kContiguous, kCanary };
 const char* positions_name(Positions p);
 
+// Rows of one head that do not compete by score.
+struct Protection {
+  std::vector<bool> always;  // (n_rows) or empty: never removed, the user's `protect`
+  int first = 0;             // sinks: the first that many rows
+  int newest = 0;            // window: the last that many rows
+};
+
+// Scores of one layer and the rows that do not compete, for each KV head.
+struct LayerScores {
+  std::vector<std::vector<float>> scores;  // (n_kv_heads, n_rows), larger stays
+  std::vector<Protection> protection;      // (n_kv_heads), or empty: none
+};
+
+// Scores of one layer that several policies of a grid can use, such as one method's at several ratios; by a
+// name that says all that they depend on beside the view.
+using KnownScores = std::map<std::string, LayerScores>;
+
 // The rows that a layer holds before the policy acts. L rows for each head, in rising original
 // position.
 struct LayerView {
@@ -101,6 +119,9 @@ struct LayerView {
   std::vector<std::span<const float>> output_norms;
   // (n_kv_heads, n_tokens), by original position; 0 for rows that no piece has; null unless asked for.
   const float* repeat_scores = nullptr;
+  // Of views that show the same: what policies scored before, and where others may leave theirs; null: nobody
+  // shares this view. Whoever changes a view's rows takes it away.
+  KnownScores* known_scores = nullptr;
 };
 
 // Rows that stay: indices into HeadRows, rising. One list for each KV head; lengths may differ.

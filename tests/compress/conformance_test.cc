@@ -219,6 +219,25 @@ TEST_P(EveryPolicy, SameAnswerForAnyNumberOfThreads) {
   EXPECT_EQ(one.scores, two.scores);
 }
 
+// What one ratio scored serves the others only where it is the same.
+TEST_P(EveryPolicy, ScoresThatRatiosShareAreTheirOwn) {
+  RandomLayer layer({.n_tokens = 90});
+  KnownScores known;
+  for (const double ratio : {0.5, 0.1, 0.9, 0.5}) {
+    SCOPED_TRACE(ratio);
+    const PolicyPtr p = policy(ratio);
+    const LayerKeep alone = decide(*p, layer);
+    LayerView view = layer.view(*p);
+    view.known_scores = &known;
+    std::vector<LayerKeep> layers = {p->select(view)};
+    p->settle(layers);
+    EXPECT_EQ(layers[0].rows, alone.rows);
+    EXPECT_EQ(layers[0].scores, alone.scores);
+    EXPECT_EQ(layers[0].values, alone.values);
+  }
+  EXPECT_LE(known.size(), 1u);
+}
+
 TEST_P(EveryPolicy, CanonicalFormReadsBackAsItself) {
   for (const double ratio : kRatios) {
     const CompressorSpec a = spec(ratio, ",ties=torch,protect=[[3,4]],positions=canary");
@@ -235,6 +254,37 @@ TEST_P(EveryPolicy, NotesOnlyWhatAShortPromptForces) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryPolicy, ::testing::ValuesIn(eviction_methods()));
+
+PolicyPtr parsed(const std::string& spec) {
+  return parse_compressors(spec, "test").at(0).plan.policies.at(0);
+}
+
+TEST(KnownScores, AreOfOneMethodWithItsParameters) {
+  RandomLayer layer({.n_tokens = 90});
+  KnownScores known;
+  const auto select = [&](const std::string& spec) {
+    const PolicyPtr p = parsed(spec);
+    LayerView view = layer.view(*p);
+    view.known_scores = &known;
+    return p->select(view).rows;
+  };
+  const auto first = select("snapkv(ratio=0.5,window=8)");
+  EXPECT_EQ(known.size(), 1u);
+  // Found there, though another made them: what is known decides.
+  for (auto& [name, scored] : known) {
+    for (auto& scores : scored.scores) std::reverse(scores.begin(), scores.end());
+  }
+  EXPECT_NE(select("snapkv(ratio=0.5,window=8)"), first);
+  select("adakv(ratio=0.25,inner=snapkv(window=8))");  // asks the same of the policy inside
+  EXPECT_EQ(known.size(), 1u);
+  select("snapkv(ratio=0.5,window=8,kernel=7)");
+  select("pyramidkv(ratio=0.5,window=8)");
+  EXPECT_EQ(known.size(), 3u);
+  for (const char* own :
+       {"streamingllm(ratio=0.5)", "canary_snapkv(ratio=0.5)", "kvzip(ratio=0.5)"})
+    select(own);
+  EXPECT_EQ(known.size(), 3u);  // theirs depend on the ratio, or are not worth it
+}
 
 TEST(Registry, EveryMethodIsDescribed) {
   for (const MethodInfo& info : all_methods()) {
