@@ -11,6 +11,7 @@
 // then the arithmetic of recording and scoring by the method's formula, in per cent of the prefill's, and
 // how many times this share recording and scoring take.
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <random>
 
@@ -109,7 +110,11 @@ double flops_of(const std::string& name, const ModelConfig& c, double n) {
   const double moments = queries * n * d * (d + 1);  // lower triangle, and the sums
   if (name == "knorm") return 2 * keys * n * d;
   if (name == "cur") return 4 * keys * n * d;
-  if (name == "keydiff" || name == "block") return 6 * keys * n * d;
+  if (name == "keydiff") return 6 * keys * n * d;
+  if (name == "block") {  // keydiff of what stays so far and the next block, over and over
+    constexpr double kBlock = 128;
+    return 6 * keys * std::ceil(n / 2 / kBlock) * (n / 2 + kBlock) * d;
+  }
   if (name == "tova") return 2 * queries * n * d;
   if (name == "lagkv") return 2 * 8 * keys * n * d;  // ranges and deviations of keys and values
   if (name == "think") return 2 * keys * n * d;
