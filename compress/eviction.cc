@@ -125,9 +125,10 @@ bool EvictionPolicy::keeps_all(const LayerView& view) const {
 LayerScores EvictionPolicy::scored(const LayerView& view) const {
   if (view.known_scores == nullptr || rules_.scoring.empty() || !scores_serve_any_ratio())
     return score(view);
-  const auto known = view.known_scores->find(rules_.scoring);
+  const std::string name = rules_.scoring + " in " + rules_.folder;
+  const auto known = view.known_scores->find(name);
   if (known != view.known_scores->end()) return known->second;
-  return view.known_scores->emplace(rules_.scoring, score(view)).first->second;
+  return view.known_scores->emplace(name, score(view)).first->second;
 }
 
 LayerKeep EvictionPolicy::select(const LayerView& view) const {

@@ -18,8 +18,8 @@ using EvictionPtr = std::shared_ptr<const EvictionPolicy>;
 
 struct EvictionRules {
   std::string spec;  // canonical form of the whole term
-  // All that scores depend on where no ratio matters: the method, its own parameters, the folder of
-  // their files. Empty: they are not shared.
+  // The method with its own parameters alone: with the folder, all that scores depend on where no ratio
+  // matters. Empty: they are not shared.
   std::string scoring;
   double ratio = 0;  // share of the rows removed, [0, 1)
   Positions positions = Positions::kOriginal;

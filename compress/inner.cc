@@ -35,10 +35,6 @@ Value canonical_term(const Method& method, const Params& params) {
   return term.entries.size() > 1 ? term : Value::of(method.info.name);
 }
 
-std::string scoring_name(const Value& canonical, const std::string& folder) {
-  return format_value(canonical) + " in " + folder;
-}
-
 InnerPolicy read_inner_policy(const Value& value, const std::string& outer,
                               const std::string& key) {
   const std::vector<Value> terms = read_terms(value);
@@ -66,11 +62,9 @@ InnerPolicy read_inner_policy(const Value& value, const std::string& outer,
   inner.canonical = canonical_term(method, params);
   inner.no_repeat = method.no_repeat.empty() && nested ? nested->no_repeat : method.no_repeat;
   const std::string spec = format_value(inner.canonical);
-  inner.make = [&method, params, spec, canonical = inner.canonical, nested](
-                   const EvictionRules& rules, double ratio) {
+  inner.make = [&method, params, spec, nested](const EvictionRules& rules, double ratio) {
     EvictionRules own;
-    own.spec = spec;
-    own.scoring = scoring_name(canonical, rules.folder);
+    own.spec = own.scoring = spec;
     own.ratio = ratio;
     own.protect = rules.protect;
     own.ties = rules.ties;

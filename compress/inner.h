@@ -26,9 +26,6 @@ InnerPolicy read_inner_policy(const Value& value, const std::string& outer,
 // A term's own parameters in canonical form, as an inner policy: `knorm`, `snapkv(window=64,...)`.
 Value canonical_term(const Method& method, const Params& params);
 
-// EvictionRules::scoring of such a term.
-std::string scoring_name(const Value& canonical, const std::string& folder);
-
 // Reads `inner` of a term (or its default) and puts the canonical form in its place.
 InnerPolicy read_inner(ResolvedTerm& outer);
 

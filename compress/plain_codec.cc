@@ -82,22 +82,10 @@ class PlainCodec : public KvCodec {
 
   const float* load_keys(const std::byte* tile, int, int head_dim, const RopeTile& rope,
                          float* scratch) const override {
+    if (dtype_ == DType::kF32 && rope.cos == nullptr) return reinterpret_cast<const float*>(tile);
     const Kernels& k = kernels();
-    const auto* half = reinterpret_cast<const uint16_t*>(tile);
-    switch (dtype_) {
-      case DType::kF32: {
-        const auto* floats = reinterpret_cast<const float*>(tile);
-        if (rope.cos == nullptr) return floats;
-        k.load_keys_f32(floats, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
-        break;
-      }
-      case DType::kF16:
-        k.load_keys_f16(half, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
-        break;
-      case DType::kBF16:
-        k.load_keys_bf16(half, head_dim, rope.cos, rope.sin, rope.rotary_dim, scratch);
-        break;
-    }
+    call(k.load_keys_f32, k.load_keys_f16, k.load_keys_bf16, tile, head_dim, rope.cos, rope.sin,
+         rope.rotary_dim, scratch);
     return scratch;
   }
 
@@ -107,19 +95,8 @@ class PlainCodec : public KvCodec {
     if (is_loaded || product.n_rows > kFewRows || rope.rotary_dim > kMaxScoredRotary)
       return KvCodec::score_keys(tile, n, head_dim, rope, product, scratch);
     const Kernels& k = kernels();
-    const auto* half = reinterpret_cast<const uint16_t*>(tile);
-    switch (dtype_) {
-      case DType::kF32:
-        k.score_keys_f32(reinterpret_cast<const float*>(tile), head_dim, rope.cos, rope.sin,
-                         rope.rotary_dim, product);
-        break;
-      case DType::kF16:
-        k.score_keys_f16(half, head_dim, rope.cos, rope.sin, rope.rotary_dim, product);
-        break;
-      case DType::kBF16:
-        k.score_keys_bf16(half, head_dim, rope.cos, rope.sin, rope.rotary_dim, product);
-        break;
-    }
+    call(k.score_keys_f32, k.score_keys_f16, k.score_keys_bf16, tile, head_dim, rope.cos, rope.sin,
+         rope.rotary_dim, product);
   }
 
   void weigh_values(const std::byte* tile, int n, int head_dim, const ValueProduct& product,
@@ -127,42 +104,30 @@ class PlainCodec : public KvCodec {
     if (product.n_rows > kFewRows || head_dim % kPanel != 0)
       return KvCodec::weigh_values(tile, n, head_dim, product, scratch);
     const Kernels& k = kernels();
-    const auto* half = reinterpret_cast<const uint16_t*>(tile);
-    switch (dtype_) {
-      case DType::kF32:
-        k.weigh_values_f32(reinterpret_cast<const float*>(tile), n, head_dim, product);
-        break;
-      case DType::kF16:
-        k.weigh_values_f16(half, n, head_dim, product);
-        break;
-      case DType::kBF16:
-        k.weigh_values_bf16(half, n, head_dim, product);
-        break;
-    }
+    call(k.weigh_values_f32, k.weigh_values_f16, k.weigh_values_bf16, tile, n, head_dim, product);
   }
 
   const float* load_values(const std::byte* tile, int n, int head_dim,
                            float* scratch) const override {
+    if (dtype_ == DType::kF32 && head_dim % kPanel == 0)
+      return reinterpret_cast<const float*>(tile);
     const Kernels& k = kernels();
-    const auto* half = reinterpret_cast<const uint16_t*>(tile);
-    switch (dtype_) {
-      case DType::kF32: {
-        const auto* floats = reinterpret_cast<const float*>(tile);
-        if (head_dim % kPanel == 0) return floats;
-        k.load_values_f32(floats, n, head_dim, scratch);
-        break;
-      }
-      case DType::kF16:
-        k.load_values_f16(half, n, head_dim, scratch);
-        break;
-      case DType::kBF16:
-        k.load_values_bf16(half, n, head_dim, scratch);
-        break;
-    }
+    call(k.load_values_f32, k.load_values_f16, k.load_values_bf16, tile, n, head_dim, scratch);
     return scratch;
   }
 
  private:
+  // The kernel of this type, on a tile.
+  template <typename Floats, typename Halves, typename... Args>
+  void call(Floats* f32, Halves* f16, Halves* bf16, const std::byte* tile,
+            const Args&... args) const {
+    if (dtype_ == DType::kF32) {
+      f32(reinterpret_cast<const float*>(tile), args...);
+    } else {
+      (dtype_ == DType::kF16 ? f16 : bf16)(reinterpret_cast<const uint16_t*>(tile), args...);
+    }
+  }
+
   template <typename T>
   static void copy_column(const std::byte* source, int from, int head_dim, std::byte* target,
                           int to) {

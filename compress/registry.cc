@@ -223,7 +223,7 @@ void build_eviction(const Method& method, const Params& params,
                     const std::string& folder, BuiltTerm& built) {
   EvictionRules outer = read_rules(params, method.has_ratio);
   outer.spec = built.canonical;
-  outer.scoring = scoring_name(canonical_term(method, params), folder);
+  outer.scoring = format_value(canonical_term(method, params));
   outer.folder = folder;
   const auto make = [&](EvictionRules rules) {
     if (inner) {
